@@ -1,0 +1,462 @@
+"""The command line: parses, calls one function, prints.
+
+With --json a command prints one JSON object on standard output and nothing else there; progress and problems go to
+standard error. Exit status: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted.
+"""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from backend import studio
+from backend.contract import launch
+from backend.contract.errors import UserError
+from backend.contract.settings import parse_assignments
+
+app = typer.Typer(
+    help="Distil a diffusion teacher into a few-step student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+INTERRUPTED = 130
+
+Project = Annotated[str, typer.Argument(help="Project file, NAME.distill.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Number or name of the run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Which = Annotated[str, typer.Option("--checkpoint", help="best, last or a step.")]
+
+
+def say(words: str) -> None:
+    """Progress, for a person."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def answer(data: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """The result: as JSON, or as `show` prints it."""
+    if as_json:
+        print(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        show()
+
+
+def _plain(data: Any) -> Any:
+    """The same with null where JSON has no number: infinity, and NaN, which is a loss that was not finite."""
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def table(rows: list[list[str]], heads: list[str]) -> None:
+    """Left-aligned columns."""
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    for row in [heads, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def number(value: float | None) -> str:
+    """A figure for a table."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+@app.command()
+def demo(
+    project: Annotated[str | None, typer.Option(help="Project to make or add to.")] = None, as_json: Json = False
+) -> None:
+    """Distil the bundled digits teacher: train, evaluate, export, and verify the export."""
+    from backend import demo as main_job  # noqa: PLC0415
+
+    done = main_job.demo(studio.project_path(project) if project else None, say)
+
+    def show() -> None:
+        rows = []
+        for key, words in (
+            ("teacher_at_student_nfe", "teacher, same NFE"),
+            ("student", "student"),
+            ("teacher", "teacher in full"),
+        ):
+            figures = done[key]
+            rows.append([words, str(figures["nfe"]), number(figures["frechet"]), number(figures["accuracy"])])
+        table(rows, ["", "NFE", "Frechet distance", "class accuracy"])
+        print(
+            f"{done['speed_up']} times faster than the teacher in full; trained and checked in {done['seconds']} s, "
+            f"{done['memory'] / 2**20:.0f} MiB"
+        )
+        print(f"picture  {done['picture']}")
+        print(f"export   {done['export']['path']}")
+        print(
+            f"         plain diffusers differs from the preview by at most {done['export']['max_abs_difference']:.1e}"
+        )
+        print(f"project  {done['project']}")
+
+    answer(done, as_json, show)
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, with its settings.")] = None, as_json: Json = False
+) -> None:
+    """List the methods: what each needs, its settings with defaults, units and ranges."""
+    from backend import describe  # noqa: PLC0415
+
+    cards, broken = describe.methods()
+    if name is not None:
+        card = describe.method(name)
+
+        def show_one() -> None:
+            print(f"{card.title} ({card.key}), {card.paper}\n{card.summary}\ncost: {card.cost_words}")
+            print(f"needs: {', '.join(card.needs) or 'nothing but the teacher'}, with the defaults\n")
+            rows = [_setting_row(key, about) for key, about in card.settings["properties"].items()]
+            table(rows, ["setting", "default", "range", "what it does"])
+
+        answer(card.model_dump(mode="json"), as_json, show_one)
+        return
+
+    def show_all() -> None:
+        table([[c.key, c.title, c.paper, f"{c.cost:g}"] for c in cards], ["name", "method", "paper", "cost"])
+        print("cost: forwards of the teacher per step and sample, with the default settings")
+        for fault in broken:
+            print(f"{fault.key} does not load: {fault.error}")
+
+    data = {
+        "methods": [c.model_dump(mode="json") for c in cards],
+        "broken": [b.model_dump(mode="json") for b in broken],
+    }
+    answer(data, as_json, show_all)
+
+
+def _setting_row(key: str, about: dict[str, Any]) -> list[str]:
+    low, high = about.get("minimum"), about.get("maximum")
+    if low is not None and high is not None:
+        span = f"{low} to {high}"
+    elif low is not None or high is not None:
+        span = f"{low} or more" if high is None else f"{high} or less"
+    else:
+        span = ", ".join(map(str, about.get("enum", [])))
+    unit = f" {about['unit']}" if about.get("unit") else ""
+    return [key, json.dumps(about.get("default")), span + unit, about.get("description", "")]
+
+
+@app.command()
+def teachers(
+    where: Annotated[str | None, typer.Argument(metavar="[PATH]", help="A diffusers folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the bundled teachers, or say what a given one is and whether it can be used."""
+    from backend import describe  # noqa: PLC0415
+
+    if where is not None:
+        card = describe.teacher_card(where)
+        usable = describe.methods_for(card)
+
+        def show_one() -> None:
+            print(f"{card.title} ({card.key}): {card.summary}")
+            print(f"samples {'x'.join(map(str, card.shape))}, {card.classes} classes, {card.parameters:,} parameters")
+            print(f"licence: {card.licence}\nmethods that can use it: {', '.join(usable['methods'])}")
+            if usable["methods_with_data"]:
+                print(f"methods that can with real data: {', '.join(usable['methods_with_data'])}")
+            for key, value in card.figures.items():
+                print(f"{key.replace('_', ' ')}: {value:.4g}")
+
+        answer(card.model_dump(mode="json") | usable, as_json, show_one)
+        return
+    cards = describe.bundled_teachers()
+
+    def show_all() -> None:
+        heads = ["name", "teacher", "sample", "predicts", "parameters"]
+        whole = [card for card in cards if not card.problem]
+        table(
+            [[c.key, c.title, "x".join(map(str, c.shape)), c.prediction_type, f"{c.parameters:,}"] for c in whole],
+            heads,
+        )
+        for card in cards:
+            if card.problem:
+                print(f"{card.key} cannot be used: {card.problem}")
+
+    answer({"teachers": [c.model_dump(mode="json") for c in cards]}, as_json, show_all)
+
+
+@app.command()
+def describe(as_json: Json = True) -> None:
+    """Print everything the backend offers on this machine, for other programs."""
+    from backend.contract import catalogue  # noqa: PLC0415
+    from backend.describe import catalogue as make  # noqa: PLC0415
+
+    made = make()
+    catalogue.store_cached(catalogue.default_key(), made)
+    print(made.to_json())
+
+
+@app.command()
+def new(project: Project, as_json: Json = False) -> None:
+    """Make an empty project."""
+    path = studio.project_path(project)
+    studio.new(path)
+    answer({"project": str(path)}, as_json, lambda: print(path))
+
+
+@app.command()
+def preflight(
+    project: Project, recipe: Annotated[Path, typer.Option(help="Recipe as JSON.")], as_json: Json = False
+) -> None:
+    """Check a recipe before it runs: will it work, will it fit, what will it cost."""
+    from backend.preflight import preflight as look  # noqa: PLC0415
+
+    path = studio.project_path(project)
+    studio.require(path)
+    asked = studio.recipe_of(recipe, None, None, None, {}, {})
+    found = look(asked, path)
+
+    def show() -> None:
+        for words in found.problems:
+            print(f"problem: {words}")
+        for words in found.warnings:
+            print(f"warning: {words}")
+        if found.ok:
+            print(f"{found.method} on {found.teacher} ({found.parameters:,} parameters, {found.device})")
+            print(f"{found.evaluations_per_step:g} forwards per step and sample, {found.evaluations:.3g} in all")
+            print(f"memory {found.memory / 2**20:.0f} MiB, checkpoints {found.disk / 2**20:.0f} MiB")
+            if found.seconds is not None:
+                print(f"about {found.seconds:.0f} s of training on this machine")
+
+    answer(found.to_json(), as_json, show)
+    if not found.ok:
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    project: Project,
+    teacher: Annotated[str | None, typer.Option(help="Bundled teacher or diffusers folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="Name of the method.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set or image folder.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe as JSON; other options change it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    detach: Annotated[bool, typer.Option(help="Return once it runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
+    path = studio.project_path(project)
+    training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training)
+    number_of_run = studio.start(path, asked, name, say)
+    state = launch.wait_for_start(path, number_of_run) if detach else studio.wait(path, number_of_run, say)
+    answer(
+        studio.run_row(path, number_of_run),
+        as_json,
+        lambda: print(f"run {number_of_run} {state.state}" + (f": {state.reason}" if state.reason else "")),
+    )
+    if state.state in ("failed", "lost"):
+        raise typer.Exit(1)
+    if state.state == "stopped":
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def pause(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Let a run wait and keep its memory."""
+    _ask(project, run, launch.pause, as_json)
+
+
+@app.command()
+def resume(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Let a paused run go on, or start a new process for one that stopped, failed or was lost."""
+    path = studio.project_path(project)
+    found = studio.find(path, run)
+    state = studio.resume(path, found.id)
+    answer({"run": found.id, "state": state.state}, as_json, lambda: print(f"run {found.id} {state.state}"))
+    if state.state in ("failed", "lost"):
+        say(state.reason)
+        raise typer.Exit(1)
+
+
+@app.command()
+def stop(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Stop a run after its step; its state is kept and it can be resumed."""
+    _ask(project, run, launch.stop, as_json)
+
+
+def _ask(project: str, run: str, verb: Callable[[Path, int], int], as_json: bool) -> None:
+    path = studio.project_path(project)
+    found = studio.find(path, run)
+    command = verb(path, found.id)
+    answer({"run": found.id, "command": command}, as_json, lambda: print(f"run {found.id} was asked"))
+
+
+@app.command()
+def runs(project: Project, as_json: Json = False) -> None:
+    """List the runs of a project: states, steps, last metrics."""
+    rows = studio.runs(studio.project_path(project))
+
+    def show() -> None:
+        if not rows:
+            print("No runs yet; `distill run` makes one.")
+            return
+        cells = [
+            [str(r["run"]), r["name"], r["method"], r["state"], f"{r['step']}/{r['steps']}", r["reason"]] for r in rows
+        ]
+        table(cells, ["run", "name", "method", "state", "step", "reason"])
+
+    answer({"runs": rows}, as_json, show)
+
+
+@app.command()
+def metrics(
+    project: Project, run: RunName, as_csv: Annotated[bool, typer.Option("--csv")] = False, as_json: Json = False
+) -> None:
+    """Print the curves of a run: the last values, or every point with --csv or --json."""
+    path = studio.project_path(project)
+    curves = studio.metrics(path, studio.find(path, run).id)
+
+    def show() -> None:
+        if as_csv:
+            writer = csv.writer(sys.stdout)
+            writer.writerow(["metric", "step", "value"])
+            for name, curve in curves.items():
+                writer.writerows([name, step, value] for step, value in zip(curve["step"], curve["value"], strict=True))
+        else:
+            rows = [
+                [name, str(c["step"][-1]), number(c["value"][-1]), str(len(c["step"]))] for name, c in curves.items()
+            ]
+            table(rows, ["metric", "step", "last value", "points"])
+
+    answer({"metrics": curves}, as_json, show)
+
+
+@app.command()
+def samples(
+    project: Project, run: RunName, out: Annotated[Path, typer.Option(help="Folder.")], as_json: Json = False
+) -> None:
+    """Write a run's pictures to a folder: each alone, and each grid as a sheet."""
+    path = studio.project_path(project)
+    sheets = [str(sheet) for sheet in studio.samples(path, studio.find(path, run).id, out)]
+    answer({"sheets": sheets}, as_json, lambda: print("\n".join(sheets)))
+
+
+@app.command()
+def evaluate(
+    project: Project,
+    run: RunName,
+    nfe: Annotated[int | None, typer.Option(help="Network evaluations; by default the student's own.")] = None,
+    samples: Annotated[int, typer.Option(help="How many samples to draw.")] = studio.EVALUATION_SAMPLES,
+    checkpoint: Which = "best",
+    as_json: Json = False,
+) -> None:
+    """Measure a student beside its teacher, and keep the figures."""
+    path = studio.project_path(project)
+    done = studio.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples)
+
+    def show() -> None:
+        who = ["teacher_at_student_nfe", "student", "teacher"]
+        names = [name for name, value in done["student"].items() if value is not None]
+        table(
+            [[name, *(number(done[w][name]) for w in who)] for name in names],
+            ["", "teacher, same NFE", "student", "teacher"],
+        )
+        print(f"step {done['step']}, {done['samples']} samples, measured in {done['measured_in']}")
+
+    answer(done, as_json, show)
+
+
+@app.command()
+def compare(
+    project: Project,
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="PNG.")],
+    checkpoint: Which = "best",
+    as_json: Json = False,
+) -> None:
+    """Write teacher and student side by side, from the same noise."""
+    path = studio.project_path(project)
+    sides = studio.compare(path, studio.find(path, run).id, out, checkpoint)
+    rows = [[side["name"], f"{1000 * side['seconds_per_image']:.2f} ms"] for side in sides]
+    answer({"out": str(out), "sides": sides}, as_json, lambda: table(rows, ["", "per picture"]))
+
+
+@app.command()
+def export(
+    project: Project,
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="Folder or file to make.")],
+    form: Annotated[str, typer.Option("--format", help="diffusers, safetensors or lora.")] = "diffusers",
+    nfe: Annotated[int | None, typer.Option(help="Network evaluations; by default the student's own.")] = None,
+    checkpoint: Which = "best",
+    as_json: Json = False,
+) -> None:
+    """Export a student, and check a diffusers export in a fresh process."""
+    path = studio.project_path(project)
+    done = studio.export(path, studio.find(path, run).id, form, out, checkpoint, nfe)
+
+    def show() -> None:
+        print(done["path"])
+        if "max_abs_difference" in done:
+            print(f"plain diffusers differs from the preview by at most {done['max_abs_difference']:.1e}")
+
+    answer(done, as_json, show)
+
+
+@app.command()
+def check(project: Project, as_json: Json = False) -> None:
+    """Check a project's database and files."""
+    problems = studio.check(studio.project_path(project))
+    answer({"problems": problems}, as_json, lambda: print("\n".join(problems) or "nothing is wrong"))
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option(help="A minute instead of several.")] = False, as_json: Json = False
+) -> None:
+    """Measure what a step costs beside its networks, and what recording costs a run. Leave the machine idle."""
+    from backend import bench as benchmark  # noqa: PLC0415
+
+    done = benchmark.bench(quick)
+
+    def show() -> None:
+        steps = [
+            [name, f"{1000 * row['seconds_per_step']:.0f} ms", f"{row['share_outside_networks']:.1%}"]
+            for name, row in done["step"].items()
+        ]
+        table(steps, ["method", "step, batch 64", "outside networks"])
+        row = done["recording"]
+        print(f"recording {row['rows_per_second']:.0f} rows/s changes the step time by {row['step_time_change']:+.2%}")
+        print(f"{row['rows_kept']} of {row['rows_recorded']} rows kept; {done['threads']} threads")
+
+    answer(done, as_json, show)
+
+
+def main() -> None:
+    """Run the command line and turn what a person can mend into one sentence and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        _end(str(error), 2)
+    except studio.WorkFailed as error:
+        _end(str(error), 1)
+    except studio.Interrupted as error:
+        _end(str(error), INTERRUPTED)
+
+
+def _end(words: str, status: int) -> NoReturn:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": words}, ensure_ascii=False))
+    say(words)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""From a recipe's words to the objects they name: method, settings, teacher, data, run, finished student."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from backend import checkpoints, train
+from backend.contract.errors import unknown
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe, RecipeError
+from backend.contract.settings import Settings, problems
+from backend.datasets import DataError, ImageSet, load_data
+from backend.methods import Method, load_method, method_names
+from backend.networks import Denoiser
+from backend.noise import Path
+from backend.samplers import Sampler
+from backend.teachers import Data, Teacher, load_teacher
+
+
+def find_method(name: str) -> Method[Any, Any]:
+    """The method of that name. Raises `RecipeError` where there is none, or its file does not load."""
+    if name not in method_names():
+        raise RecipeError(unknown("method", name, method_names()))
+    try:
+        return load_method(name)
+    except Exception as error:  # a person's own file, which may raise anything
+        raise RecipeError(
+            f"The method {name} does not load ({type(error).__name__}: {error}); mend its file."
+        ) from error
+
+
+def method_of(recipe: Recipe) -> tuple[Method[Any, Any], Settings]:
+    """The recipe's method and its validated settings. Raises `RecipeError` with a sentence for each problem."""
+    method = find_method(recipe.method)
+    wrong = problems(method.settings, recipe.settings)
+    if wrong:
+        raise RecipeError(" ".join(wrong))
+    return method, method.settings.model_validate(recipe.settings)
+
+
+def data_of(recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher) -> Data | None:
+    """The recipe's real data, or what goes with the teacher; None where the method needs none.
+
+    Its labels are the teacher's. Raises `RecipeError` where data is needed and not named, `DataError` where it does
+    not fit.
+    """
+    if "real data" not in method.needs(settings):
+        return None
+    where = recipe.data or teacher.data
+    if where is None:
+        raise RecipeError(f"{method.title} needs real data with these settings; name a data set or an image folder.")
+    if teacher.draws is not None and where == teacher.data:
+        return teacher.draws
+    return _with_labels_of(teacher, load_data(where, teacher.denoiser.shape), where)
+
+
+def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
+    """The data with each class under the number by which the teacher knows its name."""
+    if not teacher.labels or data.names == teacher.labels:
+        return data
+    strange = [name for name in data.names if name not in teacher.labels]
+    if strange or not data.names:
+        what = f"a class {strange[0]}" if strange else "no classes"
+        some = ", ".join(teacher.labels[:12]) + (", ..." if len(teacher.labels) > 12 else "")
+        raise DataError(
+            f"{where} has {what}, and the teacher knows {some}; sort the pictures into one folder for each class, "
+            "of the same name."
+        )
+    numbers = torch.tensor([teacher.labels.index(name) for name in data.names])
+    return ImageSet.of(data.images, numbers[data.labels], teacher.labels, data.licence, data.skipped)
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device a recipe names. Raises `RecipeError` where this machine has none of it."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
+        raise RecipeError(f"This machine has no {name} device that torch can use; choose cpu or auto.")
+    return torch.device(name)
+
+
+def start_run(recipe: Recipe, project: ProjectFile | None = None) -> train.Run:
+    """A run before its first step, from its recipe alone.
+
+    project: where the recipe's start, another run's student, is looked up. Raises `RecipeError`, `TeacherError`,
+    `DataError`, `CheckpointError` or `ProjectFileError` for what a person can mend.
+    """
+    method, settings = method_of(recipe)
+    device = device_of(recipe.training.device)
+    teacher = load_teacher(recipe.teacher, recipe.training.seed)
+    data = data_of(recipe, method, settings, teacher)
+    return assemble(recipe, method, settings, teacher, data, device, project)
+
+
+def assemble(
+    recipe: Recipe,
+    method: Method[Any, Any],
+    settings: Settings,
+    teacher: Teacher,
+    data: Data | None,
+    device: torch.device,
+    project: ProjectFile | None,
+) -> train.Run:
+    """As `start_run`, of parts that were found before."""
+    run = train.start(method, settings, recipe.training, teacher, data, device)
+    start = recipe.student.start_checkpoint()
+    if start is not None:
+        if project is None:
+            raise RecipeError("The recipe starts from another run, so it must be run in that run's project.")
+        _start_from(run, load_student(project, *start))
+    return run
+
+
+def _start_from(run: train.Run, earlier: "Student") -> None:
+    """Put another run's student where the teacher's weights were. Raises `RecipeError` where it is of another kind."""
+    name, ours, theirs = f"Run {earlier.run}'s student", run.student, earlier.denoiser
+    if earlier.sampler.kind != run.sampler.kind:
+        raise RecipeError(
+            f"{name} is sampled by {earlier.sampler.kind} steps and this method's by {run.sampler.kind} ones; "
+            "start from a run that is sampled alike."
+        )
+    if _shapes(ours) != _shapes(theirs):
+        raise RecipeError(f"{name} has another architecture than this teacher; start from a run of the same teacher.")
+    if ours.prediction_type != theirs.prediction_type or not _same_path(ours.path, theirs.path):
+        raise RecipeError(
+            f"{name} predicts {theirs.prediction_type} on {type(theirs.path).__name__} noise and this teacher "
+            f"{ours.prediction_type} on {type(ours.path).__name__}; start from a run of the same teacher."
+        )
+    for net in (run.student, run.average):
+        net.load_state_dict(theirs.state_dict())
+
+
+def _shapes(net: Denoiser) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in net.state_dict().items()}
+
+
+def _same_path(one: Path, other: Path) -> bool:
+    t = torch.linspace(0, 1, 65, dtype=torch.float64)
+    return all(
+        torch.equal(ours, theirs)
+        for ours, theirs in (
+            (one.alpha(t), other.alpha(t)),
+            (one.sigma(t), other.sigma(t)),
+            (one.network_time(t), other.network_time(t)),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student as it is used: its network and sampler, and where it comes from."""
+
+    denoiser: Denoiser
+    sampler: Sampler
+    teacher: Teacher
+    method: Method[Any, Any]
+    settings: Settings
+    recipe: Recipe
+    run: int
+    step: int
+
+
+def load_student(project: ProjectFile, run: int, which: str = "last", weights: str = "") -> Student:
+    """The student of a run at a checkpoint: "last", "best" or a step.
+
+    weights: "average" or "student" (raw); by default the average where one was kept. Raises like `start_run`, and
+    `ProjectFileError` where there is no such run or checkpoint.
+    """
+    recipe = project.recipe(run)
+    checkpoint = project.find_checkpoint(run, which)
+    method, settings = method_of(recipe)
+    teacher = load_teacher(recipe.teacher, recipe.training.seed)
+    net = teacher.trainable()
+    weights = weights or ("average" if recipe.training.ema_decay else "student")
+    step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)
+    return Student(net.frozen(), method.sampler(settings, net.path), teacher, method, settings, recipe, run, step)

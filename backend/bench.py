@@ -1,0 +1,136 @@
+"""The project's own benchmark tables: what a step costs beside its networks, and what recording costs a run."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backend.assembly import start_run
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+from backend.contract.recorder import Recorder
+from backend.methods import load_method, method_names
+from backend.networks.heads import Heads
+from backend.train import Run, train
+
+ROWS_PER_SECOND = 2100  # a little more than is promised, because a block's pace is that of the one before
+
+
+class Stopwatch:
+    """Adds up the time inside the calls it wraps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - begun
+
+        return wrapped
+
+
+@contextmanager
+def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
+    """While inside, `watch` adds up every network's forward and every backward of `run`."""
+    grad = torch.autograd.grad
+    inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
+    networks = {id(m): m for m in inside if isinstance(m, Heads) or hasattr(m, "null_label")}
+    for net in networks.values():
+        net.forward = watch.timed(net.forward)
+        if hasattr(net, "features"):
+            net.features = watch.timed(net.features)
+    torch.autograd.grad = watch.timed(grad)
+    try:
+        yield
+    finally:
+        torch.autograd.grad = grad
+        for net in networks.values():
+            for name in ("forward", "features"):
+                net.__dict__.pop(name, None)
+
+
+def recipe(method: str, steps: int, batch_size: int) -> Recipe:
+    """The method's defaults on the bundled digits."""
+    training = {**load_method(method).training, "steps": steps, "batch_size": batch_size, "preview_every": 0}
+    return Recipe.from_values({"teacher": "digits", "method": method, "training": training})
+
+
+def step_overhead(method: str, steps: int = 30, warm_up: int = 5, batch_size: int = 64) -> dict[str, float]:
+    """Seconds of a training step, and the share of it outside network forwards and backwards."""
+    run = start_run(recipe(method, steps + warm_up, batch_size))
+    watch, whole, inside = Stopwatch(), [], []
+    with networks_timed(run, watch):
+        begun = time.perf_counter()
+        for _ in train(run):
+            whole.append(time.perf_counter() - begun)
+            inside.append(watch.seconds)
+            watch.seconds, begun = 0.0, time.perf_counter()
+    outside = [(w - i) / w for w, i in zip(whole[warm_up:], inside[warm_up:], strict=True)]
+    return {
+        "seconds_per_step": statistics.median(whole[warm_up:]),
+        "share_outside_networks": statistics.median(outside),
+    }
+
+
+def recording_cost(blocks: int = 24, steps: int = 25) -> dict[str, float]:
+    """How much longer a step takes while its worker records 2,000 metric rows a second.
+
+    Blocks of steps with and without recording take turns, so that what else the machine does falls on both alike.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.distill"
+        with ProjectFile.create(path) as project:
+            run_id = project.add_run(recipe("dmd2", 1, 1))
+            attempt = project.begin_attempt(run_id)
+        run = start_run(recipe("dmd2", 2 * blocks * steps + 10, 16))
+        loop = train(run)
+        for _ in range(10):
+            next(loop)
+        times: dict[bool, list[float]] = {True: [], False: []}
+        rows, recording_seconds = 0, 0.0
+        with Recorder(path, run_id, attempt) as recorder:
+            per_step = 1
+            for block in range(2 * blocks):
+                recording = block % 2 == 0
+                begun = time.perf_counter()
+                for _ in range(steps):
+                    progress = next(loop)
+                    if recording:
+                        for k in range(per_step):
+                            recorder.metrics(progress.step, {f"row_{k}_{i}": 0.5 for i in range(10)}, 0.0)
+                        rows += 10 * per_step
+                seconds = time.perf_counter() - begun
+                times[recording].append(seconds / steps)
+                recording_seconds += seconds if recording else 0.0
+                # As many rows a step as make 2,000 a second at the pace seen.
+                per_step = math.ceil(ROWS_PER_SECOND * seconds / steps / 10)
+        with ProjectFile.open(path, readonly=True) as project:
+            kept = sum(len(project.points(series).steps) for series in project.series(run_id))
+    changes = [with_ / without - 1 for with_, without in zip(times[True][1:], times[False][1:], strict=True)]
+    return {
+        "rows_per_second": rows / recording_seconds,
+        "rows_recorded": rows,
+        "rows_kept": kept,
+        "step_time_change": statistics.median(changes),
+    }
+
+
+def bench(quick: bool = False) -> dict[str, Any]:
+    """Every table."""
+    names = ["dmd2"] if quick else method_names()
+    return {
+        "threads": torch.get_num_threads(),
+        "step": {name: step_overhead(name, 10 if quick else 30) for name in names},
+        "recording": recording_cost(blocks=3 if quick else 24),
+    }

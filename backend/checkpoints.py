@@ -1,0 +1,122 @@
+"""A run's whole state to one safetensors file and back: networks, optimizers, random state, step. No pickles.
+
+A file appears under its name complete or not at all. `load` after `save` continues bit-exactly on the same machine.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from backend.contract.errors import UserError
+from backend.train import Run
+
+FORM = 1
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that cannot be used; the message says what is wrong and what to do."""
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the state of `run` to `path`: to another name first, synchronised, then renamed."""
+    tensors = {
+        f"net/{name}/{key}": value for name, net in run.modules().items() for key, value in net.state_dict().items()
+    }
+    plain: dict[str, Any] = {}
+    for name, optimizer in run.optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                place = f"optimizer/{name}/{index}/{key}"
+                if isinstance(value, Tensor):
+                    tensors[place] = value
+                else:
+                    plain[place] = value
+    tensors["random/run"] = run.generator.get_state()
+    tensors["random/torch"] = torch.get_rng_state()
+    if run.device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(run.device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    about = {"form": str(FORM), "step": str(run.step), "plain": json.dumps(plain)}
+    try:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, unfinished, about)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself must reach the disk before the project says it is there
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def size(run: Run) -> int:
+    """Bytes of a checkpoint of `run`, once every optimizer has its two moments (Adam's) for all that it trains."""
+    kept = [tensor for net in run.modules().values() for tensor in net.state_dict().values()]
+    trained = [
+        p for o in run.optimizers.values() for group in o.param_groups for p in group["params"] if p.requires_grad
+    ]
+    return sum(t.numel() * t.element_size() for t in (*kept, *trained, *trained))
+
+
+def load(run: Run, path: Path) -> None:
+    """Put the state in `path` into `run`, which must have been started from the same recipe.
+
+    Raises `CheckpointError` where the file is damaged or of another run.
+    """
+    tensors, about = _read(path)
+    step, plain = int(about["step"]), json.loads(about["plain"])
+    try:
+        for name, net in run.modules().items():
+            net.load_state_dict(_part(tensors, f"net/{name}/"))
+        for name, optimizer in run.optimizers.items():
+            state: dict[int, dict[str, Any]] = {}
+            for source in (_part(tensors, f"optimizer/{name}/"), _part(plain, f"optimizer/{name}/")):
+                for place, value in source.items():
+                    index, key = place.split("/", 1)
+                    state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is a checkpoint of another recipe; start a new run.") from error
+    run.generator.set_state(tensors["random/run"])
+    torch.set_rng_state(tensors["random/torch"])
+    if run.device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], run.device)
+    run.step = step
+
+
+def load_network(net: nn.Module, path: Path, name: str = "average") -> int:
+    """Put one network of the checkpoint (`average`, `student`, ...) into `net`; the checkpoint's step."""
+    tensors, about = _read(path, f"net/{name}/")
+    try:
+        net.load_state_dict(_part(tensors, f"net/{name}/"))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The {name} in {path.name} has another architecture; choose a run of this teacher."
+        ) from error
+    return int(about["step"])
+
+
+def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+
+
+def _read(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is missing or damaged; use an earlier checkpoint.") from error
+    if about.get("form") != str(FORM):
+        raise CheckpointError(f"{path.name} is no checkpoint of this program, or of a newer one; update to use it.")
+    return tensors, about

@@ -1,0 +1,16 @@
+"""The one kind of error that is caught at the edges: what a person can act on."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Its text is one sentence that names the thing, says what is wrong with it and what to do."""
+
+
+def unknown(what: str, name: str, known: Sequence[str]) -> str:
+    """The sentence for a name that nothing has, with the closest one that something has."""
+    close = get_close_matches(name, known, n=1)
+    return f"There is no {what} {name}; " + (
+        f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known)}."
+    )

@@ -1,0 +1,237 @@
+"""Starts, asks and ends the process that works on a run; what the window and the command line share.
+
+The process belongs to nobody: it has its own session, no terminal and no pipe, so that it outlives
+whoever started it. Everything it is asked goes through the project file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from backend.contract import liveness
+from backend.contract.errors import UserError
+from backend.contract.project_file import ProjectFile
+from backend.contract.rows import Attempt, RunState, Verb
+
+POLL_SECONDS = 0.05
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
+INTERRUPT_SECONDS = 10.0
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+"""Has glibc keep what a step frees for the next one; taking it anew each time is a seventh of a step."""
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""What this process has started, so that the remains of those that ended are cleared away."""
+
+
+class LaunchError(UserError):
+    """A run that cannot be started, asked or ended now; the text says why and what to do."""
+
+
+def start_worker(project_path: str | Path, run: int, *, command: Sequence[str] | None = None) -> int:
+    """Start a process that works on a run; the id of the attempt. Returns before the process is ready.
+
+    command: what to start instead of `python -m backend.worker`; it gets the project's path and the
+    run's id as its last two arguments. Relative names in the recipe are relative to the project's folder.
+    Raises `LaunchError` when nothing could be started, `ProjectFileError` when the run has a process.
+    """
+    path = Path(project_path).absolute()
+    with ProjectFile.open(path) as project:
+        attempt = project.prepare_attempt(run)
+        try:
+            child = _launch([*(command or _worker_command()), str(path), str(run)], path.parent, _log(project, attempt))
+        except OSError as error:
+            sentence = f"The worker could not be started: {error}; check that the program is whole."
+            project.end_attempt(attempt.id, "failed", sentence)
+            raise LaunchError(sentence) from error
+        _children[child.pid] = child
+        process = liveness.process(child.pid)
+        if process is not None:
+            project.set_process(attempt.id, process)
+    return attempt.id
+
+
+def wait_for_start(project_path: str | Path, run: int, *, seconds: float = START_SECONDS) -> RunState:
+    """Wait until the newest attempt's process has taken over the run, or until it is clear that it won't.
+
+    A process that ended before is recorded as failed, with the last line of its log as the reason.
+    """
+    deadline = time.monotonic() + seconds
+    with ProjectFile.open(project_path) as project:
+        while True:
+            _clear_children()
+            attempts = project.attempts(run)
+            newest = attempts[-1] if attempts else None
+            if newest is None or newest.started is not None or newest.outcome is not None:
+                return project.run_state(run)
+            if newest.process is not None and liveness.is_alive(newest.process) is False:
+                said = last_line(_log(project, newest))
+                reason = f"The worker ended before it could start: {said or 'it said nothing'}"
+                project.end_attempt(newest.id, "failed", reason)
+                return project.run_state(run)
+            if time.monotonic() > deadline:
+                return project.run_state(run)
+            time.sleep(POLL_SECONDS)
+
+
+def stop(project_path: str | Path, run: int) -> int:
+    """Ask a run to stop after its step and keep its state; the command's id."""
+    return ask(project_path, run, "stop")
+
+
+def pause(project_path: str | Path, run: int) -> int:
+    """Ask a run to wait and keep its memory; the command's id."""
+    return ask(project_path, run, "pause")
+
+
+def resume(project_path: str | Path, run: int, *, command: Sequence[str] | None = None) -> int:
+    """Let a run go on: a paused one continues, one without a process gets a new attempt.
+
+    The id of the attempt that goes on. command: as in `start_worker`.
+    """
+    _clear_children()
+    with ProjectFile.open(project_path) as project:
+        state = project.run_state(run)
+        if state.state == "finished":
+            raise LaunchError(f"Run {run} is finished; make a new run from its recipe to train longer.")
+        waits = any(command.verb == "pause" for command in project.open_commands(run))
+        if state.is_live and state.attempt is not None:
+            if not waits:
+                raise LaunchError(f"Run {run} is {state.state}; there is nothing to resume.")
+            project.issue(run, "resume")
+            return state.attempt
+    return start_worker(project_path, run, command=command)
+
+
+def ask(project_path: str | Path, run: int, verb: Verb, arguments: Mapping[str, Any] | None = None) -> int:
+    """Ask something of a run's live process; the command's id, by which to see its result."""
+    _clear_children()
+    with ProjectFile.open(project_path) as project:
+        state = project.run_state(run)
+        if not state.is_live:
+            raise LaunchError(f"Run {run} is {state.state}, so there is nothing to {verb}.")
+        if verb == "stop" and state.state == "stopping":
+            return next(command.id for command in project.open_commands(run) if command.verb == "stop")
+        return project.issue(run, verb, arguments)
+
+
+def end(
+    project_path: str | Path,
+    run: int,
+    *,
+    stop_seconds: float = STOP_SECONDS,
+    interrupt_seconds: float = INTERRUPT_SECONDS,
+) -> RunState:
+    """End a run's process, by ever stronger means: a request, an interrupt, a kill. Waits for each.
+
+    The process may be silent; it must be on this machine. A killed run is "stopped" and can be
+    resumed from its last checkpoint.
+    """
+    with ProjectFile.open(project_path) as project:
+        attempts = project.attempts(run)
+        if not attempts or not liveness.has_process(attempts[-1]) or attempts[-1].process is None:
+            return project.run_state(run)
+        attempt, process = attempts[-1], attempts[-1].process
+        if liveness.is_alive(process) is None:
+            raise LaunchError(f"Run {run} works on {process.host}; end it there.")
+        if not any(command.verb == "stop" for command in project.open_commands(run)):
+            project.issue(run, "stop")
+        if not _gone_within(attempt, stop_seconds):
+            _interrupt(process.pid)
+            if not _gone_within(attempt, interrupt_seconds):
+                _kill(process.pid)
+                _gone_within(attempt, interrupt_seconds)
+        if project.attempt(attempt.id).outcome is None:
+            reason = "It did not stop when asked and was killed; resume it from its last checkpoint."
+            project.end_attempt(attempt.id, "stopped", reason)
+        return project.run_state(run)
+
+
+def last_line(log: Path) -> str:
+    """The last line with anything in it, empty when there is none; of an exception, its message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _worker_command() -> list[str]:
+    """Python without the current folder on its path: a project must never bring code along."""
+    python = Path(sys.executable)
+    windowed = python.with_name("pythonw.exe")
+    return [str(windowed if windowed.exists() else python), "-P", "-m", "backend.worker"]
+
+
+def _launch(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Found from any folder, also where the program is run from its source.
+    root = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=KEEP_MEMORY | os.environ | {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            creationflags=_windows_flags(),
+        )
+
+
+def _windows_flags() -> int:
+    """Without a console that flashes, and out of reach of the Ctrl-C of whoever started it."""
+    names = ("CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW")
+    return sum(int(getattr(subprocess, name, 0)) for name in names)
+
+
+def _log(project: ProjectFile, attempt: Attempt) -> Path:
+    return project.files / (attempt.log or "")
+
+
+def _clear_children() -> None:
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
+
+
+def _gone_within(attempt: Attempt, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while attempt.process is not None and liveness.is_alive(attempt.process):
+        _clear_children()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _interrupt(pid: int) -> None:
+    """Ctrl-C, where the system can send one to a process without a terminal."""
+    if os.name == "posix":
+        try:
+            os.kill(pid, signal.SIGINT)
+        except ProcessLookupError:
+            return
+
+
+def _kill(pid: int) -> None:
+    """End a process and all that it has started."""
+    try:
+        parent = psutil.Process(pid)
+        for process in [*parent.children(recursive=True), parent]:
+            process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,435 @@
+"""The metrics of a project: every point ever recorded, and a pyramid that draws any number of them.
+
+A point belongs to a series and to the attempt that recorded it; nothing is overwritten by a later
+attempt. The *line* of a series is what counts now: up to where a later attempt began, the earlier one;
+from there on, the later. What an attempt recorded beyond that is superseded and can be asked for.
+
+The pyramid holds, for every 8, 64, 512, ... consecutive points of one series and attempt, their first and
+last step and their lowest and highest value, so that an overview costs O(pixels). It is written in the
+points' own transaction, and can be rebuilt from them at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.contract.database import Database
+from backend.contract.rows import Series
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+BRANCHING = 8
+CHUNK_BLOCKS = 64
+"""Blocks in one row of the pyramid: 2 kB."""
+BLOCK = np.dtype([("first", "<i8"), ("last", "<i8"), ("low", "<f8"), ("high", "<f8")])
+END = 2**62
+"""Beyond every step."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """The metrics of one step.
+
+    wall: seconds of training in this attempt so far. images, nfe: of the whole run so far. All three only
+    grow; what is left out (a score made beside training) stands where the row before it stood.
+    """
+
+    step: int
+    values: Mapping[str, float]
+    wall: float = 0.0
+    images: int = 0
+    nfe: int = 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one series in the order of their steps; three arrays of one length. NaN is a value."""
+
+    steps: Steps
+    values: Values
+    attempts: Steps
+
+
+@dataclass(frozen=True)
+class NewPoints:
+    """What was recorded after a cursor, by series name, and the cursor to ask with next."""
+
+    cursor: int
+    curves: Mapping[str, Curve]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A series reduced to columns; arrays of one length, in the order of the steps.
+
+    Every point of the range lies in a column: its step in [first, last], its value in [low, high].
+    low and high are values that were recorded there; NaN only where nothing else was.
+    """
+
+    first: Steps
+    last: Steps
+    low: Values
+    high: Values
+
+
+@dataclass
+class _Growing:
+    """The unfinished edge of one pyramid: what is not yet a whole block or a whole chunk, by level."""
+
+    points: int = 0
+    first_step: int = 0
+    last_step: int = -1
+    pending: list[NDArray[np.void]] = field(default_factory=list)
+    chunks: list[NDArray[np.void]] = field(default_factory=list)
+
+    def append(self, blocks: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.void]]]:
+        """Take points (as blocks of one) and yield the (level, chunk) rows that they change."""
+        if not self.points:
+            self.first_step = int(blocks["first"][0])
+        self.points += len(blocks)
+        self.last_step = int(blocks["last"][-1])
+        level = 0
+        while True:
+            if level == len(self.pending):
+                self.pending.append(np.empty(0, BLOCK))
+                self.chunks.append(np.empty(0, BLOCK))
+            waiting = _end_to_end(self.pending[level], blocks)
+            whole = len(waiting) // BRANCHING * BRANCHING
+            self.pending[level] = waiting[whole:]
+            if not whole:
+                return
+            blocks = _reduced(waiting[:whole], np.arange(0, whole, BRANCHING))
+            chunk = _end_to_end(self.chunks[level], blocks)
+            for start in range(0, len(chunk), CHUNK_BLOCKS):
+                yield level + 1, chunk[start : start + CHUNK_BLOCKS]
+            self.chunks[level] = chunk[len(chunk) // CHUNK_BLOCKS * CHUNK_BLOCKS :]
+            level += 1
+
+
+class Metrics:
+    """The metrics in one open project."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._series: dict[tuple[int, str], int] = {}
+        self._growing: dict[tuple[int, int], _Growing] = {}
+
+    # Writing
+
+    def record(self, run: int, attempt: int, rows: Sequence[MetricRow]) -> None:
+        """Record the metrics of one or more steps, in the order of their steps, in one transaction."""
+        if not rows:
+            return
+        rows = sorted(rows, key=lambda row: row.step)
+        try:
+            with self._db.write():
+                by_series: dict[int, dict[int, float]] = {}
+                for row in rows:
+                    for name, value in row.values.items():
+                        by_series.setdefault(self._series_id(run, name), {})[row.step] = float(value)
+                self._db.many(
+                    "INSERT OR REPLACE INTO points (series, attempt, step, value) VALUES (?, ?, ?, ?)",
+                    [(s, attempt, step, value) for s, points in by_series.items() for step, value in points.items()],
+                )
+                for series, points in by_series.items():
+                    self._append(series, attempt, points)
+                self._db.run(
+                    "INSERT INTO batches (run, attempt, first_step, last_step, first_wall, last_wall, images, nfe)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(run, attempt, rows[0].step, rows[-1].step),
+                        *(rows[0].wall, max(row.wall for row in rows)),
+                        *(max(row.images for row in rows), max(row.nfe for row in rows)),
+                    ),
+                )
+                self._db.run(
+                    "UPDATE attempts SET first_step = coalesce(first_step, ?),"
+                    " last_step = max(coalesce(last_step, ?), ?) WHERE id = ?",
+                    (rows[0].step, rows[-1].step, rows[-1].step, attempt),
+                )
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """After a failed transaction, what is remembered may be ahead of what is stored."""
+        self._series.clear()
+        self._growing.clear()
+
+    def rebuild(self, run: int, *, only_dirty: bool = False) -> None:
+        """Make the pyramids of a run again from its points."""
+        pairs = self._db.rows(
+            "SELECT state.series, state.attempt, state.dirty FROM pyramid_states AS state"
+            " JOIN series ON series.id = state.series WHERE series.run = ?",
+            (run,),
+        )
+        for series, attempt, dirty in pairs:
+            if dirty or not only_dirty:
+                with self._db.write():
+                    self._rebuild(series, attempt)
+
+    def _series_id(self, run: int, name: str) -> int:
+        known = self._series.get((run, name))
+        if known is None:
+            self._db.run("INSERT OR IGNORE INTO series (run, name) VALUES (?, ?)", (run, name))
+            found = self._db.first("SELECT id FROM series WHERE run = ? AND name = ?", (run, name))
+            assert found is not None
+            known = self._series[run, name] = int(found[0])
+        return known
+
+    def _append(self, series: int, attempt: int, points: dict[int, float]) -> None:
+        """Let the pyramid know of points that were stored."""
+        growing = self._growing.get((series, attempt))
+        if growing is None:
+            state = self._db.first(
+                "SELECT dirty FROM pyramid_states WHERE series = ? AND attempt = ?", (series, attempt)
+            )
+            if state is not None:
+                # Written by an earlier connection, or forgotten after a failure.
+                if not state[0]:
+                    self._rebuild(series, attempt)
+                return
+            growing = self._growing[series, attempt] = _Growing()
+        if next(iter(points)) <= growing.last_step:
+            # A step again, or one from the past: the blocks no longer tell the truth.
+            del self._growing[series, attempt]
+            self._db.run("UPDATE pyramid_states SET dirty = 1 WHERE series = ? AND attempt = ?", (series, attempt))
+            return
+        self._grow(series, attempt, growing, _as_blocks(list(points), list(points.values())))
+
+    def _grow(self, series: int, attempt: int, growing: _Growing, blocks: NDArray[np.void]) -> None:
+        self._db.many(
+            "INSERT OR REPLACE INTO pyramid (series, attempt, level, first_step, last_step, blocks)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (series, attempt, level, int(chunk["first"][0]), int(chunk["last"][-1]), chunk.tobytes())
+                for level, chunk in growing.append(blocks)
+            ],
+        )
+        self._db.run(
+            "INSERT OR REPLACE INTO pyramid_states (series, attempt, points, first_step, last_step, dirty)"
+            " VALUES (?, ?, ?, ?, ?, 0)",
+            (series, attempt, growing.points, growing.first_step, growing.last_step),
+        )
+
+    def _rebuild(self, series: int, attempt: int) -> None:
+        curve = self._raw(series, attempt, -END, END)
+        self._db.run("DELETE FROM pyramid WHERE series = ? AND attempt = ?", (series, attempt))
+        growing = self._growing[series, attempt] = _Growing()
+        if len(curve.steps):
+            self._grow(series, attempt, growing, _as_blocks(curve.steps, curve.values))
+
+    # Reading
+
+    def series(self, run: int) -> list[Series]:
+        """The curves of a run, in the order in which they first appeared."""
+        return [
+            Series(*row) for row in self._db.rows("SELECT id, run, name FROM series WHERE run = ? ORDER BY id", (run,))
+        ]
+
+    def after(self, run: int, cursor: int) -> NewPoints:
+        """Every point recorded after `cursor`; 0 for all. A point may come twice, never not at all."""
+        batches = self._db.rows(
+            "SELECT id, attempt, first_step, last_step FROM batches WHERE run = ? AND id > ? ORDER BY id",
+            (run, cursor),
+        )
+        if not batches:
+            return NewPoints(cursor, {})
+        spans: list[list[int]] = []
+        for _, attempt, first, last in batches:
+            if spans and spans[-1][0] == attempt and first > spans[-1][2]:
+                spans[-1][2] = last  # one read for what was recorded in a row
+            else:
+                spans.append([attempt, first, last])
+        curves = {}
+        for series in self.series(run):
+            parts = [self._raw(series.id, *span) for span in spans]
+            curve = _joined(parts)
+            if len(curve.steps):
+                curves[series.name] = curve
+        return NewPoints(int(batches[-1][0]), curves)
+
+    def latest(self, run: int) -> dict[str, tuple[int, float]]:
+        """Name -> (step, value) at the end of each line."""
+        found = {}
+        for series in self.series(run):
+            for attempt, low, high in reversed(self._spans(run, superseded=False)):
+                row = self._db.first(
+                    "SELECT step, value FROM points WHERE series = ? AND attempt = ? AND step BETWEEN ? AND ?"
+                    " ORDER BY step DESC LIMIT 1",
+                    (series.id, attempt, low, high),
+                )
+                if row is not None:
+                    found[series.name] = (int(row[0]), _number(row[1]))
+                    break
+        return found
+
+    def last_step(self, run: int) -> int | None:
+        """The newest step on the run's line."""
+        row = self._db.first(
+            "SELECT last_step FROM attempts WHERE run = ? AND last_step IS NOT NULL ORDER BY number DESC LIMIT 1",
+            (run,),
+        )
+        return None if row is None else int(row[0])
+
+    def points(self, series: Series, first: int = -END, last: int = END, *, superseded: bool = False) -> Curve:
+        """The line of a series between two steps, both included; or what is superseded there."""
+        return _joined(
+            [
+                self._raw(series.id, attempt, max(first, low), min(last, high))
+                for attempt, low, high in self._spans(series.run, superseded)
+            ]
+        )
+
+    def overview(
+        self, series: Series, first: int = -END, last: int = END, pixels: int = 1000, *, superseded: bool = False
+    ) -> Overview:
+        """The line of a series between two steps in at most `pixels` columns, no extreme hidden."""
+        parts = []
+        for attempt, low, high in self._spans(series.run, superseded):
+            level = self._level(series.id, attempt, max(first, low), min(last, high), pixels)
+            parts += self._blocks(series.id, attempt, max(first, low), min(last, high), level)
+        blocks = np.concatenate(parts) if parts else np.empty(0, BLOCK)
+        blocks = blocks[np.argsort(blocks["first"], kind="stable")]
+        if len(blocks) > pixels:
+            begin, span = int(blocks["first"][0]), int(blocks["last"].max() - blocks["first"][0]) + 1
+            column = ((blocks["first"] - begin) / span * pixels).astype(np.int64)
+            blocks = _reduced(blocks, np.flatnonzero(np.diff(column, prepend=-1)))
+        return Overview(blocks["first"], blocks["last"], blocks["low"], blocks["high"])
+
+    def axis(self, run: int, kind: Literal["wall", "images", "nfe"], steps: Steps) -> Values:
+        """Where steps of the run's line lie on another axis: seconds of training, images or network
+        evaluations; between recorded batches in a straight line."""
+        xs: list[float] = []
+        ys: list[float] = []
+        for attempt, _, high in self._spans(run, superseded=False):
+            rows = np.array(
+                self._db.rows(
+                    "SELECT first_step, last_step, first_wall, last_wall, images, nfe FROM batches"
+                    " WHERE attempt = ? AND first_step <= ? ORDER BY last_step",
+                    (attempt, high),
+                ),
+                dtype=np.float64,
+            ).reshape(-1, 6)
+            if not len(rows):
+                continue
+            rows = np.maximum.accumulate(rows, axis=0)  # what was left out stands where it stood
+            if kind == "wall":  # counted from each attempt's start; the line adds them up
+                own_x, own_y = rows[:, :2].ravel(), np.maximum.accumulate(rows[:, 2:4].ravel())
+                own_y = own_y + (ys[-1] if ys else 0.0)
+            else:
+                own_x, own_y = rows[:, 1], rows[:, 4 if kind == "images" else 5]
+            inside = own_x <= high
+            if not inside.all():  # this batch reaches beyond where a later attempt took over
+                edge = float(np.interp(high, own_x, own_y))
+                own_x, own_y = np.append(own_x[inside], high), np.append(own_y[inside], edge)
+            xs += own_x.tolist()
+            ys += own_y.tolist()
+        if not xs:
+            return np.full(len(steps), np.nan)
+        return np.interp(steps, [0.0, *xs] if xs[0] > 0 else xs, [0.0, *ys] if xs[0] > 0 else ys)
+
+    def _spans(self, run: int, superseded: bool) -> list[tuple[int, int, int]]:
+        """(attempt, first step, last step) that make up the line, or what it leaves out."""
+        attempts = self._db.rows(
+            "SELECT id, first_step FROM attempts WHERE run = ? AND first_step IS NOT NULL ORDER BY number", (run,)
+        )
+        spans = []
+        for index, (attempt, _) in enumerate(attempts):
+            taken_over = min((first for _, first in attempts[index + 1 :]), default=END)
+            spans.append((attempt, taken_over, END) if superseded else (attempt, -END, taken_over - 1))
+        return [span for span in spans if span[1] < END]
+
+    def _raw(self, series: int, attempt: int, first: int, last: int) -> Curve:
+        rows = self._db.rows(
+            "SELECT step, value FROM points WHERE series = ? AND attempt = ? AND step BETWEEN ? AND ?",
+            (series, attempt, first, last),
+        )
+        steps = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        values = np.fromiter((_number(row[1]) for row in rows), np.float64, len(rows))
+        return Curve(steps, values, np.full(len(rows), attempt, np.int64))
+
+    def _level(self, series: int, attempt: int, first: int, last: int, pixels: int) -> int:
+        """The coarsest level with at least one block for each pixel, if steps are even; 0 is the points."""
+        state = self._db.first(
+            "SELECT points, first_step, last_step, dirty FROM pyramid_states WHERE series = ? AND attempt = ?",
+            (series, attempt),
+        )
+        if state is None or state[3]:
+            return 0
+        count, begin, end, _ = state
+        share = (min(last, end) - max(first, begin) + 1) / (end - begin + 1)
+        blocks = count * share / max(pixels, 1)
+        return int(math.log(blocks, BRANCHING)) if blocks > BRANCHING else 0
+
+    def _blocks(self, series: int, attempt: int, first: int, last: int, level: int) -> list[NDArray[np.void]]:
+        """Blocks that hold exactly the points from `first` to `last`: whole ones of `level` in the
+        middle, finer ones at both ends."""
+        if first > last:
+            return []
+        if level == 0:
+            curve = self._raw(series, attempt, first, last)
+            return [_as_blocks(curve.steps, curve.values)]
+        rows = self._db.rows(
+            "SELECT blocks FROM pyramid WHERE series = ? AND attempt = ? AND level = ?"
+            " AND first_step BETWEEN coalesce((SELECT max(first_step) FROM pyramid WHERE series = ?"
+            " AND attempt = ? AND level = ? AND first_step <= ?), ?) AND ? ORDER BY first_step",
+            (series, attempt, level, series, attempt, level, first, first, last),
+        )
+        blocks = np.frombuffer(b"".join(row[0] for row in rows), BLOCK)
+        blocks = blocks[(blocks["first"] >= first) & (blocks["last"] <= last)]
+        if not len(blocks):
+            return self._blocks(series, attempt, first, last, level - 1)
+        before, after = int(blocks["first"][0]) - 1, int(blocks["last"][-1]) + 1
+        return [
+            *self._blocks(series, attempt, first, before, level - 1),
+            blocks,
+            *self._blocks(series, attempt, after, last, level - 1),
+        ]
+
+
+def _as_blocks(steps: Any, values: Any) -> NDArray[np.void]:
+    blocks = np.empty(len(steps), BLOCK)
+    blocks["first"] = blocks["last"] = steps
+    blocks["low"] = blocks["high"] = values
+    return blocks
+
+
+def _end_to_end(a: NDArray[np.void], b: NDArray[np.void]) -> NDArray[np.void]:
+    """Both blocks one after the other; numpy's own way first compares the two identical types field by field."""
+    if not len(a):
+        return b
+    return np.frombuffer(a.tobytes() + b.tobytes(), BLOCK)
+
+
+def _reduced(blocks: NDArray[np.void], starts: NDArray[np.int64]) -> NDArray[np.void]:
+    """One block for each group that begins at an index in `starts`; NaN only where a group has no number."""
+    merged = np.empty(len(starts), BLOCK)
+    merged["first"] = np.minimum.reduceat(blocks["first"], starts)
+    merged["last"] = np.maximum.reduceat(blocks["last"], starts)
+    merged["low"] = np.fmin.reduceat(blocks["low"], starts)
+    merged["high"] = np.fmax.reduceat(blocks["high"], starts)
+    return merged
+
+
+def _joined(curves: Sequence[Curve]) -> Curve:
+    """Several curves as one, by step and then by attempt."""
+    if not curves:
+        return Curve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
+    steps, values, attempts = (
+        np.concatenate([getattr(curve, name) for curve in curves]) for name in ("steps", "values", "attempts")
+    )
+    order = np.lexsort((attempts, steps))
+    return Curve(steps[order], values[order], attempts[order])
+
+
+def _number(value: float | None) -> float:
+    """SQLite stores NaN as NULL."""
+    return math.nan if value is None else value

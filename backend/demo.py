@@ -1,0 +1,63 @@
+"""The main job from start to verified export: distil the bundled digits teacher into a one-step student."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from backend import studio
+from backend.contract.errors import UserError
+from backend.contract.project_file import ProjectFile, files_folder
+from backend.memory import peak_bytes
+
+TEACHER = "digits"
+METHOD = "dmd2"
+# Chosen by the figure that the demo prints, one seed each: a Frechet distance of 0.151 after these 720 steps, against
+# 0.182 after 900 without the adversarial term (the teacher in full has 0.153).
+SETTINGS = {"gan_weight": 0.03, "discriminator_weight": 0.03, "steps": 720}
+
+
+def demo(project: Path | None, report: studio.Report) -> dict[str, Any]:
+    """Train, evaluate, compare, export and verify in a new project; the figures of each.
+
+    Raises `WorkFailed` or `Interrupted` where the run did not finish, and `UserError` where it could not start.
+    """
+    began = time.monotonic()
+    path = project or studio.free_name(Path.cwd(), "digits-demo")
+    if not studio.is_writable(path.absolute().parent):
+        raise UserError(f"The folder {path.absolute().parent} cannot be written to; name a project with --project.")
+    if not path.exists():
+        studio.new(path)
+    report(f"project {path}")
+    recipe = studio.recipe_of(None, TEACHER, METHOD, None, SETTINGS, {})
+    run = studio.start(path, recipe)
+    state = studio.wait(path, run, report)
+    if state.state != "finished":
+        raise studio.not_finished(run, state)
+    report("measuring teacher and student")
+    figures = studio.evaluate(path, run, "last")
+    folder = files_folder(path)
+    picture = folder / f"compare-run-{run}.png"
+    sides = studio.compare(path, run, picture, "last")
+    report("exporting, and loading the export in a fresh process with plain diffusers")
+    export = studio.export(path, run, "diffusers", folder / "exports" / f"run-{run}", "last")
+    with ProjectFile.open(path, readonly=True) as opened:
+        steps = opened.run_state(run).step or 0
+        worker_peak = max((event.data.get("peak_bytes", 0) for event in opened.events_after(run)), default=0)
+    return {
+        "project": str(path),
+        "run": run,
+        "method": METHOD,
+        "seconds": round(time.monotonic() - began, 1),
+        "steps": steps,
+        "memory": peak_bytes() + worker_peak,  # more than was ever held at one time
+        "teacher": _figures(figures["teacher"]),
+        "student": _figures(figures["student"]),
+        "teacher_at_student_nfe": _figures(figures["teacher_at_student_nfe"]),
+        "speed_up": round(sides[2]["seconds_per_image"] / sides[1]["seconds_per_image"], 1),
+        "picture": str(picture),
+        "export": {"path": export["path"], "max_abs_difference": export["max_abs_difference"]},
+    }
+
+
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {"nfe": row["nfe"], "frechet": row["frechet"], "accuracy": row["class_accuracy"]}

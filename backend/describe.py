@@ -1,0 +1,158 @@
+"""What the backend offers on this machine, as data: the catalogue that the window and the command line show."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from backend.assembly import find_method
+from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, TeacherCard
+from backend.methods import Method, load_method, method_names
+from backend.teachers import BUNDLED, TeacherError, folder_of, load_teacher
+
+
+def version() -> str:
+    """The installed version of this program."""
+    return importlib.metadata.version("distill-studio")
+
+
+def method_card(key: str, method: Method[Any, Any]) -> MethodCard:
+    """A method as data, with the cost of its defaults."""
+    defaults = method.settings()
+    schema = method.settings.model_json_schema()
+    cost = method.cost(defaults)
+    return MethodCard(
+        key=key,
+        title=method.title,
+        paper=method.paper,
+        summary=method.summary + (f" {method.notes}" if method.notes else ""),
+        settings=schema,
+        defaults={**defaults.model_dump(mode="json"), "training": dict(method.training)},
+        needs=method.needs(defaults),
+        cost_words=f"{cost:g} forwards of the teacher per step and sample, with the defaults",
+        cost=cost,
+    )
+
+
+def methods() -> tuple[tuple[MethodCard, ...], tuple[BrokenMethod, ...]]:
+    """Every method, and by name with its error every one whose file does not load."""
+    cards, broken = [], []
+    for key in method_names():
+        try:
+            cards.append(method_card(key, load_method(key)))
+        except Exception as error:  # a person's own file, which may raise anything
+            broken.append(BrokenMethod(key=key, error=f"{type(error).__name__}: {error}"))
+    return tuple(cards), tuple(broken)
+
+
+def method(name: str) -> MethodCard:
+    """The method of that name. Raises `RecipeError` where there is none, or its file does not load."""
+    return method_card(name, find_method(name))
+
+
+def bundled_teachers() -> tuple[TeacherCard, ...]:
+    """The teachers that come with the program; one that is damaged says so in its `problem`."""
+    mixture = TeacherCard(
+        key="mixture-2d",
+        title="Ring of eight Gaussians",
+        summary="A 2-D mixture whose score is known in closed form at every noise level of every path.",
+        source="mathematics",
+        shape=(2,),
+        path="any (mixture-2d:edm, :epsilon, :v_prediction, :sample, :flow, :trigonometric)",
+        prediction_type="any",
+        data="mixture-2d",
+        licence="none needed",
+    )
+    cards = [mixture]
+    for key in BUNDLED:
+        try:
+            cards.append(_folder_card(key))
+        except TeacherError as error:
+            cards.append(TeacherCard(key=key, title=key, summary="", source="bundled", problem=str(error)))
+    return tuple(cards)
+
+
+def teacher_card(where: str) -> TeacherCard:
+    """The bundled teacher of that name or the one in a diffusers folder, without reading its weights.
+
+    Raises `TeacherError` where it cannot be used.
+    """
+    if where.partition(":")[0] != "mixture-2d":
+        return _folder_card(where)
+    teacher = load_teacher(where)
+    net = teacher.denoiser
+    about = {"key": where, "title": teacher.title, "path": type(net.path).__name__, "data": teacher.data}
+    return bundled_teachers()[0].model_copy(update={**about, "prediction_type": net.prediction_type})
+
+
+def _folder_card(where: str) -> TeacherCard:
+    from backend.teachers import diffusers_folder  # noqa: PLC0415  (takes seconds; not needed for the methods)
+
+    folder = folder_of(where)
+    found = diffusers_folder.inspect(folder)
+    path = type(found.path).__name__
+    return TeacherCard(
+        key=where,
+        title=found.title,
+        summary=" ".join([f"{found.prediction_type} prediction, {path}.", *found.notes]),
+        source=str(folder) if where not in BUNDLED else "bundled",
+        shape=found.shape,
+        path=path,
+        prediction_type=found.prediction_type,
+        condition="class" if found.classes else "none",
+        classes=len(found.labels),
+        labels=found.labels,
+        parameters=found.parameters,
+        figures=_measured(folder / "figures.json"),
+        data=found.data or "",
+        licence=found.licence,
+    )
+
+
+def _measured(file: Path) -> dict[str, float]:
+    """The teacher's own figures, where its folder has them in the form in which ours do."""
+    try:
+        rows = json.loads(file.read_bytes())["nfe"]
+        return {f"frechet_{nfe}_nfe": float(row["frechet"]) for nfe, row in rows.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def methods_for(teacher: TeacherCard) -> dict[str, list[str]]:
+    """The methods that can use a teacher, by name: as it is, and with real data that a person brings."""
+    cards = methods()[0]
+    brought = [card.key for card in cards if "real data" in card.needs and not teacher.data]
+    return {"methods": [card.key for card in cards if card.key not in brought], "methods_with_data": brought}
+
+
+def devices() -> tuple[Device, ...]:
+    """What there is to train on, the fastest first."""
+    found = []
+    for i in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(i)
+        formats = ("float32", "bfloat16") if torch.cuda.is_bf16_supported() else ("float32",)
+        found.append(
+            Device(key=f"cuda:{i}", kind="cuda", name=about.name, memory=about.total_memory, precisions=formats)
+        )
+    if torch.backends.mps.is_available():
+        found.append(Device(key="mps", kind="mps", name="Apple GPU", memory=psutil.virtual_memory().total))
+    name = f"{torch.get_num_threads()} threads"
+    found.append(Device(key="cpu", kind="cpu", name=name, memory=psutil.virtual_memory().total))
+    return tuple(found)
+
+
+def catalogue() -> Catalogue:
+    """Everything the backend offers."""
+    good, broken = methods()
+    data = (DataCard(key="digits", title="Digits", summary="1,400 handwritten digits, 16x16, with labels"),)
+    return Catalogue(
+        version=version(),
+        methods=good,
+        broken_methods=broken,
+        teachers=bundled_teachers(),
+        data=data,
+        devices=devices(),
+    )

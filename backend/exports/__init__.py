@@ -1,0 +1,90 @@
+"""What a student becomes outside this program. One file format per file.
+
+A format takes the trained denoiser with its sampler and writes files that plain diffusers or safetensors can open.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Literal, get_args
+
+from backend.contract.errors import UserError
+from backend.contract.recipe import Recipe
+
+if TYPE_CHECKING:  # torch takes seconds, and refusing a format needs none of it
+    from backend.networks import Condition, Denoiser
+    from backend.samplers import Sampler
+
+Format = Literal["diffusers", "safetensors", "lora"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class ExportError(UserError, ValueError):
+    """The export cannot be written or checked; the message says in one sentence what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of the card's table: whose samples, at how many network evaluations, and their figures by name."""
+
+    who: str
+    nfe: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where a student comes from: what the model card and the weights' metadata say of it.
+
+    method, paper: as on the method's card. step: the checkpoint. teacher_digest: SHA-256 of the teacher's weights.
+    labels: names of the classes, empty where there are none. measured_by: the feature network and the number of
+    samples behind the figures, without which they mean nothing.
+    """
+
+    title: str
+    recipe: Recipe
+    method: str
+    paper: str
+    step: int
+    teacher: str
+    teacher_digest: str
+    licence: str
+    labels: tuple[str, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    measured_by: str = ""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A finished export: the folder or file, and the SHA-256 of each file in it by its relative path.
+
+    digest: that of the weights.
+    """
+
+    path: FilePath
+    format: Format
+    hashes: Mapping[str, str]
+    digest: str
+
+
+def export(  # one call for every format, so that the command line needs no knowledge of them
+    form: Format,
+    student: "Denoiser",
+    sampler: "Sampler",
+    cond: "Condition",
+    facts: Facts,
+    out: FilePath,
+    seed: int = 0,
+) -> Export:
+    """Writes the student to `out`; `cond` and `seed` are of the sample sheet. Raises `ExportError`."""
+    if form == "lora":
+        raise ExportError(
+            "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
+        )
+    if form == "diffusers":
+        from backend.exports import diffusers_folder  # noqa: PLC0415
+
+        return diffusers_folder.write(student, sampler, cond, facts, out, seed)
+    from backend.exports import safetensors_file  # noqa: PLC0415
+
+    return safetensors_file.write(student, sampler, facts, out)

@@ -1,0 +1,119 @@
+"""README.md of an export: where the student comes from, how it is used, and how good it was measured to be."""
+
+import json
+from collections.abc import Mapping
+
+import diffusers
+import torch
+
+from backend.exports import Facts
+from backend.exports.usage import Usage
+from backend.samplers import Sampler
+
+_CARD = """---
+library_name: diffusers
+license: other
+license_name: {licence_json}
+pipeline_tag: unconditional-image-generation
+tags: [distillation, few-step]
+---
+
+# {title}
+
+A student that makes a picture in {evaluations}, distilled from *{teacher}*.
+
+![Pictures of this student, noise seed {seed}](samples.png)
+
+## Use
+
+`sample.py` in this folder needs torch and diffusers (written with {versions}) and nothing of the program that made this
+export. It made the pictures above, which are in `expected.safetensors` as numbers.{note}
+
+```python
+{script}```
+
+Sampler: {sampler}.
+
+## Origin
+
+| | |
+|---|---|
+| Teacher | {teacher} |
+| Teacher's weights, SHA-256 | `{teacher_digest}` |
+| Licence | {licence} |
+| Method | {method}, {paper} |
+| Training | {step} steps, seed {recipe_seed} |
+| Recipe, SHA-256 | `{recipe_hash}` |
+
+The licence is the teacher's and its data's: a student is made from both.
+
+## Measured
+
+{measured}
+
+## Recipe
+
+```json
+{recipe}
+```
+
+## Files
+
+| file | SHA-256 |
+|---|---|
+{files}
+"""
+
+
+def sampler_words(sampler: Sampler) -> str:
+    """The sampler in words, with its levels."""
+    levels = ", ".join(f"{level:.6g}" for level in sampler.levels)
+    if sampler.nfe == 1:
+        return f"one evaluation, from level t = {levels}"
+    how = {
+        "renoise": "after each evaluation x0 is noised anew to the next level (multistep consistency sampling)",
+        "deterministic": "after each evaluation x0 and noise as predicted are mixed anew (DDIM, Euler's method)",
+    }[sampler.kind]
+    return f"{sampler.nfe} evaluations, at levels t = {levels}; {how}"
+
+
+def _paper(paper: str) -> str:
+    number = paper.removeprefix("arXiv:")
+    return f"[{paper}](https://arxiv.org/abs/{number})" if number != paper else paper
+
+
+def _measured(facts: Facts) -> str:
+    if not facts.measured:
+        return "Not measured."
+    names = list(dict.fromkeys(name for row in facts.measured for name in row.figures))
+    lines = [f"| | evaluations | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+    for row in facts.measured:
+        figures = [f"{row.figures[name]:.4g}" if name in row.figures else "" for name in names]
+        lines.append(f"| {row.who} | {row.nfe} | {' | '.join(figures)} |")
+    return "\n".join([*lines, "", f"Measured by {facts.measured_by or 'an unnamed feature network'}."])
+
+
+def model_card(facts: Facts, usage: Usage, sampler: Sampler, script: str, seed: int, hashes: Mapping[str, str]) -> str:
+    """The card as Markdown with the header that model hubs read. hashes: SHA-256 by file, without the card."""
+    note = f" {usage.note[0].upper()}{usage.note[1:]}, so `sample.py` spells its steps out." if usage.note else ""
+    return _CARD.format(
+        licence_json=json.dumps(facts.licence, ensure_ascii=False),
+        licence=facts.licence,
+        title=facts.title,
+        evaluations=f"{sampler.nfe} network evaluation{'s' if sampler.nfe > 1 else ''}",
+        teacher=facts.teacher,
+        teacher_digest=facts.teacher_digest,
+        seed=seed,
+        versions=f"torch {torch.__version__.partition('+')[0]}, diffusers {diffusers.__version__}",
+        note=note,
+        script=script,
+        sampler=sampler_words(sampler),
+        method=facts.method,
+        paper=_paper(facts.paper),
+        step=facts.step,
+        recipe_seed=facts.recipe.training.seed,
+        recipe_hash=facts.recipe.hash(),
+        measured=_measured(facts),
+        recipe=facts.recipe.to_json(),
+        files="\n".join(f"| {name} | `{digest}` |" for name, digest in sorted(hashes.items())),
+    )

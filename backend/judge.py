@@ -1,0 +1,102 @@
+"""Samples and figures of a teacher or student: the one place where previews, scores and evaluations are drawn.
+
+Everything here uses generators of its own and leaves training's random state alone.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from backend import evaluate
+from backend.datasets import ImageSet, load_data
+from backend.datasets.digits import digits
+from backend.evaluate import FeatureNetwork, Figures
+from backend.networks import Condition
+from backend.resources import RESOURCES
+from backend.samplers import Denoises, Sampler, normal, sample
+from backend.teachers import Teacher
+from backend.teachers.mixture_2d import Mixture
+
+PREVIEW_SEED = 7
+EVALUATION_SEED = 11
+TEACHER_NFE = 50  # at which a teacher is shown in full
+BATCH = 250
+
+
+def draw(net: Denoises, sampler: Sampler, teacher: Teacher, cond: Condition, seed: int) -> Tensor:
+    """Data (N, ...) for the conditions, made by `net` in the teacher's space; the same noise for the same seed.
+
+    One batch: what a plain diffusers pipeline makes with a generator of that seed and batch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = cond.labels.device if cond.labels is not None else _device(net)
+    noise = normal((len(cond), *teacher.denoiser.shape), generator, device)
+    return teacher.codec.decode(sample(net, sampler, noise, cond, generator))
+
+
+def draw_many(net: Denoises, sampler: Sampler, teacher: Teacher, count: int, seed: int) -> Tensor:
+    """As `draw`, `count` of them on the CPU, classes in turn, in batches that each have a seed of their own."""
+    cond = teacher.each_condition(count).to(_device(net))
+    parts = [cond[slice(i, i + BATCH)] for i in range(0, count, BATCH)]
+    return torch.cat([draw(net, sampler, teacher, part, seed + i).cpu() for i, part in enumerate(parts)])
+
+
+def _device(net: Denoises) -> torch.device:
+    parameters = list(net.parameters()) if isinstance(net, torch.nn.Module) else []
+    return parameters[0].device if parameters else torch.device("cpu")
+
+
+def reference_of(teacher: Teacher) -> ImageSet | None:
+    """The pictures a teacher's samples are measured against, None where there are none or no feature network fits."""
+    if teacher.data == "digits" and teacher.denoiser.shape == digits().images.shape[1:]:
+        return load_data("digits", teacher.denoiser.shape)
+    return None
+
+
+def can_measure(teacher: Teacher) -> bool:
+    """Whether there is anything to measure this teacher's samples and its students' against."""
+    return reference_of(teacher) is not None or isinstance(teacher.draws, Mixture)
+
+
+def figures(
+    net: Denoises,
+    sampler: Sampler,
+    teacher: Teacher,
+    count: int,
+    seed: int = EVALUATION_SEED,
+    paired: Tensor | None = None,
+) -> Figures | None:
+    """The figures of `count` samples, classes in turn; None where nothing is there to measure them against.
+
+    paired: the teacher's samples from the same noise, for the distance between them.
+    """
+    samples = draw_many(net, sampler, teacher, count, seed)
+    labels = teacher.each_condition(count).labels
+    return figures_of(samples, labels, teacher, sampler.nfe, seed, paired)
+
+
+def figures_of(
+    samples: Tensor, labels: Tensor | None, teacher: Teacher, nfe: int, seed: int, paired: Tensor | None = None
+) -> Figures | None:
+    """The figures of given samples of this teacher's data."""
+    values: Mapping[str, float | None]
+    reference = reference_of(teacher)
+    if reference is not None:
+        network = FeatureNetwork.load(RESOURCES / "features" / "digits.safetensors")
+        values = evaluate.image_figures(samples, labels, reference, network, paired)
+        return Figures(values, network.name, network.digest, reference.digest, len(samples), seed, nfe)
+    if not isinstance(teacher.draws, Mixture):
+        return None
+    exact = teacher.draws
+    values = evaluate.mixture_figures(samples, exact.means, exact.std, exact.weights, paired)
+    return Figures(values, "plane", "", exact.digest, len(samples), seed, nfe)
+
+
+def score(figures: Figures | None) -> tuple[str, float] | None:
+    """The one figure by which checkpoints are ranked, smaller being better, and its name."""
+    if figures is None:
+        return None
+    name = "sliced_wasserstein" if figures.measured_in == "plane" else "frechet"
+    value = figures.values[name]
+    return None if value is None else (name, value)

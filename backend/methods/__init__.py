@@ -1,0 +1,131 @@
+"""What a distillation method is. One method per file in this folder; listing the folder registers them.
+
+A file holds, in the order of its paper: a docstring that names the paper, frozen `Settings`, the `Nets` it uses,
+`build`, `optimizers`, `step`, `sampler`, and last `METHOD = Method(...)`. Nothing else is edited to add one. A
+person's own methods may lie in folders named by the environment variable DISTILL_STUDIO_METHODS.
+
+Between two steps a run is its networks, optimizers, random state and step number, and nothing else.
+"""
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from backend.contract.settings import Settings
+from backend.networks import Condition
+from backend.noise import Path
+from backend.samplers import Sampler, normal
+from backend.teachers import Teacher
+
+__path__.extend(folder for folder in os.environ.get("DISTILL_STUDIO_METHODS", "").split(os.pathsep) if folder)
+
+Need = Literal["real data"]
+S = TypeVar("S", bound=Settings)
+N = TypeVar("N")
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step: the sum of `losses` is minimised in `net`, or in each of several nets, and nowhere else.
+
+    losses: scalars by the name of their curve. metrics: what is plotted and not minimised.
+    fresh: the optimizer first forgets its moments, as at the start of a stage.
+    """
+
+    net: nn.Module | tuple[nn.Module, ...]
+    losses: Mapping[str, Tensor]
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    fresh: bool = False
+
+    @property
+    def nets(self) -> tuple[nn.Module, ...]:
+        return self.net if isinstance(self.net, tuple) else (self.net,)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step is given, and the only source of randomness it may use.
+
+    step: from 0; total: steps of the whole run. cond: conditions of B samples.
+    real, real_cond: B real samples and their conditions, where the run has real data.
+    """
+
+    step: int
+    total: int
+    cond: Condition
+    shape: tuple[int, ...]
+    generator: torch.Generator
+    device: torch.device
+    real_samples: Tensor | None = None
+    real_cond: Condition | None = None
+
+    @property
+    def real(self) -> tuple[Tensor, Condition]:
+        """Real samples (B, ...) and their conditions. A method that asks must declare the need "real data"."""
+        if self.real_samples is None or self.real_cond is None:
+            raise ValueError("This method needs real data and the run has none.")
+        return self.real_samples, self.real_cond
+
+    def noise(self) -> Tensor:
+        """New unit normal noise, (B, ...)."""
+        return normal((len(self.cond), *self.shape), self.generator, self.device)
+
+    def times(self, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """New times, uniform in [low, high], (B,) float64."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        drawn = torch.rand(len(self.cond), generator=self.generator, device=self.generator.device, dtype=dtype)
+        return (low + (high - low) * drawn).to(self.device)
+
+    def index(self, count: int) -> int:
+        """One number in 0..count-1, the same for the whole batch."""
+        return int(torch.randint(count, (), generator=self.generator, device=self.generator.device))
+
+    def indices(self, count: int) -> Tensor:
+        """A number in 0..count-1 for each sample, (B,)."""
+        shape = (len(self.cond),)
+        return torch.randint(count, shape, generator=self.generator, device=self.generator.device).to(self.device)
+
+
+@dataclass(frozen=True)
+class Method(Generic[S, N]):
+    """A method's card. The file's name is its key.
+
+    nets made by `build` are a dataclass of modules, one of them `student`, which starts as the teacher.
+    needs: what a run must have, given its settings. cost: network evaluations per step and sample, in units of one
+    forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
+    training: values of the recipe's training part that suit it. multistep: whether a student may be used at several
+    levels. notes: departures from the paper.
+    """
+
+    title: str
+    paper: str
+    summary: str
+    settings: type[S]
+    build: Callable[[Teacher, S], N]
+    optimizers: Callable[[N, S], Mapping[str, Optimizer]]
+    step: Callable[[N, Batch, S], Iterator[Update]]
+    sampler: Callable[[S, Path], Sampler]
+    cost: Callable[[S], float]
+    needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+
+def method_names() -> list[str]:
+    """The keys of all methods: the files of this folder."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def load_method(name: str) -> Method[Any, Any]:
+    """The method of that key. Raises whatever importing its file raises."""
+    method = importlib.import_module(f"{__name__}.{name}").METHOD
+    if not isinstance(method, Method):
+        raise TypeError(f"METHOD of {name} is no Method.")
+    return method

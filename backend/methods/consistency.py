@@ -1,0 +1,122 @@
+"""Consistency distillation: Consistency Models, arXiv:2303.01469, algorithm 2.
+
+Two neighbouring points of one teacher trajectory must lead to the same start. A real sample is noised, the teacher's
+solver takes one small step towards the data, and the student at the first point learns what a moving average of
+itself (the target) says at the second. At the least noise the answer is the point itself, and from there it spreads.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from backend import losses
+from backend.contract.settings import Settings as BaseSettings
+from backend.contract.settings import setting
+from backend.methods import Batch, Method, Update
+from backend.networks import Condition, Denoiser, Guided
+from backend.noise import Path
+from backend.optimizers import adam
+from backend.samplers import Sampler, heun, jump, student_levels, times
+from backend.teachers import Teacher
+
+
+class Settings(BaseSettings):
+    student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
+    discretisation: int = setting(
+        40, "Points of the time grid; few are biased, many are slow to learn", low=3, high=1000, unit="points"
+    )
+    target_ema: float = setting(0.95, "Share of the target kept at each step; 0 is unstable", low=0, high=0.9999)
+    solver: Literal["heun", "euler"] = setting("heun", "How the teacher steps: heun takes two evaluations, euler one")
+    distance: Literal["l2", "pseudo-huber"] = setting(
+        "l2", "Between student and target; pseudo-huber gives single large errors less weight"
+    )
+    learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
+    first_level: float = setting(
+        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+    )
+
+
+@dataclass
+class Nets:
+    teacher: Guided
+    student: Denoiser
+    target: Denoiser
+
+
+def build(teacher: Teacher, s: Settings) -> Nets:
+    student = teacher.trainable()
+    return Nets(Guided(teacher.denoiser, s.guidance_scale), student, student.copy().requires_grad_(False))
+
+
+def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+    return {"student": adam(nets.student, s.learning_rate)}
+
+
+def sampler(s: Settings, path: Path) -> Sampler:
+    return Sampler("renoise", student_levels(path, s.student_steps, s.first_level))
+
+
+def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    x0, cond = batch.real
+    # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
+    n = batch.indices(s.discretisation - 1) + 1
+    spacing = times(s.first_level / (s.discretisation - 1), x0)
+    t, t_next = n * spacing, (n - 1) * spacing
+    noised = nets.student.path.noised(x0, batch.noise(), t)
+    with torch.no_grad():
+        answer = start_of(nets.target, teacher_step(nets.teacher, noised, t, t_next, cond, s), t_next, cond)
+    yield Update(nets.student, {"consistency": distance(start_of(nets.student, noised, t, cond), answer, s)})
+    losses.ema_update(nets.target, nets.student, s.target_ema)
+
+
+def start_of(net: Denoiser, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    """The consistency function f(noised, t), (B, ...): the network's own jump to the least noise of its path.
+
+    There the jump is the identity whatever the network says, on every path and for every prediction type, and the
+    student starts as exactly the teacher. The paper's c_skip and c_out (sec. 3) have the first property alone.
+    """
+    return jump(net(noised, t, cond), net.path, times(0.0, noised))
+
+
+def teacher_step(teacher: Guided, noised: Tensor, t: Tensor, s: Tensor, cond: Condition, settings: Settings) -> Tensor:
+    """The teacher's trajectory through `noised` at times t, followed to s < t."""
+    if settings.solver == "heun":
+        return heun(teacher, noised, t, s, cond)
+    return jump(teacher(noised, t, cond), teacher.path, s)
+
+
+def distance(x: Tensor, y: Tensor, s: Settings) -> Tensor:
+    """Scalar; l2 is the mean square, c of pseudo-huber grows with the sample's size (arXiv:2310.14189, 3.3)."""
+    if s.distance == "l2":
+        return (x - y).square().mean()
+    return losses.pseudo_huber(x, y, 0.00054 * x[0].numel() ** 0.5)
+
+
+def cost(s: Settings) -> float:
+    """Per step: the student's update, the target, and the teacher's one or two evaluations, doubled by guidance."""
+    guided = 2 if s.guidance_scale != 1 else 1
+    return 3 + 1 + guided * (2 if s.solver == "heun" else 1)
+
+
+METHOD = Method(
+    title="Consistency distillation",
+    paper="arXiv:2303.01469",
+    summary="Every point of a teacher's trajectory learns to lead to its start; keeps the map from noise to image.",
+    settings=Settings,
+    build=build,
+    optimizers=optimizers,
+    step=step,
+    sampler=sampler,
+    cost=cost,
+    needs=lambda s: ("real data",),
+    training={"steps": 2000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
+    notes=(
+        "The boundary is the student's own jump to the least noise instead of c_skip and c_out; the distance is never "
+        "LPIPS; the grid is even in t on every path, and networks run without dropout."
+    ),
+)

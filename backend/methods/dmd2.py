@@ -1,0 +1,133 @@
+"""DMD2: Improved Distribution Matching Distillation for Fast Image Synthesis, arXiv:2405.14867.
+
+The student's samples, noised, are pushed along the difference between the teacher's score and that of a fake score
+network, which is trained all the while on the student's samples (two time-scales: it learns more often). A small GAN
+term on real data, with the fake score network's features as discriminator, lets the student pass the teacher.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from backend import losses
+from backend.contract.settings import Settings as BaseSettings
+from backend.contract.settings import setting
+from backend.methods import Batch, Method, Update
+from backend.networks import Condition, Denoiser, Guided
+from backend.networks.heads import Heads, example_features
+from backend.noise import Path
+from backend.optimizers import adam
+from backend.samplers import Sampler, rollout, student_levels
+from backend.teachers import Teacher
+
+
+class Settings(BaseSettings):
+    student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
+    first_level: float = setting(
+        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+    )
+    fake_score_updates: int = setting(1, "Fake score updates per student update; more steps want more", low=1, high=20)
+    learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
+    guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
+    gan_weight: float = setting(0.0, "Weight of the adversarial loss on real data; 0 leaves it out", low=0, high=1)
+    discriminator_weight: float = setting(
+        1e-2, "Weight of the discriminator's loss beside the fake score's", low=0, high=1, advanced=True
+    )
+    lowest_time: float = setting(0.02, "Least noise at which scores are compared", low=0, high=0.5, advanced=True)
+    highest_time: float = setting(0.98, "Most noise at which scores are compared", low=0.5, high=1, advanced=True)
+
+
+@dataclass
+class Nets:
+    teacher: Guided
+    student: Denoiser
+    fake_score: Denoiser
+    discriminator: nn.Module
+
+
+def build(teacher: Teacher, s: Settings) -> Nets:
+    fake_score = teacher.trainable()
+    heads = Heads(example_features(fake_score, teacher.each_condition(2))[-1:])
+    return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), fake_score, heads)
+
+
+def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+    betas = (0.0, 0.999)  # no momentum: each of them follows the others
+    return {
+        "student": adam(nets.student, s.learning_rate, betas),
+        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
+        "discriminator": adam(nets.discriminator, s.fake_score_learning_rate, betas),
+    }
+
+
+def sampler(s: Settings, path: Path) -> Sampler:
+    return Sampler("renoise", student_levels(path, s.student_steps, s.first_level))
+
+
+def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    student_turn = batch.step % s.fake_score_updates == 0
+    # Backward simulation: the student's own trajectory up to one of its levels, the same for the whole batch.
+    plan = sampler(s, nets.student.path)
+    with torch.set_grad_enabled(student_turn):
+        x = rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
+    if student_turn:
+        terms, metrics = matching(nets, x, batch, s)
+        if s.gan_weight:
+            terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, batch.cond, batch))
+        yield Update(nets.student, terms, metrics)
+
+    # One rollout serves both turns: the fake score learns what the student just made.
+    x = x.detach()
+    t, noise = batch.times(), batch.noise()
+    prediction = nets.fake_score(nets.fake_score.path.noised(x, noise, t), t, batch.cond)
+    terms = {"fake_score": losses.denoising(prediction, x, noise)}
+    if not s.gan_weight:
+        yield Update(nets.fake_score, terms)
+        return
+    real, real_cond = batch.real
+    on_real, on_fake = logits(nets, real, real_cond, batch), logits(nets, x, batch.cond, batch)
+    terms["discriminator"] = s.discriminator_weight * losses.discriminator_logistic(on_real, on_fake)
+    yield Update((nets.fake_score, nets.discriminator), terms, losses.discriminator_metrics(on_real, on_fake))
+
+
+def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The distribution matching term (eq. 3), and the size of the score difference, which the term itself hides."""
+    with torch.no_grad():
+        t = batch.times(s.lowest_time, s.highest_time)
+        noised = nets.teacher.path.noised(x, batch.noise(), t)
+        real, fake = nets.teacher(noised, t, batch.cond).x0, nets.fake_score(noised, t, batch.cond).x0
+    return {"matching": losses.distribution_matching(x, real, fake)}, {"score_difference": (fake - real).abs().mean()}
+
+
+def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:
+    """The discriminator's view of samples (B, ...) at noise of all levels, (B,)."""
+    t = batch.times()
+    noised = nets.fake_score.path.noised(x, batch.noise(), t)
+    return nets.discriminator(nets.fake_score.features(noised, t, cond)[-1:])  # type: ignore[no-any-return]
+
+
+def cost(s: Settings) -> float:
+    """Per step: rollout and fake score always, the student's turn and the adversarial half networks where they are."""
+    guided = 2 if s.guidance_scale != 1 else 1
+    student = (2 + guided + 1 + bool(s.gan_weight)) / s.fake_score_updates
+    return 1 + (s.student_steps - 1) / 2 + student + 3 + 3 * bool(s.gan_weight)
+
+
+METHOD = Method(
+    title="Distribution matching (DMD2)",
+    paper="arXiv:2405.14867",
+    summary="Matches the distribution of the student's samples to the teacher's through two scores; the usual choice.",
+    settings=Settings,
+    build=build,
+    optimizers=optimizers,
+    step=step,
+    sampler=sampler,
+    cost=cost,
+    needs=lambda s: ("real data",) if s.gan_weight else (),
+    training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
+    notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average.",
+)

@@ -1,0 +1,146 @@
+"""Progressive Distillation for Fast Sampling of Diffusion Models, arXiv:2202.00512, algorithm 2.
+
+The student learns to do in one deterministic step what the teacher does in two. Then the student becomes the teacher
+of the next stage, and the number of steps has halved; and so on until `student_steps` are left.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from backend import losses
+from backend.contract.settings import Settings as BaseSettings
+from backend.contract.settings import setting
+from backend.methods import Batch, Method, Update
+from backend.networks import Condition, Denoiser, Guided
+from backend.noise import Path, per_sample
+from backend.optimizers import adam
+from backend.samplers import Denoises, Sampler, even_levels, inverse_jump, jump, times
+from backend.teachers import Teacher
+
+
+class Settings(BaseSettings):
+    student_steps: int = setting(4, "Network evaluations of the finished student", low=1, high=64, unit="steps")
+    start_steps: int = setting(
+        32,
+        "Most steps of the first stage's student; the stages halve down to the finished student's steps",
+        low=1,
+        high=1024,
+        unit="steps",
+    )
+    average_decay: float = setting(
+        0.99, "Share kept at each step of the average that becomes the next stage's teacher", low=0, high=0.9999
+    )
+    learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    guidance_scale: float = setting(
+        1.0, "Guidance of the teacher, folded in at the first stage; 1 is none", low=1, high=20
+    )
+    first_level: float = setting(
+        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+    )
+
+
+@dataclass
+class Nets:
+    """stage_teacher: the student of the stage before, teacher from the second stage on.
+    next_teacher: the moving average of the student, which is promoted at the stage's end.
+    """
+
+    teacher: Guided
+    student: Denoiser
+    stage_teacher: Denoiser
+    next_teacher: Denoiser
+
+
+def build(teacher: Teacher, s: Settings) -> Nets:
+    student = teacher.trainable()
+    stage_teacher, next_teacher = (student.copy().requires_grad_(False) for _ in range(2))
+    return Nets(Guided(teacher.denoiser, s.guidance_scale), student, stage_teacher, next_teacher)
+
+
+def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+    return {"student": adam(nets.student, s.learning_rate)}
+
+
+def sampler(s: Settings, path: Path) -> Sampler:
+    return Sampler("deterministic", tuple(s.first_level * level for level in even_levels(s.student_steps)))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """index from 0; steps: of this stage's student; starts: whether the step asked about is the stage's first."""
+
+    index: int
+    steps: int
+    starts: bool
+
+
+def stage_at(step: int, total: int, s: Settings) -> Stage:
+    """The stage of `step` (from 0) in a run of `total` steps, equal shares, the remainder to the last stage.
+
+    The finished student's steps are doubled as often as `start_steps` and one step of training per stage allow.
+    """
+    stages = min(max(1, (s.start_steps // s.student_steps).bit_length()), total)
+    share = total // stages
+    index = min(step // share, stages - 1)
+    return Stage(index, s.student_steps << (stages - 1 - index), step == index * share)
+
+
+def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    stage = stage_at(batch.step, batch.total, s)
+    if stage.starts and stage.index:
+        losses.copy_weights(nets.stage_teacher, nets.next_teacher)
+        losses.copy_weights(nets.student, nets.next_teacher)
+    x0, cond = batch.real
+    i = batch.indices(stage.steps) + 1
+    spacing = times(s.first_level / stage.steps, x0)
+    noised = nets.student.path.noised(x0, batch.noise(), i * spacing)
+    answer = two_steps(nets.stage_teacher if stage.index else nets.teacher, noised, i, spacing, cond)
+    prediction = nets.student(noised, i * spacing, cond)
+    # max(SNR, 1) on the x0 error suits every prediction type. In the network's own output it weighs v by max(alpha²,
+    # sigma²), flow likewise (its target is then the average velocity), edm from sigma_data²/(1 + sigma_data²) to 1:
+    # nearly evenly. For epsilon it is max(1, sigma²/alpha²), which teaches the first step where SNR would give it 0.
+    weight = per_sample(losses.truncated_snr(prediction.alpha, prediction.sigma), x0)
+    terms = {"two_steps": (weight * (prediction.x0 - answer).square()).mean()}
+    yield Update(nets.student, terms, {"stage_steps": torch.tensor(float(stage.steps))}, fresh=stage.starts)
+    losses.ema_update(nets.next_teacher, nets.student, s.average_decay)
+
+
+@torch.no_grad()
+def two_steps(teacher: Denoises, noised: Tensor, i: Tensor, spacing: Tensor, cond: Condition) -> Tensor:
+    """The x0 with which one step from level i to i - 1 lands where the teacher lands in two, (B, ...) (alg. 2).
+
+    i: (B,) from 1, levels being i spacing; spacing: (B,). The step from level 1 ends at the clean sample, as the
+    sampler's last does, also on paths whose least noise is not 0.
+    """
+    t, t_half, t_next, last = i * spacing, (i - 0.5) * spacing, (i - 1) * spacing, i == 1
+    path = teacher.path
+    half = teacher(jump(teacher(noised, t, cond), path, t_half), t_half, cond)
+    alpha, sigma = path.alpha(t_next).masked_fill(last, 1), path.sigma(t_next).masked_fill(last, 0)
+    reached = per_sample(alpha, noised) * half.x0 + per_sample(sigma, noised) * half.noise
+    return inverse_jump(noised, (path.alpha(t), path.sigma(t)), reached, (alpha, sigma))
+
+
+def cost(s: Settings) -> float:
+    """Per step: the student's update and two teacher evaluations, doubled by guidance in the first stage alone."""
+    stages = max(1, (s.start_steps // s.student_steps).bit_length())
+    return 3 + 2 * (1 + (1 / stages if s.guidance_scale != 1 else 0))
+
+
+METHOD = Method(
+    title="Progressive distillation",
+    paper="arXiv:2202.00512",
+    summary="Halves the number of steps stage by stage, each student the next one's teacher; best at 2 to 8 steps.",
+    settings=Settings,
+    build=build,
+    optimizers=optimizers,
+    step=step,
+    sampler=sampler,
+    cost=cost,
+    needs=lambda s: ("real data",),
+    training={"steps": 2000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
+    notes="The learning rate does not fall within a stage; the average that is promoted takes its place.",
+)

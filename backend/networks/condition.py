@@ -1,0 +1,54 @@
+"""Condition: what a batch is generated for. Only a network's wrapper looks inside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Named tensors, each (B, ...), for a batch of B samples; no names at all for an unconditional batch."""
+
+    size: int
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, part in self.parts.items():
+            if len(part) != self.size:
+                raise ValueError(f"Condition part {name} has {len(part)} rows for a batch of {self.size}.")
+
+    @classmethod
+    def none(cls, size: int) -> "Condition":
+        """An unconditional batch of `size` samples."""
+        return cls(size)
+
+    @classmethod
+    def of_labels(cls, labels: Tensor) -> "Condition":
+        """Class labels, (B,) integers."""
+        return cls(len(labels), {"labels": labels})
+
+    @classmethod
+    def join(cls, conditions: Sequence["Condition"]) -> "Condition":
+        """One batch after the other; all must have the same names."""
+        names = conditions[0].parts
+        if any(c.parts.keys() != names.keys() for c in conditions):
+            raise ValueError("Only conditions with the same parts can be joined into one batch.")
+        return cls(sum(len(c) for c in conditions), {n: torch.cat([c.parts[n] for c in conditions]) for n in names})
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class labels (B,), or None where the batch has none."""
+        return self.parts.get("labels")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, rows: slice | Tensor) -> "Condition":
+        parts = {name: part[rows] for name, part in self.parts.items()}
+        return Condition(len(torch.arange(self.size)[rows if isinstance(rows, slice) else rows.cpu()]), parts)
+
+    def to(self, device: torch.device | str) -> "Condition":
+        """The same batch on `device`."""
+        return Condition(self.size, {name: part.to(device) for name, part in self.parts.items()})

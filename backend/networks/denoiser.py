@@ -1,0 +1,211 @@
+"""Denoiser: a network with its path and prediction type, behind one call.
+
+`net(noised, t, cond)` gives a `Prediction` with exact views `.x0`, `.noise`, `.velocity`, `.score`; what the network
+itself predicts is converted here and nowhere else.
+"""
+
+import copy
+from functools import cached_property
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from backend.networks.condition import Condition
+from backend.noise import Path, VarianceExploding, per_sample
+
+PredictionType = Literal["epsilon", "v_prediction", "sample", "flow", "edm"]
+
+_SMALLEST = 1e-6  # no conversion divides by a smaller alpha or sigma
+
+
+def output_weights(kind: PredictionType, alpha: Tensor, sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """(a, b) such that an ideal network of this kind returns a x0 + b noise.
+
+    epsilon: noise; sample: x0; v_prediction: alpha noise - sigma x0 (arXiv:2202.00512); flow: noise - x0;
+    edm: (sigma/sigma_data x0 - sigma_data noise) / sqrt(sigma² + sigma_data²), which is what EDM's c_skip and c_out
+    make the raw network predict (arXiv:2206.00364, eq. 7 and 8, alpha = 1).
+    """
+    one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
+    match kind:
+        case "epsilon":
+            return zero, one
+        case "sample":
+            return one, zero
+        case "v_prediction":
+            return -sigma, alpha
+        case "flow":
+            return -one, one
+        case "edm":
+            root = (sigma**2 + sigma_data**2).sqrt()
+            return sigma / (sigma_data * root), -sigma_data / root
+
+
+class Prediction:
+    """What a network made of `noised`: its raw `output`, and the same statement in every other form.
+
+    noised, output and every view: (B, ...). The views keep the gradient through output and noised.
+    """
+
+    def __init__(
+        self,
+        noised: Tensor,
+        output: Tensor,
+        t: Tensor,
+        path: Path,
+        kind: PredictionType,
+        sigma_data: float = 0.5,
+    ) -> None:
+        self.noised, self.output, self.kind = noised, output, kind
+        self.alpha, self.sigma = path.alpha(t), path.sigma(t)  # (B,)
+        self._a, self._b = output_weights(kind, self.alpha, self.sigma, sigma_data)
+        self._t, self._path = t, path
+
+    @cached_property
+    def _determinant(self) -> Tensor:
+        # Of the two equations noised = alpha x0 + sigma noise, output = a x0 + b noise. For v, flow and edm it never
+        # comes near 0; epsilon's is alpha and that of sample -sigma.
+        determinant = self.alpha * self._b - self.sigma * self._a
+        if self.kind not in ("epsilon", "sample"):
+            return determinant
+        sign = determinant.sign().masked_fill(determinant == 0, 1)
+        return torch.where(determinant.abs() < _SMALLEST, sign * _SMALLEST, determinant)
+
+    def _mix(self, from_noised: Tensor, from_output: Tensor) -> Tensor:
+        noised, output = self.noised, self.output
+        return per_sample(from_noised, noised) * noised + per_sample(from_output, output) * output
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """The clean sample."""
+        if self.kind == "sample":
+            return self.output
+        return self._mix(self._b / self._determinant, -self.sigma / self._determinant)
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The unit normal noise in `noised`."""
+        if self.kind == "epsilon":
+            return self.output
+        return self._mix(-self._a / self._determinant, self.alpha / self._determinant)
+
+    @property
+    def velocity(self) -> Tensor:
+        """dx_t/ds in the path's natural clock (`Path.velocity_weights`)."""
+        a, b = self._path.velocity_weights(self._t)
+        return per_sample(a, self.x0) * self.x0 + per_sample(b, self.x0) * self.noise
+
+    @property
+    def score(self) -> Tensor:
+        """Gradient of the log density of `noised`: -noise / sigma."""
+        return -self.noise / per_sample(self.sigma.clamp(min=_SMALLEST), self.noised)
+
+    def error(self, x0: Tensor, noise: Tensor) -> Tensor:
+        """The raw output minus what it should have been, (B, ...).
+
+        Its square is the loss the network was trained with: noise, v, flow or x0 mean squared error, and for edm the
+        x0 error weighted by (sigma² + sigma_data²)/(sigma sigma_data)² (arXiv:2206.00364, eq. 8).
+        """
+        return self.output - per_sample(self._a, x0) * x0 - per_sample(self._b, x0) * noise
+
+
+class Network(Protocol):
+    """One architecture. `time` is the path's `network_time`, (B,) float; `x` and the result are (B, ...)."""
+
+    shape: tuple[int, ...]
+    null_label: int | None
+
+    def __call__(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor: ...
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """Feature maps (B, C, ...) of the encoding half, finest first, without running the rest."""
+
+    def fixed(self) -> list[nn.Parameter]:
+        """Parameters that no student may change."""
+
+
+class Denoiser(nn.Module):
+    """A network, the path it was trained on and what it predicts."""
+
+    network: nn.Module
+
+    def __init__(
+        self, network: nn.Module, path: Path, prediction_type: PredictionType, sigma_data: float = 0.5
+    ) -> None:
+        super().__init__()
+        if (prediction_type == "edm") != isinstance(path, VarianceExploding):
+            raise ValueError("EDM preconditioning and the variance exploding path go together.")
+        self.network, self.path = network, path
+        self.prediction_type: PredictionType = prediction_type
+        self.sigma_data = sigma_data
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.network.shape)  # type: ignore[arg-type]
+
+    def _input(self, noised: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        if self.prediction_type == "edm":
+            scale = (self.path.sigma(t) ** 2 + self.sigma_data**2).rsqrt()
+            noised = per_sample(scale, noised) * noised
+        return noised, self.path.network_time(t)
+
+    def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
+        """noised: (B, ...) at times t: (B,), float64 for exact conversions."""
+        x, time = self._input(noised, t)
+        output = self.network(x, time, cond)
+        return Prediction(noised, output, t, self.path, self.prediction_type, self.sigma_data)
+
+    def features(self, noised: Tensor, t: Tensor, cond: Condition) -> list[Tensor]:
+        """Feature maps (B, C, ...) of the encoding half of the network, finest first."""
+        x, time = self._input(noised, t)
+        return self.network.features(x, time, cond)  # type: ignore[no-any-return, operator]
+
+    def null(self, cond: Condition) -> Condition | None:
+        """The same batch without its condition, or None where the network has no such mode."""
+        label: int | None = self.network.null_label  # type: ignore[assignment]
+        if label is None:
+            return None
+        if cond.labels is None:
+            return cond
+        return Condition.of_labels(torch.full_like(cond.labels, label))
+
+    def copy(self) -> "Denoiser":
+        """A deep copy that can be trained, apart from what the network keeps fixed."""
+        twin = copy.deepcopy(self).requires_grad_(True)
+        for parameter in twin.network.fixed():  # type: ignore[operator]
+            parameter.requires_grad_(False)
+        return twin
+
+    def frozen(self) -> "Denoiser":
+        """Itself, with no gradient for any parameter."""
+        return self.requires_grad_(False).eval()
+
+
+class Guided(nn.Module):
+    """A denoiser under classifier-free guidance (arXiv:2207.12598), with the same call.
+
+    x0 = x0_null + scale (x0_cond - x0_null), scale 1 being none. Both halves are evaluated in one batched call.
+    Raises ValueError where the denoiser cannot be asked without its condition.
+    """
+
+    def __init__(self, denoiser: Denoiser, scale: float) -> None:
+        super().__init__()
+        self.denoiser, self.scale = denoiser, scale
+
+    @property
+    def path(self) -> Path:
+        return self.denoiser.path
+
+    def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
+        if self.scale == 1:
+            return self.denoiser(noised, t, cond)  # type: ignore[no-any-return]
+        null = self.denoiser.null(cond)
+        if null is None:
+            raise ValueError("This teacher has no unconditional mode, so its guidance scale must stay 1.")
+        both = self.denoiser(torch.cat([noised] * 2), torch.cat([t] * 2), Condition.join([cond, null]))
+        with_cond, without = both.output.chunk(2)
+        # The output is linear in x0 at fixed noised, so guiding it guides every view.
+        output = torch.lerp(without, with_cond, self.scale)
+        net = self.denoiser
+        return Prediction(noised, output, t, net.path, net.prediction_type, net.sigma_data)

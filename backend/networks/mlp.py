@@ -1,0 +1,48 @@
+"""A small fully connected network for vectors: the student and fake score of the closed-form teachers."""
+
+import torch
+from torch import Tensor, nn
+
+from backend.networks.condition import Condition
+
+
+class MLP(nn.Module):
+    """(B, size) vectors with time and, where `classes` > 0, a class label; label `classes` means no class.
+
+    `scale` divides the time so that its useful range is about [-1, 1].
+    """
+
+    def __init__(self, size: int = 2, width: int = 128, depth: int = 3, classes: int = 0, scale: float = 1.0) -> None:
+        super().__init__()
+        self.shape = (size,)
+        self.null_label = classes if classes else None
+        self.scale = scale
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0, 8.0]))
+        self.embed = nn.Embedding(classes + 1, width) if classes else None
+        inputs = size + 1 + 2 * len(self.frequencies)
+        self.layers = nn.ModuleList(nn.Linear(inputs if i == 0 else width, width) for i in range(depth))
+        self.head = nn.Linear(width, size)
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """The activations of every hidden layer, (B, width)."""
+        time = (time / self.scale).to(x.dtype)[:, None]
+        angles = time * self.frequencies
+        h = torch.cat([x, time, angles.sin(), angles.cos()], 1)
+        maps: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            h = layer(h)
+            if i == 0 and self.embed is not None:
+                labels = cond.labels
+                if labels is None:
+                    labels = torch.full((len(x),), self.embed.num_embeddings - 1, device=x.device)
+                h = h + self.embed(labels)
+            h = nn.functional.silu(h)
+            maps.append(h)
+        return maps
+
+    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        return self.head(self.features(x, time, cond)[-1])  # type: ignore[no-any-return]
+
+    def fixed(self) -> list[nn.Parameter]:
+        return []

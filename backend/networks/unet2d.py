@@ -1,0 +1,60 @@
+"""diffusers' UNet2DModel, the pixel U-Net of DDPM, ADM and EDM, as one of our networks."""
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from backend.networks.condition import Condition
+
+
+class UNet2D(nn.Module):
+    """Wraps `unet`; `null_label` is the class embedding that stands for no class, None where it has none."""
+
+    def __init__(self, unet: UNet2DModel, null_label: int | None = None) -> None:
+        super().__init__()
+        self.unet, self.null_label = unet, null_label
+        size = unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        self.shape = (int(unet.config.in_channels), height, width)
+
+    def _labels(self, cond: Condition) -> Tensor | None:
+        if self.unet.class_embedding is None:
+            return None
+        if cond.labels is not None:
+            return cond.labels
+        if self.null_label is None:
+            raise ValueError("This network needs a class label for each sample.")
+        return torch.full((len(cond),), self.null_label, device=self.unet.device)
+
+    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        return self.unet(x, time, class_labels=self._labels(cond), return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """The output of every down block and of the middle block, (B, C, H, W), finest first."""
+        unet = self.unet
+        emb = unet.time_embedding(unet.time_proj(time).to(x.dtype))
+        labels = self._labels(cond)
+        if labels is not None:
+            emb = emb + unet.class_embedding(labels)
+        if unet.config.center_input_sample:
+            x = 2 * x - 1
+        h, skip = unet.conv_in(x), x
+        maps = []
+        for block in unet.down_blocks:
+            if hasattr(block, "skip_conv"):  # the blocks that carry a shrunken input along
+                h, _, skip = block(hidden_states=h, temb=emb, skip_sample=skip)
+            else:
+                h = block(hidden_states=h, temb=emb)[0]
+            maps.append(h)
+        if unet.mid_block is not None:
+            maps.append(unet.mid_block(h, emb))
+        return maps
+
+    def fixed(self) -> list[nn.Parameter]:
+        """The first layer of the time embedding, where it ignores some frequencies.
+
+        Its zero columns are what lets an export move them to another clock (`exports.consistency_time`), so that
+        no student may fill them.
+        """
+        weight = self.unet.time_embedding.linear_1.weight
+        return [weight] if bool((weight == 0).all(0).any()) else []

@@ -1,0 +1,197 @@
+"""From noise to samples: how a few-step student, or a teacher in a given number of evaluations, is used.
+
+A `Sampler` is data. It travels with a student into previews, comparisons and exports, because a student used with
+another sampler than it was trained for is a different, worse model.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from backend.networks.condition import Condition
+from backend.networks.denoiser import Prediction
+from backend.noise import Path, per_sample
+
+Level = tuple[Tensor, Tensor]
+"""alpha and sigma, each (B,)."""
+
+
+class Denoises(Protocol):
+    """What a sampler needs of a network, guided or not."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def __call__(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction: ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Levels are times t, falling, the first the start; after the last the clean sample is returned.
+
+    renoise: x0 is noised anew to the next level (multistep consistency sampling, arXiv:2303.01469, alg. 1).
+    deterministic: x0 and noise as predicted are mixed anew (DDIM, arXiv:2010.02502; Euler's method in EDM's and
+    the flow's coordinates).
+    """
+
+    kind: Literal["renoise", "deterministic"]
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        falling = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
+        if not self.levels or not falling or not 0 <= self.levels[-1] <= self.levels[0] <= 1:
+            raise ValueError("A sampler's levels must fall, from at most 1 to at least 0.")
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample, guidance not counted."""
+        return len(self.levels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "levels": list(self.levels)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Sampler":
+        return cls(data["kind"], tuple(data["levels"]))
+
+
+def even_levels(steps: int) -> tuple[float, ...]:
+    """1, 1 - 1/steps, ..., 1/steps: trailing spacing, which starts at pure noise (arXiv:2305.08891, 3.4)."""
+    return tuple(1 - i / steps for i in range(steps))
+
+
+def student_levels(path: Path, steps: int, first_level: float = 1.0) -> tuple[float, ...]:
+    """Levels of a few-step student, even from `first_level` down, each where diffusers' scheduler can be set to."""
+    return tuple(path.on_grid(first_level * level) for level in even_levels(steps))
+
+
+def teacher_sampler(nfe: int, path: Path | None = None) -> Sampler:
+    """The deterministic sampler by which a teacher is judged at `nfe` evaluations.
+
+    Of a path, on the very levels of its diffusers scheduler; even levels lie up to one index off a table's.
+    """
+    return Sampler("deterministic", even_levels(nfe) if path is None else path.grid(nfe))
+
+
+def initial(noise: Tensor, path: Path, level: float) -> Tensor:
+    """The state at the start level from unit normal noise (B, ...), scaled as diffusers' schedulers scale it."""
+    return noise * float(path.start_scale(torch.tensor(level, dtype=torch.float64)))
+
+
+def times(level: float, like: Tensor) -> Tensor:
+    """One level as (B,) float64 times for the batch `like`."""
+    dtype = torch.float32 if like.device.type == "mps" else torch.float64
+    return torch.full((len(like),), level, dtype=dtype, device=like.device)
+
+
+def jump(prediction: Prediction, path: Path, s: Tensor) -> Tensor:
+    """alpha(s) x0 + sigma(s) noise: the state at times s (B,) on the predicted straight trajectory (DDIM = Euler)."""
+    x0, noise = prediction.x0, prediction.noise
+    return per_sample(path.alpha(s), x0) * x0 + per_sample(path.sigma(s), x0) * noise
+
+
+def heun(net: Denoises, noised: Tensor, t: Tensor, s: Tensor, cond: Condition) -> Tensor:
+    """The state at times s (B,) < t by Heun's method, two evaluations; second order on every path.
+
+    With straight trajectories of constant speed, as in EDM's and the flow's coordinates, exactly Heun's mean of two
+    slopes (arXiv:2206.00364, alg. 1): following the second slope back from s misses the start by step (slope at s -
+    slope at t), and half of that miss is the correction. Written so, it divides by neither alpha nor sigma.
+    """
+    reached = jump(net(noised, t, cond), net.path, s)
+    return reached + (noised - jump(net(reached, s, cond), net.path, t)) / 2
+
+
+def dpm_solver_pp_2m(
+    noised: Tensor, x0: Tensor, path: Path, t: Tensor, s: Tensor, earlier: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """The state at times s (B,) < t by DPM-Solver++(2M), one evaluation, second order (arXiv:2211.01095, alg. 2).
+
+    noised: (B, ...) at times t (B,), x0 what the network makes of it. earlier: the times and x0 of the evaluation
+    before; without it, as at the first step, the same as `jump`. Needs sigma(s) > 0; alpha(t) may be 0.
+    """
+    h = (path.log_snr(s) - path.log_snr(t)) / 2
+    if earlier is not None:
+        before, x0_before = earlier
+        share = h / (path.log_snr(t) - path.log_snr(before))  # 1/(2r), r the ratio of the last step to this one
+        x0 = x0 + per_sample(share, x0) * (x0 - x0_before)
+    kept = path.sigma(s) / path.sigma(t)
+    return per_sample(kept, x0) * noised - per_sample(path.alpha(s) * torch.expm1(-h), x0) * x0
+
+
+def inverse_jump(noised: Tensor, level: Level, reached: Tensor, reached_level: Level) -> Tensor:
+    """The x0 whose one deterministic step leads from `noised` to `reached`, both (B, ...) (arXiv:2202.00512, app. G).
+
+    Levels are (alpha, sigma), each (B,), and differ in sigma/alpha. No alpha or sigma is divided by, so each may be 0.
+    """
+    (alpha, sigma), (alpha_s, sigma_s) = level, reached_level
+    determinant = alpha_s * sigma - sigma_s * alpha
+    return per_sample(sigma / determinant, noised) * reached - per_sample(sigma_s / determinant, noised) * noised
+
+
+def step(net: Denoises, sampler: Sampler, k: int, state: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:
+    """One evaluation: the state (B, ...) at level k to that at level k+1, or to the clean sample after the last."""
+    prediction = net(state, times(sampler.levels[k], state), cond)
+    if k + 1 == sampler.nfe:
+        return prediction.x0
+    s = times(sampler.levels[k + 1], state)
+    if sampler.kind == "deterministic":
+        return jump(prediction, net.path, s)
+    return net.path.noised(prediction.x0, normal(tuple(state.shape), generator, state.device), s)
+
+
+@torch.no_grad()
+def sample(net: Denoises, sampler: Sampler, noise: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:
+    """Clean samples (B, ...) from unit normal noise (B, ...); renoising draws from `generator`."""
+    state = initial(noise, net.path, sampler.levels[0])
+    for k in range(sampler.nfe):
+        state = step(net, sampler, k, state, cond, generator)
+    return state
+
+
+@torch.no_grad()
+def sample_heun(net: Denoises, levels: tuple[float, ...], noise: Tensor, cond: Condition) -> Tensor:
+    """Clean samples (B, ...) from unit normal noise by `heun`; 2 len(levels) - 1 evaluations.
+
+    The last step, to no noise at all, is one evaluation's x0, as in arXiv:2206.00364, alg. 1.
+    """
+    state = initial(noise, net.path, levels[0])
+    for t, s in pairwise(times(level, noise) for level in levels):
+        state = heun(net, state, t, s, cond)
+    return net(state, times(levels[-1], noise), cond).x0
+
+
+@torch.no_grad()
+def sample_dpm_solver_pp_2m(net: Denoises, levels: tuple[float, ...], noise: Tensor, cond: Condition) -> Tensor:
+    """Clean samples (B, ...) from unit normal noise by `dpm_solver_pp_2m`; len(levels) evaluations.
+
+    The last step, to no noise at all, is of first order: one evaluation's x0.
+    """
+    state = initial(noise, net.path, levels[0])
+    earlier: tuple[Tensor, Tensor] | None = None
+    for t, s in pairwise(times(level, noise) for level in levels):
+        x0 = net(state, t, cond).x0
+        state, earlier = dpm_solver_pp_2m(state, x0, net.path, t, s, earlier), (t, x0)
+    return net(state, times(levels[-1], noise), cond).x0
+
+
+def rollout(
+    net: Denoises, sampler: Sampler, last: int, noise: Tensor, cond: Condition, generator: torch.Generator
+) -> Tensor:
+    """The student's clean sample at level `last` of its own trajectory, (B, ...), as training needs it.
+
+    The levels before are run without gradient; the gradient is of the last evaluation alone (backward simulation,
+    arXiv:2405.14867, 4.5).
+    """
+    state = initial(noise, net.path, sampler.levels[0])
+    with torch.no_grad():
+        for k in range(last):
+            state = step(net, sampler, k, state, cond, generator)
+    return net(state, times(sampler.levels[last], state), cond).x0
+
+
+def normal(shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
+    """Unit normal float32 noise, drawn where the generator lives so that it does not depend on the device."""
+    return torch.randn(shape, generator=generator, device=generator.device).to(device)

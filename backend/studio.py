@@ -1,0 +1,440 @@
+"""What a person can do with a project, as functions: the command line parses and prints, these act.
+
+Each opens the project for as long as it needs it. They raise `UserError` for what a person can mend. Torch is imported
+only by those that need a network, because a list of runs must not take seconds.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.contract import launch
+from backend.contract.errors import UserError, unknown
+from backend.contract.project_file import NotInProject, ProjectFile
+from backend.contract.recipe import Recipe, RecipeError, Training
+from backend.contract.rows import Run, RunState
+
+if TYPE_CHECKING:
+    from backend.assembly import Student
+    from backend.exports import Facts
+    from backend.samplers import Sampler
+
+FOLLOW_SECONDS = 0.2
+REPORT_SECONDS = 2.0
+RESUME_SECONDS = 10.0
+EVALUATION_SAMPLES = 1000
+LEAST_SAMPLES = 50
+MOST_NFE = 250
+
+
+Report = Callable[[str], None]
+"""Told in a sentence how it goes."""
+
+
+class WorkFailed(RuntimeError):
+    """What was asked was right and the work failed; the text says how."""
+
+
+class Interrupted(RuntimeError):
+    """The work was stopped because someone asked for that."""
+
+
+def not_finished(run: int, state: RunState) -> WorkFailed | Interrupted:
+    """What to raise for a run that ended otherwise."""
+    words = f"Run {run} is {state.state}: {state.reason}"
+    return Interrupted(words) if state.state == "stopped" else WorkFailed(words)
+
+
+def project_path(text: str) -> Path:
+    """The path of a project, with its suffix added where it was left out."""
+    path = Path(text).expanduser()
+    return path if path.suffix == ".distill" or path.exists() else path.with_name(path.name + ".distill")
+
+
+def new(path: Path) -> None:
+    """Make an empty project."""
+    ProjectFile.create(path).close()
+
+
+def require(path: Path) -> None:
+    """Raises `ProjectFileError` where there is no project that can be opened: said before anything heavy is done."""
+    ProjectFile.open(path).close()
+
+
+def recipe_of(  # the whole of `distill run`'s request
+    base: Path | None,
+    teacher: str | None,
+    method: str | None,
+    data: str | None,
+    settings: dict[str, Any],
+    training: dict[str, Any],
+) -> Recipe:
+    """A recipe from a file, or else from a teacher and a method with the training values that suit it; changed by
+    what is given beside it.
+
+    `settings` may name training values too (`steps`, `batch_size`, ...), which every method has.
+    """
+    from backend.assembly import find_method  # noqa: PLC0415
+
+    if base is not None:
+        try:
+            given = Recipe.from_json(base.read_bytes()).model_dump(mode="json")
+        except OSError as error:
+            raise RecipeError(f"The recipe {base} cannot be read ({error.strerror}); check its name.") from error
+    elif teacher is None or method is None:
+        raise RecipeError("Name a teacher and a method, or a recipe file that does.")
+    else:
+        given = {"settings": {}, "training": dict(find_method(method).training)}
+    named = {"teacher": teacher, "method": method, "data": data}
+    given |= {name: value for name, value in named.items() if value is not None}
+    if settings:
+        own = list(find_method(given["method"]).settings.model_fields)
+        for name, value in settings.items():
+            if name not in (*own, *Training.model_fields):
+                raise RecipeError(unknown("setting", name, [*own, *Training.model_fields]))
+            part = "settings" if name in own else "training"
+            given[part] = {**given[part], name: value}
+    given["training"] = {**given["training"], **training}
+    return Recipe.from_values(given | {name: _from_here(given.get(name)) for name in ("teacher", "data")})
+
+
+def _from_here(where: str | None) -> str | None:
+    """A path in full, because the worker runs in the project's folder; the name of something bundled as it is."""
+    from backend.datasets.digits import PARTS  # noqa: PLC0415
+    from backend.teachers import BUNDLED  # noqa: PLC0415
+
+    if not where or where in (*BUNDLED, *PARTS) or not Path(where).expanduser().exists():
+        return where
+    return str(Path(where).expanduser().absolute())
+
+
+def start(path: Path, recipe: Recipe, name: str | None = None, report: Report | None = None) -> int:
+    """Check a recipe, add it to the project as a run and start its process; the run's id. Warnings are reported."""
+    from backend.assembly import find_method  # noqa: PLC0415
+    from backend.preflight import preflight  # noqa: PLC0415
+
+    require(path)
+    if name is not None and (not name.strip() or name.isdecimal()):
+        raise UserError(f"A run cannot be named {name!r}, because a bare number means the run of it; add a word.")
+    found = preflight(recipe, path, dry_run=False)
+    if not found.ok:
+        raise RecipeError(" ".join(found.problems))
+    if report is not None:
+        for words in found.warnings:
+            report(f"warning: {words}")
+    declaration = find_method(recipe.method).settings.model_json_schema()
+    with ProjectFile.open(path) as project:
+        run = project.add_run(recipe, name=name, declaration=declaration)
+    launch.start_worker(path, run)
+    return run
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run at a moment: its state, its steps, and the newest value of every curve."""
+
+    run: int
+    state: RunState
+    steps: int
+    metrics: dict[str, tuple[int, float]]
+
+
+def follow(path: Path, run: int) -> Iterator[Watched]:
+    """The run again and again, until its process is gone."""
+    state = launch.wait_for_start(path, run)
+    with ProjectFile.open(path, readonly=True) as project:
+        steps = project.recipe(run).training.steps
+        while True:
+            state = project.run_state(run)
+            yield Watched(run, state, steps, project.latest_metrics(run))
+            if not state.is_live:
+                return
+            time.sleep(FOLLOW_SECONDS)
+
+
+def find(path: Path, text: str) -> Run:
+    """The run with that id or name. Raises `ProjectFileError`, with the closest name, where there is none."""
+    with ProjectFile.open(path, readonly=True) as project:
+        try:
+            return project.find_run(text)
+        except NotInProject as error:
+            close = get_close_matches(text, [run.name for run in project.runs()], n=1)
+            if not close:
+                raise
+            raise NotInProject(f"There is no run {text} in {path.name}; did you mean {close[0]}?") from error
+
+
+def resume(path: Path, run: int) -> RunState:
+    """Let a run go on; its state once its process has taken over, or a paused one has woken."""
+    launch.resume(path, run)
+    state = launch.wait_for_start(path, run)
+    deadline = time.monotonic() + RESUME_SECONDS
+    while state.state == "paused" and time.monotonic() < deadline:
+        time.sleep(FOLLOW_SECONDS)
+        with ProjectFile.open(path, readonly=True) as project:
+            state = project.run_state(run)
+    return state
+
+
+def runs(path: Path) -> list[dict[str, Any]]:
+    """Every run with its state, step and last metrics."""
+    with ProjectFile.open(path, readonly=True) as project:
+        return [_row(project, run) for run in project.runs()]
+
+
+def run_row(path: Path, run: int) -> dict[str, Any]:
+    """One run as `runs` lists it."""
+    with ProjectFile.open(path, readonly=True) as project:
+        return _row(project, project.run(run))
+
+
+def _row(project: ProjectFile, run: Run) -> dict[str, Any]:
+    state = project.run_state(run.id)
+    return {
+        "run": run.id,
+        "name": run.name,
+        "method": run.recipe["method"],
+        "teacher": run.recipe["teacher"],
+        "state": state.state,
+        "reason": state.reason,
+        "step": state.step or 0,
+        "steps": run.recipe["training"]["steps"],
+        "metrics": {name: value for name, (_, value) in project.latest_metrics(run.id).items()},
+    }
+
+
+def metrics(path: Path, run: int) -> dict[str, dict[str, list[float]]]:
+    """Every curve of a run on its effective line: name -> {"step": [...], "value": [...]}."""
+    with ProjectFile.open(path, readonly=True) as project:
+        curves = {series.name: project.points(series) for series in project.series(run)}
+    return {name: {"step": curve.steps.tolist(), "value": curve.values.tolist()} for name, curve in curves.items()}
+
+
+def samples(path: Path, run: int, out: Path) -> list[Path]:
+    """Write a run's pictures to a folder, one PNG for each and one sheet for each grid; the sheets."""
+    from backend import pictures  # noqa: PLC0415
+
+    grids: dict[tuple[str, int], dict[int, bytes]] = {}
+    with ProjectFile.open(path, readonly=True) as project:
+        for sample in project.samples_after(run):  # a run that was resumed may have drawn a grid twice: the last stays
+            grids.setdefault((sample.kind, sample.step), {})[sample.position] = project.image(sample)
+    if not grids:
+        raise UserError(f"Run {run} has no pictures yet; let it train further.")
+    sheets = []
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for (kind, step), tiles in grids.items():
+            place = out / f"{kind}-{step:08d}"
+            for position, data in tiles.items():
+                place.with_name(f"{place.name}-{position:03d}.png").write_bytes(data)
+            sheets.append(place.with_suffix(".png"))
+            images = [pictures.open_png(data) for _, data in sorted(tiles.items())]
+            pictures.tile(images, columns=10, scale=pictures.scale_of(images[0])).save(sheets[-1])
+    return sheets
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
+
+
+def student_of(path: Path, run: int, which: str = "best", nfe: int | None = None) -> "Student":
+    """The student of a run, at another number of evaluations than it was trained for where `nfe` says so."""
+    from backend.assembly import load_student  # noqa: PLC0415
+
+    with ProjectFile.open(path, readonly=True) as project:
+        student = load_student(project, run, which)
+    if nfe is None or nfe == student.sampler.nfe:
+        return student
+    return replace(student, sampler=_at_nfe(student, nfe))
+
+
+def _at_nfe(student: "Student", nfe: int) -> "Sampler":
+    from backend.samplers import Sampler, even_levels, student_levels  # noqa: PLC0415
+
+    kind, first = student.sampler.kind, student.sampler.levels[0]
+    if not 1 <= nfe <= MOST_NFE:
+        raise UserError(f"{nfe} network evaluations are not possible; choose between 1 and {MOST_NFE}.")
+    if kind == "renoise":
+        return Sampler(kind, student_levels(student.denoiser.path, nfe, first))
+    return Sampler(kind, tuple(first * level for level in even_levels(nfe)))
+
+
+def evaluate(
+    path: Path, run: int, which: str = "best", nfe: int | None = None, count: int = EVALUATION_SAMPLES
+) -> dict[str, Any]:
+    """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures."""
+    from backend import judge  # noqa: PLC0415
+    from backend.samplers import teacher_sampler  # noqa: PLC0415
+
+    require(path)
+    if count < LEAST_SAMPLES:
+        raise UserError(f"{count} samples are too few to measure; draw {LEAST_SAMPLES} or more.")
+    student = student_of(path, run, which, nfe)
+    teacher = student.teacher
+    if not judge.can_measure(teacher):
+        raise UserError(f"There is nothing to measure the samples of {teacher.title} against; compare them by eye.")
+    seed, few, many = judge.EVALUATION_SEED, student.sampler.nfe, judge.TEACHER_NFE
+    whole = judge.draw_many(teacher.denoiser, teacher_sampler(many), teacher, count, seed)
+    labels = teacher.each_condition(count).labels
+    found = {
+        "student": judge.figures(student.denoiser, student.sampler, teacher, count, seed, paired=whole),
+        "teacher": judge.figures_of(whole, labels, teacher, many, seed),
+        "teacher_at_student_nfe": judge.figures(teacher.denoiser, teacher_sampler(few), teacher, count, seed),
+    }
+    answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
+    with ProjectFile.open(path) as project, project.transaction():
+        for who, figures in found.items():
+            assert figures is not None  # it can be measured
+            recipe = {key: value for key, value in asdict(figures).items() if key != "values"} | {"of": who}
+            project.add_evaluation(run, student.step, recipe, dict(figures.values))
+            answer[who] = {"nfe": figures.nfe, **figures.values}
+            answer["measured_in"] = figures.measured_in
+    return answer
+
+
+def compare(path: Path, run: int, out: Path, which: str = "best") -> list[dict[str, Any]]:
+    """Write teacher and student side by side to a PNG; name, NFE and seconds per image of each."""
+    from backend import compare as comparison  # noqa: PLC0415
+    from backend import pictures  # noqa: PLC0415
+
+    out = out.expanduser()
+    if out.suffix.lower() != ".png":
+        raise UserError(f"The picture {out} would be a PNG; give it a name that ends in .png.")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name a picture in it.")
+    shown = comparison.sides(student_of(path, run, which))
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(pictures.png(comparison.sheet(shown)))
+    return [{"name": side.name, "nfe": side.nfe, "seconds_per_image": side.seconds} for side in shown]
+
+
+def export(path: Path, run: int, form: str, out: Path, which: str = "best", nfe: int | None = None) -> dict[str, Any]:
+    """Export a student, check it in a fresh process where the format has pictures, and keep the record."""
+    from backend import exports  # noqa: PLC0415
+    from backend.exports import verify  # noqa: PLC0415
+
+    if form not in exports.FORMATS:
+        raise UserError(unknown("format", form, exports.FORMATS))
+    require(path)
+    student = student_of(path, run, which, nfe)
+    made = exports.export(
+        form,
+        student.denoiser,
+        student.sampler,
+        student.teacher.each_condition(40),
+        facts_of(path, student),
+        out.expanduser().absolute(),
+    )
+    answer: dict[str, Any] = {
+        "run": run,
+        "step": student.step,
+        "path": str(made.path),
+        "format": form,
+        "files": dict(made.hashes),
+    }
+    if form == "diffusers":
+        found = verify.verify(made.path)
+        if not found.sound:
+            raise WorkFailed(f"The export was written to {made.path}, but {found.sentence}")
+        answer["max_abs_difference"] = found.difference
+    with ProjectFile.open(path) as project:
+        project.add_export(
+            run, form, str(made.path), made.digest, {k: answer[k] for k in ("max_abs_difference",) if k in answer}
+        )
+    return answer
+
+
+def facts_of(path: Path, student: "Student") -> "Facts":
+    """What a student's model card says, with the newest figures of this checkpoint at these network evaluations."""
+    from backend.exports import Facts, Measured  # noqa: PLC0415
+
+    with ProjectFile.open(path, readonly=True) as project:
+        rows = [row for row in project.evaluations(student.run) if row.step == student.step]
+        name = project.run(student.run).name
+    rows = [row for row in rows if row.recipe["of"] == "teacher" or row.recipe["nfe"] == student.sampler.nfe]
+    counts = [row.recipe["count"] for row in rows if row.recipe["of"] == "student"]
+    # Figures of other numbers of samples may not stand beside the student's.
+    newest = {row.recipe["of"]: row for row in rows if counts and row.recipe["count"] == counts[-1]}
+    words = {"student": "student", "teacher_at_student_nfe": "teacher", "teacher": "teacher"}
+    measured = tuple(
+        Measured(words[who], row.recipe["nfe"], {k: v for k, v in row.figures.items() if v is not None})
+        for who, row in newest.items()
+    )
+    by = next((f"{row.recipe['measured_in']}, {row.recipe['count']} samples" for row in newest.values()), "")
+    return Facts(
+        title=name,
+        recipe=student.recipe,
+        method=student.method.title,
+        paper=student.method.paper,
+        step=student.step,
+        teacher=student.teacher.title,
+        teacher_digest=student.teacher.digest,
+        licence=student.teacher.licence,
+        labels=student.teacher.labels,
+        measured=measured,
+        measured_by=by,
+    )
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong with a project's database and files, one sentence each."""
+    with ProjectFile.open(path, readonly=True) as project:
+        return project.check()
+
+
+def wait(path: Path, run: int, report: Report) -> RunState:
+    """Follow a run to the end of its process, reporting a line every other second; its last state.
+
+    Ctrl-C asks the run to stop and still waits for it to save its state; a second one leaves it to itself.
+    """
+    try:
+        return _watch(path, run, report)
+    except KeyboardInterrupt:
+        report(f"Run {run} stops after its step; press Ctrl-C again not to wait for it.")
+        with suppress(launch.LaunchError):  # it ended by itself in this moment
+            launch.stop(path, run)
+        state = _watch(path, run, report)
+        if state.state == "stopped":
+            report(f"`distill resume {path} {run}` goes on.")
+        return state
+
+
+def _watch(path: Path, run: int, report: Report) -> RunState:
+    said = 0.0
+    watched: Watched | None = None
+    for watched in follow(path, run):
+        if time.monotonic() - said > REPORT_SECONDS:
+            said = time.monotonic()
+            report(line(watched))
+    assert watched is not None  # follow yields at least once
+    report(line(watched))
+    return watched.state
+
+
+def line(watched: Watched) -> str:
+    """A run in one line for a terminal."""
+    words = f"run {watched.run} {watched.state.state}, step {watched.state.step or 0}/{watched.steps}"
+    scores = [name for name in ("preview_frechet", "preview_sliced_wasserstein") if name in watched.metrics]
+    words += "".join(f", {name.removeprefix('preview_')} {watched.metrics[name][1]:.3g}" for name in scores)
+    return words + (f" ({watched.state.reason})" if watched.state.reason else "")
+
+
+def free_name(folder: Path, stem: str) -> Path:
+    """A project name that is not taken in `folder`: stem, stem-2, ..."""
+    names = (folder / f"{stem}{'' if i == 1 else f'-{i}'}.distill" for i in range(1, 10_000))
+    return next(name for name in names if not name.exists())
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in `folder`."""
+    return os.access(folder, os.W_OK)

@@ -1,0 +1,198 @@
+"""The training loop: networks and data in, events out. It knows no files, no projects and no methods by name."""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from backend import losses
+from backend.contract.events import Progress
+from backend.contract.recipe import Training
+from backend.contract.settings import Settings
+from backend.methods import Batch, Method, Update
+from backend.networks import Condition, Denoiser
+from backend.optimizers import end_to_end
+from backend.samplers import Sampler
+from backend.teachers import Data, Teacher
+
+
+class NotFiniteError(RuntimeError):
+    """A loss or gradient was infinite or not a number; nothing was applied to the networks after it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or for the CPU this process, could not get the memory it asked for."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # what torch raises on the CPU
+
+
+@dataclass
+class Run:
+    """A run between two steps: its networks, optimizers, random state and step number, and nothing else."""
+
+    method: Method[Any, Any]
+    settings: Settings
+    training: Training
+    teacher: Teacher
+    data: Data | None
+    nets: Any
+    optimizers: Mapping[str, Optimizer]
+    average: Denoiser
+    generator: torch.Generator
+    device: torch.device
+    step: int = 0
+
+    @property
+    def student(self) -> Denoiser:
+        """The network being trained, raw."""
+        return self.nets.student  # type: ignore[no-any-return]
+
+    @property
+    def exported(self) -> Denoiser:
+        """The student as it is shown and exported: its moving average, or the raw one where none is kept."""
+        return self.average if self.training.ema_decay else self.student
+
+    @property
+    def sampler(self) -> Sampler:
+        return self.method.sampler(self.settings, self.student.path)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every network that changes during the run, by name."""
+        own = {f.name: getattr(self.nets, f.name) for f in fields(self.nets)}
+        if "average" in own:
+            raise TypeError("A method's Nets must not be called average: that is the run's own.")
+        fixed = {id(p) for p in self.teacher.denoiser.parameters()}
+        changing = {name: net for name, net in own.items() if any(id(p) not in fixed for p in net.parameters())}
+        return {**changing, "average": self.average}
+
+
+def start(
+    method: Method[Any, Any],
+    settings: Settings,
+    training: Training,
+    teacher: Teacher,
+    data: Data | None,
+    device: torch.device,
+) -> Run:
+    """A run before its first step. Its networks depend on the seed alone."""
+    torch.manual_seed(training.seed)
+    nets = method.build(teacher, settings)
+    for f in fields(nets):
+        getattr(nets, f.name).to(device)
+    generator = torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(training.seed)
+    average = copy.deepcopy(nets.student).requires_grad_(False)
+    return Run(
+        method, settings, training, teacher, data, nets, method.optimizers(nets, settings), average, generator, device
+    )
+
+
+def learning_rate_factor(step: int, training: Training) -> float:
+    """What every learning rate is multiplied by at `step` (from 0), in (0, 1]."""
+    if step < training.warmup_steps:
+        return (step + 1) / training.warmup_steps
+    if training.learning_rate_schedule == "constant":
+        return 1.0
+    rest = training.steps - training.warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / rest))
+
+
+def ema_decay(step: int, training: Training) -> float:
+    """Share of the average kept at `step` (from 0): it rises to the recipe's.
+
+    On the way the average is over about the last third of the steps, so that the start is soon forgotten.
+    """
+    return min(training.ema_decay, (1 + step) / (4 + step))
+
+
+def train(run: Run) -> Iterator[Progress]:
+    """Runs the remaining steps and reports each. Metrics are 0-d tensors on the device: reading one may wait for it.
+
+    Between two reports the run is complete: it can be saved, sampled and left for ever. Raises `NotFiniteError`
+    before the step that would have spoiled the networks.
+    """
+    own = {f.name: getattr(run.nets, f.name) for f in fields(run.nets)}
+    trained = {id(net): _Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
+    needs_data = "real data" in run.method.needs(run.settings)
+    cost = run.method.cost(run.settings)
+    while run.step < run.training.steps:
+        factor = learning_rate_factor(run.step, run.training)
+        for optimizer in run.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+        metrics: dict[str, object] = {}
+        for update in run.method.step(run.nets, _batch(run, needs_data), run.settings):
+            metrics |= _apply(run, update, [trained[id(net)] for net in update.nets])
+            if run.training.ema_decay and run.student in update.nets:
+                # A new stage begins a new average: the last stage's student had another task.
+                decay = 0.0 if update.fresh else ema_decay(run.step, run.training)
+                losses.ema_update(run.average, run.student, decay)
+        run.step += 1
+        images = run.step * run.training.batch_size
+        yield Progress(run.step, metrics, images, round(images * cost))
+
+
+def _batch(run: Run, needs_data: bool) -> Batch:
+    size, generator, device = run.training.batch_size, run.generator, run.device
+    real, real_cond = None, None
+    if needs_data and run.data is not None:
+        samples, labels = run.data.draw(size, generator)
+        real = run.teacher.codec.encode(samples.to(device))
+        real_cond = Condition.of_labels(labels.to(device)) if run.teacher.labels else Condition.none(size)
+    cond = run.teacher.conditions(size, generator).to(device)
+    return Batch(run.step, run.training.steps, cond, run.student.shape, generator, device, real, real_cond)
+
+
+class _Trained:
+    """A network's name and parameters, gathered once: to walk through its modules takes milliseconds of every step.
+
+    flat: the one parameter that its optimizer holds in place of them all (`optimizers.flattened`), None where it holds
+    them themselves.
+    """
+
+    def __init__(self, name: str, net: nn.Module, optimizer: Optimizer | None) -> None:
+        self.name = name
+        self.parameters = [p for p in net.parameters() if p.requires_grad]
+        held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else []
+        whole = len(held) == 1 and all(held[0] is not p for p in self.parameters)
+        self.flat: nn.Parameter | None = held[0] if whole else None
+
+    def take(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """Give each parameter its gradient, None for one the loss does not meet; the tensors that hold them."""
+        if self.flat is not None:
+            self.flat.grad = end_to_end(gradients, self.parameters)
+            return [self.flat.grad]
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return [g for g in gradients if g is not None]
+
+
+def _apply(run: Run, update: Update, nets: list[_Trained]) -> dict[str, object]:
+    """One optimizer step for the networks the update names; the gradient is computed for no other. Its metrics."""
+    names = [net.name for net in nets]
+    total = torch.stack([term.float() for term in update.losses.values()]).sum()
+    found = list(torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True))
+    gradients: list[Tensor] = []
+    for net in nets:
+        gradients += net.take(found[: len(net.parameters)])
+        del found[: len(net.parameters)]
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
+    size = float(norm + 0 * total.detach())
+    if not math.isfinite(size):
+        raise NotFiniteError(f"The loss of {' and '.join(names)} was not finite at step {run.step + 1}.")
+    if run.training.gradient_clip and size > run.training.gradient_clip:
+        torch._foreach_mul_(gradients, run.training.gradient_clip / size)
+    for name in names:
+        optimizer = run.optimizers[name]
+        if update.fresh:
+            optimizer.state.clear()
+        optimizer.step()
+        optimizer.zero_grad()
+    values = {name: value.detach() for name, value in [*update.losses.items(), *update.metrics.items()]}
+    return {**values, f"{names[0]}_gradient_norm": norm.detach()}

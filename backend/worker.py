@@ -1,0 +1,279 @@
+"""The process that works on a run: project file -> train() -> project file.
+
+    python -m backend.worker PROJECT RUN
+
+It takes the recipe from the project, goes on from the last checkpoint where there is one, and is told what to do
+through the project's command rows. It ends with an outcome and a sentence in its attempt; exit status 0 or 1.
+"""
+
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from backend import checkpoints, judge, pictures
+from backend.assembly import start_run
+from backend.checkpoints import CheckpointError
+from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
+from backend.contract.recipe import RecipeError
+from backend.contract.recorder import Recorder
+from backend.contract.rows import Command, Outcome
+from backend.datasets import DataError
+from backend.memory import peak_bytes
+from backend.samplers import Denoises, Sampler, teacher_sampler
+from backend.teachers import TeacherError
+from backend.train import NotFiniteError, Run, is_out_of_memory, train
+
+PREVIEW_SAMPLES = 40
+SCORED_SAMPLES = 500
+PAUSE_POLL_SECONDS = 0.1
+LEAST_FREE_BYTES = 200 * 2**20
+USER_ERRORS = (RecipeError, TeacherError, DataError, CheckpointError, ProjectFileError)
+
+
+class Stopped(Exception):
+    """The run was asked to stop."""
+
+
+class Worker:
+    """One attempt: feeds what `train` reports to the recorder and does what the project asks."""
+
+    def __init__(self, path: Path, run_id: int, run: Run, recorder: Recorder) -> None:
+        self.path, self.run_id, self.run, self.recorder = path, run_id, run, recorder
+        self.interrupted = threading.Event()
+        self.preview_every = run.training.preview_every
+        self.checkpoint_every = run.training.checkpoint_every
+        self.saved_step = -1
+        self.best: float | None = None
+        self.wall = 0.0
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint that can be read; a damaged one is named and passed over."""
+        with ProjectFile.open(self.path, readonly=True) as project:
+            saved = project.checkpoints(self.run_id)
+            places = [(c, project.checkpoint_path(c)) for c in reversed(saved)]
+        scores = [c.meta["score"] for c in saved if c.meta.get("score") is not None]
+        self.best = min(scores, default=None)
+        for checkpoint, place in places:
+            try:
+                checkpoints.load(self.run, place)
+            except CheckpointError as error:
+                self.recorder.event("warning", str(error), step=checkpoint.step)
+                continue
+            self.saved_step = checkpoint.step
+            self.recorder.event("info", f"Goes on from the checkpoint at step {checkpoint.step}.", step=checkpoint.step)
+            return
+        if saved:
+            raise CheckpointError("None of this run's checkpoints can be read; start a new run from its recipe.")
+
+    def work(self) -> None:
+        """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
+        run = self.run
+        self.recorder.first_step(run.step + 1)
+        if run.step == 0:
+            self._show_teacher()
+            self.preview()
+        begun = time.monotonic()
+        for progress in train(run):
+            numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
+            self.wall = time.monotonic() - begun
+            self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
+            last = run.step == run.training.steps
+            score = None
+            if last or (self.preview_every and run.step % self.preview_every == 0):
+                score = self.preview()
+            if last or score is not None or (self.checkpoint_every and run.step % self.checkpoint_every == 0):
+                self.save(score, always=last or bool(self.checkpoint_every and run.step % self.checkpoint_every == 0))
+            if not last:
+                self._obey()
+
+    def preview(self) -> float | None:
+        """Draw the preview grid and score it; the score, smaller being better, None where nothing measures it."""
+        run = self.run
+        figures = judge.figures(run.exported, run.sampler, run.teacher, SCORED_SAMPLES)
+        scored = judge.score(figures)
+        scores = {name: value for name, value in (figures.values if figures else {}).items() if value is not None}
+        if scores:
+            self.recorder.metrics(run.step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
+        self._record_samples("preview", run.exported, run.sampler, scores)
+        return scored[1] if scored else None
+
+    def save(self, score: float | None = None, always: bool = True) -> None:
+        """Save the state. Without `always` only a better score than all before is worth the disk."""
+        run, step = self.run, self.run.step
+        better = score is not None and (self.best is None or score < self.best)
+        if step == self.saved_step or not (always or better):
+            return
+        folder = files_folder(self.path) / "checkpoints" / f"run-{self.run_id}"
+        if shutil.disk_usage(self.path.parent).free < LEAST_FREE_BYTES:
+            raise ProjectFileError("The disk is almost full, so the run was stopped; free some space and resume it.")
+        place = folder / f"step-{step:08d}-{self.recorder.attempt}.safetensors"
+        checkpoints.save(run, place)
+        self.recorder.checkpoint(step, place, is_best=better, meta={"score": score})
+        self.saved_step = step
+        if better:
+            self.best = score
+        self._give_up_old()
+
+    def _give_up_old(self) -> None:
+        """Keep the newest checkpoints and the best; the rows of the others stay."""
+        with ProjectFile.open(self.path, readonly=True) as project:
+            kept = [(c, project.checkpoint_path(c)) for c in project.checkpoints(self.run_id)]
+        for checkpoint, place in kept[: -self.run.training.keep_checkpoints]:
+            # Through the recorder, so that this process writes through one connection and never waits for itself.
+            if not checkpoint.is_best and self.recorder.give_up(checkpoint):
+                place.unlink(missing_ok=True)
+
+    def _show_teacher(self) -> None:
+        """The teacher's own samples from the previews' noise: in full, and at the student's number of evaluations."""
+        teacher, sampler = self.run.teacher, self.run.sampler
+        self._record_samples("teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
+        self._record_samples("teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
+
+    def _record_samples(self, kind: str, net: Denoises, sampler: Sampler, scores: Mapping[str, float]) -> None:
+        run = self.run
+        vectors = len(run.student.shape) == 1
+        count = 2000 if vectors else PREVIEW_SAMPLES
+        cond = run.teacher.each_condition(count).to(run.device)
+        samples = judge.draw(net, sampler, run.teacher, cond, judge.PREVIEW_SEED)
+        tiles = [pictures.scatter(samples)] if vectors else [pictures.picture(sample) for sample in samples]
+        for position, tile in enumerate(tiles):
+            label = "" if vectors or not run.teacher.labels else run.teacher.labels[position % len(run.teacher.labels)]
+            self.recorder.sample(
+                run.step,
+                kind,
+                position,
+                pictures.png(tile),
+                label=label,
+                seed=judge.PREVIEW_SEED,
+                sampler=sampler.to_json(),
+                scores=scores,
+            )
+
+    # What the project asks
+
+    def _obey(self) -> None:
+        if self.interrupted.is_set():
+            self.save()
+            raise Stopped
+        for command in self.recorder.pending_commands():
+            match command.verb:
+                case "stop":
+                    self._stop(command)
+                case "pause":
+                    self._pause(command)
+                case "sample":
+                    self.preview()
+                    self.recorder.finish(command)
+                case "save":
+                    self.save()
+                    self.recorder.finish(command)
+                case "set":
+                    self._set(command)
+                case "resume":
+                    self.recorder.finish(command, "It was not paused.")
+
+    def _stop(self, command: Command) -> None:
+        self.recorder.acknowledge(command)
+        self.save()
+        self.recorder.finish(command, f"Stopped after step {self.run.step}.")
+        raise Stopped
+
+    def _pause(self, pause: Command) -> None:
+        self.recorder.acknowledge(pause)
+        self.save()
+        wakes = threading.Event()
+        while not self.interrupted.is_set():
+            for command in self.recorder.pending_commands():
+                if command.verb in ("resume", "stop"):
+                    self.recorder.finish(pause, f"Went on after step {self.run.step}.")
+                    if command.verb == "stop":
+                        self._stop(command)
+                    self.recorder.finish(command)
+                    return
+                if command.verb in ("sample", "save"):
+                    self.preview() if command.verb == "sample" else self.save()
+                    self.recorder.finish(command)
+                else:
+                    self.recorder.finish(command, "It is paused already.")
+            wakes.wait(PAUSE_POLL_SECONDS)
+        self.recorder.finish(pause)
+        raise Stopped
+
+    def _set(self, command: Command) -> None:
+        known = {"preview_every", "checkpoint_every"}
+        values = command.arguments
+        bad = [n for n, v in values.items() if n not in known or not isinstance(v, int) or isinstance(v, bool) or v < 0]
+        if bad:
+            self.recorder.finish(
+                command, f"{bad[0]} cannot be set so while the run goes on; {' and '.join(known)} can."
+            )
+            return
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.recorder.event("info", f"Set {values}.", step=self.run.step, data=values)
+        self.recorder.finish(command)
+
+
+def main(arguments: list[str]) -> int:
+    """Work on a run to its end; the exit status."""
+    path, run_id = Path(arguments[0]), int(arguments[1])
+    with ProjectFile.open(path) as project:
+        attempt = project.begin_attempt(run_id)
+        recipe = project.recipe(run_id)
+    with Recorder(path, run_id, attempt) as recorder:
+        try:
+            torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
+            with ProjectFile.open(path, readonly=True) as project:
+                run = start_run(recipe, project)
+            data_hash = run.data.digest if run.data else None
+            with ProjectFile.open(path) as project:
+                project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
+            worker = Worker(path, run_id, run, recorder)
+            _heed_signals(worker)
+            worker.resume()
+            worker.work()
+        except Stopped:
+            return _end(recorder, "stopped", "It was asked to stop.")
+        except NotFiniteError as error:
+            saved = worker.saved_step
+            last = f"the last good checkpoint is at step {saved}" if saved >= 0 else "there is no checkpoint yet"
+            reason = f"{error} Lower the learning rate and start again from there; {last}."
+            return _end(recorder, "failed", reason, traceback.format_exc())
+        except USER_ERRORS as error:
+            return _end(recorder, "failed", str(error), traceback.format_exc())
+        except BaseException as error:  # the process's outermost edge: whatever it was, the run must say so
+            if is_out_of_memory(error):
+                reason = (
+                    "The device is out of memory; lower, in this order, the batch size or the number of student steps."
+                )
+                return _end(recorder, "failed", reason, traceback.format_exc())
+            _end(recorder, "failed", f"A fault in the program ended it: {error!r}.", traceback.format_exc())
+            raise
+        return _end(recorder, "finished", "")
+
+
+def _end(recorder: Recorder, outcome: Outcome, reason: str, trace: str = "") -> int:
+    peak = peak_bytes()
+    recorder.event("info", f"The process needed at most {peak / 2**20:.0f} MiB of memory.", data={"peak_bytes": peak})
+    recorder.end(outcome, reason, trace)
+    return 1 if outcome == "failed" else 0
+
+
+def _heed_signals(worker: Worker) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        worker.interrupted.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""What holds for every method, found by listing the folder: a new one is tested here without an edit."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from backend.contract.recipe import Training
+from backend.contract.settings import Settings, problems
+from backend.datasets import ImageSet
+from backend.methods import Batch, Method, Update, load_method, method_names
+from backend.networks import Denoiser
+from backend.networks.unet2d import UNet2D
+from backend.noise import FlowMatching, VarianceExploding, VariancePreserving, linear_betas
+from backend.samplers import Sampler, sample
+from backend.teachers import Data, Teacher
+from backend.teachers.mixture_2d import paths
+from backend.train import Run, start, train
+
+METHODS = method_names()
+MIXTURES = tuple(paths())
+UNETS = ("edm", "epsilon", "v_prediction", "flow")
+CPU = torch.device("cpu")
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+@cache
+def unet_teacher(kind: str) -> Teacher:
+    """A random U-Net for 8x8 pictures of three classes; label 3 is none. It comes with data of its own."""
+    vp = VariancePreserving.of_betas(linear_betas())
+    path = {"edm": VarianceExploding(0.02, 20.0), "flow": FlowMatching()}.get(kind, vp)
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        num_class_embeds=4,
+    )  # fmt: skip
+    net = Denoiser(UNet2D(unet, null_label=3), path, kind, 0.5).frozen()  # type: ignore[arg-type]
+    data = ImageSet.of(torch.rand(32, 1, 8, 8) * 2 - 1, torch.arange(32) % 3, ("a", "b", "c"))
+    return Teacher("tiny", "Tiny", net, net.copy, "0", labels=("a", "b", "c"), draws=data)
+
+
+def begin(name: str, teacher: Teacher, steps: int, settings: dict[str, Any] | None = None, **training: Any) -> Run:
+    method = load_method(name)
+    s = method.settings.model_validate(settings or {})
+    values = {**method.training, "batch_size": 4, **training, "steps": steps}
+    return start(method, s, Training.model_validate(values), teacher, teacher.draws, CPU)
+
+
+def state(net: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@dataclass
+class Watched:
+    """A run whose updates are checked one by one as they are applied; the names they gave, and what changed."""
+
+    run: Run
+    named: set[str]
+    changed: set[str]
+
+    @classmethod
+    def of(cls, run: Run) -> "Watched":
+        watched = cls(run, set(), set())
+        run.method = replace(run.method, step=watched._step(run.method.step))
+        return watched
+
+    def nets(self) -> dict[str, nn.Module]:
+        return {f.name: getattr(self.run.nets, f.name) for f in fields(self.run.nets)}
+
+    def _step(self, step: Callable[..., Iterator[Update]]) -> Callable[..., Iterator[Update]]:
+        def watched(nets: Any, batch: Batch, s: Settings) -> Iterator[Update]:
+            for update in step(nets, batch, s):
+                before = {name: state(net) for name, net in self.nets().items()}
+                yield update  # and it is applied
+                changed = {name for name, net in self.nets().items() if not same(before[name], state(net))}
+                named = {name for name, net in self.nets().items() if any(net is one for one in update.nets)}
+                assert changed <= named
+                assert named <= set(self.run.optimizers)
+                assert not any(p.grad is not None for net in self.nets().values() for p in net.parameters())
+                self.named |= named
+                self.changed |= changed
+
+        return watched
+
+
+def run_and_check(run: Run) -> Watched:
+    """All steps of a short run: only named networks change, the teacher never, all numbers are finite, samples come."""
+    watched, teacher = Watched.of(run), run.teacher
+    before = state(teacher.denoiser)
+    for progress in train(run):
+        for metric, value in progress.metrics.items():
+            assert isinstance(value, Tensor)
+            assert value.isfinite(), metric
+    assert run.step == run.training.steps
+    assert same(before, state(teacher.denoiser))
+    assert "student" in watched.named
+    for net in (run.student, run.average):
+        assert samples(run, net, 6).isfinite().all()
+    return watched
+
+
+def samples(run: Run, net: Denoiser, n: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(n, *net.shape, generator=generator)
+    made = sample(net, run.sampler, noise, run.teacher.each_condition(n), generator)
+    assert made.shape == (n, *net.shape)
+    return made
+
+
+def ends(settings: type[Settings]) -> Iterator[dict[str, Any]]:
+    """Each setting at its lowest, its highest and each of its choices, the others as they are."""
+    for name, declared in settings.model_json_schema()["properties"].items():
+        values = declared.get("enum", []) + [declared[end] for end in ("minimum", "maximum") if end in declared]
+        values += [True, False] if declared["type"] == "boolean" else []
+        yield from ({name: value} for value in values if value != declared["default"])
+
+
+@every_method
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_runs_on_every_kind_of_mixture(name: str, kind: str, untrained: Callable[[str], Teacher]) -> None:
+    watched = run_and_check(begin(name, untrained(kind), steps=3))
+    assert watched.changed == watched.named
+
+
+@every_method
+@pytest.mark.parametrize("kind", UNETS)
+def test_runs_on_a_u_net_with_classes(name: str, kind: str) -> None:
+    watched = run_and_check(begin(name, unet_teacher(kind), steps=2))
+    assert watched.changed == watched.named
+
+
+@every_method
+def test_runs_with_each_setting_at_its_ends_and_trains_every_network(name: str) -> None:
+    method = load_method(name)
+    trained: set[str] = set()
+    for changed in ends(method.settings):
+        if problems(method.settings, changed):
+            continue  # two settings that must fit together
+        run = begin(name, unet_teacher("edm"), steps=2, settings=changed)
+        trained |= run_and_check(run).changed
+        assert method.cost(run.settings) > 0
+        assert set(method.needs(run.settings)) <= {"real data"}
+    assert trained == set(run.optimizers)
+
+
+@every_method
+def test_runs_without_data_where_none_is_needed(name: str, untrained: Callable[[str], Teacher]) -> None:
+    run = begin(name, untrained("edm"), steps=2)
+    run.data = None
+    if run.method.needs(run.settings):
+        with pytest.raises(ValueError, match="real data"):
+            list(train(run))
+    else:
+        list(train(run))
+
+
+@every_method
+def test_the_student_starts_as_the_teacher(name: str) -> None:
+    teacher = unet_teacher("v_prediction")
+    run = begin(name, teacher, steps=1)
+    for net in (run.student, run.average):
+        assert same(state(net), state(teacher.denoiser))
+        assert {p.data_ptr() for p in net.parameters()}.isdisjoint(p.data_ptr() for p in teacher.denoiser.parameters())
+
+
+@every_method
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_run_goes_on_identically(
+    name: str, stop: int, untrained: Callable[[str], Teacher], continued: Callable[[Run], Run]
+) -> None:
+    def numbers(run: Run) -> list[dict[str, float]]:
+        return [{key: float(value) for key, value in p.metrics.items()} for p in train(run)]  # type: ignore[arg-type]
+
+    def new() -> Run:
+        return begin(name, untrained("epsilon"), steps=23, warmup_steps=4)
+
+    whole, first = new(), new()
+    expected = numbers(whole)
+    going = train(first)
+    for _ in range(stop):
+        next(going)
+    torch.rand(17)  # the global random state is no part of a run
+    second = continued(first)
+    assert numbers(second) == expected[stop:]
+    for key, net in whole.modules().items():
+        assert same(state(net), state(second.modules()[key])), key
+
+
+@every_method
+def test_its_card_is_filled_in(name: str) -> None:
+    method: Method[Any, Any] = load_method(name)
+    assert re.fullmatch(r"arXiv:\d{4}\.\d{5}", method.paper)
+    assert method.title
+    assert method.summary.endswith(".")
+    assert not problems(Training, dict(method.training))
+    assert not problems(method.settings, {})
+    defaults = method.settings()
+    assert method.settings.model_validate_json(defaults.model_dump_json()) == defaults
+    for field, declared in method.settings.model_json_schema()["properties"].items():
+        assert declared.get("description"), field
+    chosen = method.sampler(defaults, paths()["edm"][0])
+    assert Sampler.from_json(chosen.to_json()) == chosen
+
+
+@every_method
+def test_unknown_settings_are_refused(name: str) -> None:
+    assert problems(load_method(name).settings, {"no_such_setting": 1})
+
+
+def test_data_is_what_the_tests_say() -> None:
+    data: Data | None = unet_teacher("edm").draws
+    assert data is not None
+    samples, labels = data.draw(5, torch.Generator().manual_seed(0))
+    assert samples.shape == (5, 1, 8, 8)
+    assert labels.shape == (5,)

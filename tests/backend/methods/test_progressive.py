@@ -1,0 +1,172 @@
+import pytest
+import torch
+from torch import Tensor
+
+from backend import train
+from backend.methods import progressive
+from backend.methods.progressive import Settings, stage_at
+from backend.networks import Condition
+from backend.samplers import Sampler, even_levels, sample, times
+from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture, paths
+
+KINDS = tuple(paths())
+MEAN, STD = torch.tensor([1.0, -0.5], dtype=torch.float64), 0.5
+GAUSSIAN = Mixture(MEAN[None], torch.tensor([1.0], dtype=torch.float64), STD)
+
+
+def column(values: Tensor) -> Tensor:
+    return values[:, None]
+
+
+def one_step(z: Tensor, alpha: Tensor, sigma: Tensor, alpha_s: Tensor, sigma_s: Tensor) -> Tensor:
+    """DDIM of the exact denoiser of one Gaussian, by hand: (B, 2) at alpha, sigma to alpha_s, sigma_s, each (B,)."""
+    gain = column(alpha * STD**2 / (alpha**2 * STD**2 + sigma**2))
+    x0 = MEAN + gain * (z - column(alpha) * MEAN)
+    return column(alpha_s) * x0 + column(sigma_s) * (z - column(alpha) * x0) / column(sigma)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first_level", [1.0, 0.8])
+def test_the_target_leads_where_two_steps_of_a_linear_teacher_lead(kind, first_level):
+    steps = 8
+    net = ClosedFormDenoiser(GAUSSIAN, *paths()[kind])
+    path = net.path
+    z = torch.randn(steps, 2, dtype=torch.float64)
+    i = torch.arange(steps) + 1
+    spacing = times(first_level / steps, z)
+    target = progressive.two_steps(net, z, i, spacing, Condition.none(steps))
+
+    t, t_half, t_next = i * spacing, i * spacing - spacing / 2, i * spacing - spacing
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    alpha_s, sigma_s = path.alpha(t_next), path.sigma(t_next)
+    alpha_s[0], sigma_s[0] = 1, 0  # the sampler's last step ends at the clean sample
+    half = one_step(z, alpha, sigma, path.alpha(t_half), path.sigma(t_half))
+    reached = one_step(half, path.alpha(t_half), path.sigma(t_half), alpha_s, sigma_s)
+    noise = (z - column(alpha) * target) / column(sigma)
+    assert torch.allclose(column(alpha_s) * target + column(sigma_s) * noise, reached, atol=1e-6)
+    ratio = sigma_s / sigma
+    as_printed = (reached - column(ratio) * z) / column(alpha_s - ratio * alpha)  # the paper's algorithm 2
+    assert torch.allclose(target, as_printed, atol=1e-6)
+
+
+def test_for_a_flow_the_target_is_the_average_velocity():
+    net = ClosedFormDenoiser(GAUSSIAN, *paths()["flow"])
+    z, cond = torch.randn(4, 2, dtype=torch.float64), Condition.none(4)
+    i, spacing = torch.arange(4) + 1, times(0.25, z)
+    t, step = column(i * spacing), 0.125
+    half = z - step * net(z, i * spacing, cond).velocity
+    reached = half - step * net(half, i * spacing - step, cond).velocity
+    target = progressive.two_steps(net, z, i, spacing, cond)
+    assert torch.allclose((z - target) / t, (z - reached) / 0.25, atol=1e-6)
+
+
+def test_the_steps_halve_in_equal_shares_and_the_remainder_is_the_last_stages():
+    s = Settings(student_steps=1, start_steps=64)
+    stages = [stage_at(step, 100, s) for step in range(100)]
+    assert [stage.steps for stage in stages] == [n for n in (64, 32, 16, 8, 4, 2) for _ in range(14)] + [1] * 16
+    assert [step for step, stage in enumerate(stages) if stage.starts] == [0, 14, 28, 42, 56, 70, 84]
+    assert [stage.index for stage in stages if stage.starts] == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "total", "expected"),
+    [
+        (64, 4, 1000, [64, 32, 16, 8, 4]),
+        (50, 3, 1000, [48, 24, 12, 6, 3]),  # as often as 3 doubled stays at most 50
+        (4, 4, 1000, [4]),
+        (2, 8, 1000, [8]),
+        (64, 1, 3, [4, 2, 1]),  # too short a run drops the first stages, never the last
+        (64, 1, 1, [1]),
+    ],
+)
+def test_every_run_ends_at_the_students_steps(start, end, total, expected):
+    s = Settings(student_steps=end, start_steps=start)
+    stages = [stage_at(step, total, s) for step in range(total)]
+    assert [stage.steps for stage in stages if stage.starts] == expected
+    assert stages[0].starts
+    assert stages[-1].steps == end
+
+
+def test_every_level_of_the_sampler_is_trained_and_no_other(begin, untrained):
+    run = begin("progressive", untrained("flow"), steps=1, batch=500, student_steps=4, start_steps=4, first_level=0.9)
+    seen: list[Tensor] = []
+    run.student.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[1]))
+    list(train.train(run))
+    assert torch.allclose(seen[0].unique(), torch.tensor(run.sampler.levels).double().flip(0), atol=1e-12)
+
+
+def test_a_stage_starts_from_the_average_of_the_one_before_with_a_fresh_optimizer(begin, untrained):
+    run = begin("progressive", untrained("edm"), steps=9, student_steps=1, start_steps=4, learning_rate=1e-2)
+    asked = {"teacher": 0, "stage_teacher": 0}
+
+    for name in ("teacher", "stage_teacher"):
+        getattr(run.nets, name).register_forward_pre_hook(lambda *_, name=name: asked.update({name: asked[name] + 1}))
+    for report in train.train(run):
+        (moments, *_) = run.optimizers["student"].state.values()
+        assert int(moments["step"]) == (report.step - 1) % 3 + 1
+        if report.step % 3 == 0:
+            promoted = [p.clone() for p in run.nets.next_teacher.parameters()]
+        elif report.step > 3:
+            assert all(torch.equal(a, b) for a, b in zip(promoted, run.nets.stage_teacher.parameters(), strict=True))
+        if report.step == 3:
+            assert asked == {"teacher": 6, "stage_teacher": 0}
+    assert asked == {"teacher": 6, "stage_teacher": 12}
+
+
+@pytest.mark.parametrize("pause", [2, 3, 4, 6])  # a stage is three steps: within the first, at its end, and so on
+def test_a_resumed_run_continues_as_it_would_have(pause, begin, untrained, continued):
+    run = begin("progressive", untrained("flow"), steps=9, student_steps=1, start_steps=4)
+    steps = train.train(run)
+    for _ in range(pause):
+        next(steps)
+    twin = continued(run)
+    list(steps)
+    list(train.train(twin))
+    for name, net in run.modules().items():
+        assert all(torch.equal(a, b) for a, b in zip(net.parameters(), twin.modules()[name].parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_runs_on_every_kind(kind, begin, untrained):
+    run = begin("progressive", untrained(kind), steps=4, student_steps=2, start_steps=4, learning_rate=1e-3)
+    list(train.train(run))
+    x = sample(run.student, run.sampler, torch.randn(16, 2), Condition.none(16), torch.Generator())
+    assert bool(x.isfinite().all())
+
+
+def test_guidance_is_folded_in_by_the_first_stage_alone():
+    def cost(scale: float) -> float:
+        return progressive.cost(Settings(student_steps=1, start_steps=8, guidance_scale=scale))
+
+    assert cost(1) == 5
+    assert cost(3) == 5.5  # two more evaluations in one of four stages
+
+
+STAGE = 450  # steps; the reference took 900
+REFERENCE = 0.117  # coupling RMSE on Ring-8 of a network of this size, from 64 steps to 1
+
+
+@pytest.mark.long
+def test_one_step_follows_the_exact_flow_on_the_ring(begin, ring8):
+    settings = {"student_steps": 1, "start_steps": 64, "learning_rate": 1e-3}
+    run = begin("progressive", ring8.teacher, 7 * STAGE, 512, **settings)
+    assert ring8.coupling(run.student, run.sampler) == pytest.approx(0.70, abs=0.02)  # the mean of all samples
+    of_eight_steps = 0.0
+    for report in train.train(run):
+        if report.step == 4 * STAGE:
+            of_eight_steps = ring8.coupling(run.nets.next_teacher, Sampler("deterministic", even_levels(8)))
+    of_one = ring8.coupling(run.student, run.sampler)
+    assert of_one < REFERENCE
+    assert of_one < 2 * of_eight_steps < 2 * REFERENCE  # three halvings do not even double the error
+
+
+@pytest.mark.long
+def test_without_the_two_steps_the_flow_is_not_found(begin, ring8, monkeypatch):
+    @torch.no_grad()
+    def one_step_of_the_teacher(teacher, noised, i, spacing, cond):
+        return teacher(noised, i * spacing, cond).x0
+
+    monkeypatch.setattr(progressive, "two_steps", one_step_of_the_teacher)
+    run = begin("progressive", ring8.teacher, 7 * 150, 512, student_steps=1, start_steps=64, learning_rate=1e-3)
+    list(train.train(run))
+    assert ring8.coupling(run.student, run.sampler) > 0.6

@@ -1,0 +1,82 @@
+"""From words to objects: what a recipe's names become, and what a run starts from."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from backend import assembly, methods
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe, RecipeError
+from backend.datasets import DataError, ImageSet
+from backend.teachers import load_teacher
+
+
+@pytest.fixture(scope="module")
+def teacher(lab):
+    return load_teacher(str(lab.teacher))
+
+
+def recipe(lab, **changes):
+    return Recipe.from_values({**lab.recipe(), **changes})
+
+
+def test_a_method_that_does_not_load_is_named(monkeypatch):
+    def broken(name):
+        raise SyntaxError("invalid syntax")
+
+    monkeypatch.setattr(assembly, "load_method", broken)
+    with pytest.raises(RecipeError, match=r"The method dmd2 does not load \(SyntaxError: invalid syntax\); mend"):
+        assembly.find_method("dmd2")
+
+
+def test_real_data_is_read_only_where_it_is_needed(lab, teacher):
+    method = methods.load_method("dmd2")
+    nowhere = recipe(lab, data="nowhere")
+    assert assembly.data_of(nowhere, method, method.settings(), teacher) is None
+    with pytest.raises(DataError, match="There is no folder nowhere"):
+        assembly.data_of(nowhere, method, method.settings(gan_weight=0.1), teacher)
+
+
+def test_classes_are_matched_by_name(lab, teacher, monkeypatch):
+    images = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 16, 16)
+    data = ImageSet.of(images, torch.tensor([0, 1, 1]), names=("3", "7"), skipped={"broken": ("x",)})
+    monkeypatch.setattr(assembly, "load_data", lambda where, shape: data)
+    method = methods.load_method("gdd")
+    found = assembly.data_of(recipe(lab, data="mine"), method, method.settings(), teacher)
+    assert isinstance(found, ImageSet)
+    assert found.labels.tolist() == [3, 7, 7]
+    assert torch.equal(found.images, images)
+    assert (found.names, found.skipped) == (teacher.labels, data.skipped)
+    without = replace(teacher, labels=())
+    assert assembly.data_of(recipe(lab, data="mine"), method, method.settings(), without) is data
+
+
+def test_a_run_starts_from_the_average_of_another(lab):
+    check_start(lab, 1, "average")
+
+
+def test_a_run_starts_from_the_raw_student_where_no_average_was_kept(lab):
+    check_start(lab, 2, "student")
+
+
+def check_start(lab, earlier, weights):
+    with ProjectFile.open(lab.project, readonly=True) as project:
+        run = assembly.start_run(recipe(lab, student={"start": f"run:{earlier}@last"}), project)
+        wanted = assembly.load_student(project, earlier, "last", weights).denoiser.state_dict()
+    untouched = run.nets.fake_score.state_dict()
+    for net in (run.student, run.average):
+        assert all(torch.equal(value, wanted[name]) for name, value in net.state_dict().items())
+    assert any(not torch.equal(value, wanted[name]) for name, value in untouched.items())
+
+
+def test_a_start_needs_its_project(lab):
+    with pytest.raises(RecipeError, match="must be run in that run's project"):
+        assembly.start_run(recipe(lab, student={"start": "run:1@last"}))
+
+
+def test_a_student_is_loaded_with_what_it_needs(lab):
+    with ProjectFile.open(lab.project, readonly=True) as project:
+        student = assembly.load_student(project, 1, "4")
+    assert (student.run, student.step, student.sampler.levels) == (1, 4, (1.0,))
+    assert not any(p.requires_grad for p in student.denoiser.parameters())

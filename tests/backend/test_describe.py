@@ -1,0 +1,75 @@
+"""What the backend says it offers."""
+
+import json
+
+import pytest
+
+from backend import describe
+from backend.contract.catalogue import Catalogue, TeacherCard
+from backend.contract.recipe import RecipeError
+from backend.methods import load_method, method_names
+from backend.teachers import TeacherError
+
+
+def test_the_catalogue_holds_everything_and_survives_json():
+    made = describe.catalogue()
+    assert [card.key for card in made.methods] == method_names()
+    assert made.teacher("mixture-2d") is not None
+    assert made.devices[-1].kind == "cpu"
+    assert made.devices[-1].memory > 0
+    assert Catalogue.from_json(made.to_json()) == made
+
+
+def test_a_method_says_what_it_needs_and_costs():
+    card = describe.method("consistency")
+    assert (card.needs, card.cost) == (("real data",), 6.0)
+    assert card.defaults["training"]["batch_size"] == 48
+    with pytest.raises(RecipeError, match="did you mean consistency"):
+        describe.method("consistancy")
+
+
+def test_a_broken_method_does_not_hide_the_others(monkeypatch):
+    def load(name):
+        if name == "gdd":
+            raise ImportError("No module named 'nothing'")
+        return load_method(name)
+
+    monkeypatch.setattr(describe, "load_method", load)
+    good, broken = describe.methods()
+    assert [card.key for card in good] == [name for name in method_names() if name != "gdd"]
+    assert [(fault.key, fault.error) for fault in broken] == [("gdd", "ImportError: No module named 'nothing'")]
+
+
+def test_a_bundled_teacher_that_is_damaged_says_so(monkeypatch, tmp_path):
+    def missing(where):
+        raise TeacherError(f"{where} is missing; install the program again.")
+
+    monkeypatch.setattr(describe, "folder_of", missing)
+    cards = {card.key: card for card in describe.bundled_teachers()}
+    assert cards["mixture-2d"].problem == ""
+    assert cards["digits"].problem == "digits is missing; install the program again."
+
+
+def test_a_folder_tells_shape_classes_and_figures(tiny_teacher):
+    folder = tiny_teacher("digits-eps", title="Mine", licence="CC0")
+    (folder / "figures.json").write_text(json.dumps({"nfe": {"50": {"frechet": 1.5}}}))
+    card = describe.teacher_card(str(folder))
+    assert (card.title, card.licence, card.shape, card.prediction_type) == ("Mine", "CC0", (1, 16, 16), "epsilon")
+    assert (card.condition, card.classes, card.labels[:2], card.data) == ("class", 10, ("0", "1"), "digits")
+    assert card.figures == {"frechet_50_nfe": 1.5}
+    assert card.source == str(folder)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"nfe": 3}', b'{"nfe": {"1": {}}}', b"\xff", b'{"nfe": {"1": 2}}'])
+def test_figures_of_another_form_are_left_out(tmp_path, content):
+    (tmp_path / "figures.json").write_bytes(content)
+    assert describe._measured(tmp_path / "figures.json") == {}
+
+
+def test_methods_are_sorted_by_whether_data_must_be_brought():
+    bare = TeacherCard(key="x", title="X", summary="", source="x")
+    needing = [card.key for card in describe.methods()[0] if card.needs]
+    found = describe.methods_for(bare)
+    assert found["methods_with_data"] == needing
+    assert sorted(found["methods"] + needing) == method_names()
+    assert describe.methods_for(bare.model_copy(update={"data": "digits"}))["methods"] == method_names()

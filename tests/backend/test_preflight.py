@@ -1,0 +1,142 @@
+"""What preflight promises of a run, against the run itself."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from backend import checkpoints, preflight, studio
+from backend.assembly import start_run
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+from backend.methods import load_method, method_names
+from backend.train import NotFiniteError, train
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.distill"
+    studio.new(path)
+    return path
+
+
+def look(asked: dict[str, Any], project: Path, **how: bool) -> preflight.Preflight:
+    return preflight.preflight(Recipe.from_values(asked), project, **how)
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_cost_and_disk_are_the_runs_own(method, lab, project, tmp_path):
+    asked = lab.recipe(method, steps=4, checkpoint_every=0, preview_every=0)
+    found = look(asked, project, dry_run=False)
+    card = load_method(method)
+    assert found.evaluations_per_step == card.cost(card.settings())
+    assert found.evaluations == 4 * 2 * found.evaluations_per_step
+    run = start_run(Recipe.from_values(asked))
+    assert [progress.step for progress in train(run)] == [1, 2, 3, 4]
+    checkpoints.save(run, tmp_path / "state.safetensors")
+    assert found.disk == pytest.approx((tmp_path / "state.safetensors").stat().st_size, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "checkpoint_every", "preview_every", "keep", "left"),
+    [
+        (100, 0, 0, 3, 1),  # the last alone
+        (100, 50, 0, 3, 2),
+        (100, 30, 0, 3, 3),  # 60, 90, 100
+        (100, 30, 10, 3, 4),  # and the best preview's
+        (100, 30, 100, 3, 3),  # whose only preview is the last step's
+        (20, 0, 10, 3, 2),
+    ],
+)
+def test_disk_counts_the_checkpoints_that_stay(lab, project, steps, checkpoint_every, preview_every, keep, left):
+    times = {"steps": steps, "checkpoint_every": checkpoint_every, "preview_every": preview_every}
+    one = look(lab.recipe(steps=1, checkpoint_every=0), project, dry_run=False).disk
+    assert look(lab.recipe(**times, keep_checkpoints=keep), project, dry_run=False).disk == left * one
+
+
+def test_what_a_finished_run_left_is_no_more_than_was_said(lab):
+    said = look(lab.recipe(), lab.project, dry_run=False).disk
+    with ProjectFile.open(lab.project, readonly=True) as opened:
+        left = sum(checkpoint.bytes for checkpoint in opened.checkpoints(1))
+    assert 0.6 * said < left < 1.2 * said
+
+
+def test_a_dry_run_measures_and_leaves_no_trace(lab, project):
+    before = project.read_bytes()
+    threads = torch.get_num_threads()
+    found = look(lab.recipe(steps=1000, threads=1), project)
+    assert found.ok
+    assert found.seconds is not None
+    assert 1 < found.seconds < 1000
+    assert 50 * MEBIBYTE < found.memory < 8192 * MEBIBYTE
+    assert project.read_bytes() == before
+    assert not project.with_suffix(".files").exists()
+    assert torch.get_num_threads() == threads
+
+
+def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
+    teacher = str(tiny_teacher("digits-eps"))
+    asked = {"teacher": teacher, "method": "dmd2"}
+    (words,) = look(asked, project, dry_run=False).warnings
+    assert words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
+    assert look({**asked, "settings": {"first_level": 0.8}}, project, dry_run=False).warnings == []
+
+
+def test_data_that_is_not_used_is_named(lab, project):
+    asked = {**lab.recipe(), "data": "digits"}
+    (words,) = look(asked, project, dry_run=False).warnings
+    assert words == "The data digits is not used: the method needs none with these settings."
+    assert look({**asked, "settings": {"gan_weight": 0.1}}, project, dry_run=False).warnings == []
+
+
+def test_pictures_that_are_left_out_are_counted(lab, project, tmp_path):
+    from PIL import Image
+
+    for name in "0123456789":
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("L", (16, 16), 20 * int(name)).save(tmp_path / "pictures" / name / "one.png")
+    (tmp_path / "pictures" / "0" / "two.png").write_bytes(b"broken")
+    asked = {**lab.recipe("gdd"), "data": str(tmp_path / "pictures")}
+    (words,) = look(asked, project, dry_run=False).warnings
+    assert words == f"Of {tmp_path / 'pictures'}, left out 1 of 11 files: 1 broken."
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotFiniteError("The loss was not finite."), "The loss was not finite. Lower the learning rate"),
+        (torch.OutOfMemoryError(), "The device is out of memory; lower, in this order, the batch size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The device is out of memory; lower, in this"),
+    ],
+)
+def test_a_dry_run_that_fails_is_a_problem(lab, project, monkeypatch, error, said):
+    def fail(run):
+        raise error
+
+    monkeypatch.setattr(preflight, "train", fail)
+    (words,) = look(lab.recipe(), project).problems
+    assert words.startswith(said)
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_problem(lab, project, monkeypatch):
+    def fail(run):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(preflight, "train", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        look(lab.recipe(), project)
+
+
+def test_too_full_a_disk_is_a_problem(lab, project, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    (words,) = look(lab.recipe(), project).problems
+    assert words.startswith("The disk has too little room for the checkpoints,")
+
+
+def test_other_kinds_of_run_are_refused(lab, project):
+    (words,) = look({**lab.recipe(), "kind": "tensors"}, project).problems
+    assert words == "This version makes runs of kind train alone, not tensors; change kind."

@@ -1,0 +1,324 @@
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from backend.contract.events import Progress
+from backend.contract.recipe import Training
+from backend.contract.settings import Settings
+from backend.methods import Batch, Method, Update
+from backend.networks import Denoiser
+from backend.networks.mlp import MLP
+from backend.noise import Trigonometric
+from backend.samplers import Sampler
+from backend.teachers import Teacher
+from backend.teachers.mixture_2d import MIXTURE
+from backend.train import NotFiniteError, Run, start, train
+
+RATE = 0.5
+
+
+@dataclass
+class Nets:
+    teacher: Denoiser
+    student: Denoiser
+    critic: nn.Module
+
+
+Step = Callable[[Nets, Batch, Settings], Iterator[Update]]
+Make = Callable[[nn.Module], Optimizer]
+
+
+def sgd(net: nn.Module) -> Optimizer:
+    return SGD(net.parameters(), lr=RATE)
+
+
+def adam(net: nn.Module) -> Optimizer:
+    return Adam(net.parameters(), lr=0.01)
+
+
+def teacher() -> Teacher:
+    torch.manual_seed(7)
+    net = Denoiser(MLP(2, width=8), Trigonometric(), "v_prediction").frozen()
+    return Teacher("tiny", "Tiny", net, net.copy, "0", draws=MIXTURE)
+
+
+def begin(step: Step, make: Make = sgd, needs_data: bool = False, **training: Any) -> Run:
+    """A run of a method that is this one step."""
+
+    def build(teacher: Teacher, s: Settings) -> Nets:
+        return Nets(teacher.denoiser, teacher.trainable(), nn.Linear(2, 1))
+
+    def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+        return {"student": make(nets.student), "critic": make(nets.critic)}
+
+    method = Method(
+        "Test", "none", "A test.", Settings, build, optimizers, step, lambda s, path: Sampler("renoise", (1.0,)),
+        cost=lambda s: 2.5, needs=lambda s: ("real data",) if needs_data else (),
+    )  # fmt: skip
+    given = Training(**{"steps": 1, "batch_size": 4, "ema_decay": 0, "gradient_clip": 0, **training})
+    source = teacher()
+    return start(method, Settings(), given, source, source.draws, torch.device("cpu"))
+
+
+def student_output(nets: Nets, batch: Batch) -> Tensor:
+    return nets.student(batch.noise(), batch.times(), batch.cond).output  # type: ignore[no-any-return]
+
+
+def squares(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    yield Update(nets.student, {"size": student_output(nets, batch).square().mean()})
+
+
+def against_each_other(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    """Both updates' losses reach both networks."""
+    yield Update(nets.student, {"gan": nets.critic(student_output(nets, batch)).mean()})
+    yield Update(nets.critic, {"critic": -nets.critic(student_output(nets, batch)).mean()})
+
+
+def weights(net: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def moved(net: nn.Module, before: list[Tensor]) -> list[Tensor]:
+    return [p.detach() - old for p, old in zip(net.parameters(), before, strict=True)]
+
+
+def norm(tensors: list[Tensor]) -> float:
+    return float(torch.cat([t.flatten() for t in tensors]).norm())
+
+
+def numbers(progress: Progress) -> dict[str, float]:
+    return {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
+
+
+def test_an_update_reaches_only_the_network_it_names() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        for update in against_each_other(nets, batch, s):
+            before = weights(nets.student), weights(nets.critic)
+            yield update
+            seen.append((norm(moved(nets.student, before[0])) > 0, norm(moved(nets.critic, before[1])) > 0))
+
+    run = begin(step)
+    list(train(run))
+    assert seen == [(True, False), (False, True)]
+    assert all(p.grad is None for net in (run.nets.student, run.nets.critic) for p in net.parameters())
+
+
+def test_an_update_may_name_several_networks() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        yield Update((nets.student, nets.critic), {"both": nets.critic(student_output(nets, batch)).square().mean()})
+
+    run = begin(step)
+    before = weights(run.nets.student), weights(run.nets.critic)
+    list(train(run))
+    assert norm(moved(run.nets.student, before[0])) > 0
+    assert norm(moved(run.nets.critic, before[1])) > 0
+
+
+def test_what_follows_an_update_sees_the_new_weights() -> None:
+    biases: list[float] = []
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        for _ in range(2):
+            bias = nets.critic.bias
+            assert isinstance(bias, Tensor)
+            biases.append(bias.item())
+            yield Update(nets.critic, {"bias": bias.sum()})
+
+    list(train(begin(step)))
+    assert biases[0] - biases[1] == pytest.approx(RATE)
+
+
+def test_terms_are_summed_and_reported_apart() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        bias = nets.critic.bias
+        assert isinstance(bias, Tensor)
+        yield Update(nets.critic, {"one": 1 * bias.sum(), "three": 3 * bias.sum()}, {"seen": torch.tensor(8.0)})
+
+    run = begin(step)
+    before = run.nets.critic.bias.item()
+    (progress,) = train(run)
+    assert before - run.nets.critic.bias.item() == pytest.approx(4 * RATE)
+    assert numbers(progress) == pytest.approx(
+        {"one": before, "three": 3 * before, "seen": 8, "critic_gradient_norm": 4}
+    )
+
+
+def test_long_gradients_are_cut_to_length_and_short_ones_left() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        yield Update(nets.student, {"size": 1000 * student_output(nets, batch).sum()})
+
+    def length(clip: float) -> tuple[float, float]:
+        run = begin(step, gradient_clip=clip)
+        before = weights(run.student)
+        (progress,) = train(run)
+        return norm(moved(run.student, before)) / RATE, numbers(progress)["student_gradient_norm"]
+
+    (free, reported), (cut, reported_too), (wide, _) = length(0), length(0.5), length(1e9)
+    assert reported == reported_too == pytest.approx(free, rel=1e-4)
+    assert free > 100
+    assert cut == pytest.approx(0.5, rel=1e-4)
+    assert wide == pytest.approx(free, rel=1e-5)
+
+
+def test_the_learning_rate_rises_during_warm_up_even_when_interrupted() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        bias = nets.critic.bias
+        assert isinstance(bias, Tensor)
+        yield Update(nets.critic, {"bias": bias.sum()})
+
+    run = begin(step, steps=6, warmup_steps=4)
+    biases = [run.nets.critic.bias.item()]
+    while run.step < 6:  # left after each step, as when a checkpoint is made
+        next(train(run))
+        biases.append(run.nets.critic.bias.item())
+    steps = [(a - b) / RATE for a, b in itertools.pairwise(biases)]
+    assert steps == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1], abs=1e-5)
+
+
+def test_the_average_follows_the_student_by_its_decay() -> None:
+    run = begin(squares, steps=30, ema_decay=0.7)
+    expected = weights(run.student)
+    rising = [(1 + k) / (4 + k) for k in range(6)] + [0.7] * 24  # (1 + 6)/(4 + 6) is 0.7
+    for decay, _ in zip(rising, train(run), strict=True):
+        expected = [decay * a + (1 - decay) * p for a, p in zip(expected, weights(run.student), strict=True)]
+    for a, b in zip(run.average.parameters(), expected, strict=True):
+        torch.testing.assert_close(a.data, b)
+    assert run.exported is run.average
+
+
+def test_the_average_moves_only_with_the_student() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        yield Update(nets.critic, {"size": nets.critic(batch.noise()).square().mean()})
+
+    run = begin(step, steps=2, ema_decay=0.5)
+    with torch.no_grad():
+        next(run.student.parameters()).add_(1)
+    before = weights(run.average)
+    list(train(run))
+    assert norm(moved(run.average, before)) == 0
+
+
+def test_without_decay_the_student_itself_is_exported() -> None:
+    assert (run := begin(squares)).exported is run.student
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_stops_the_run_before_the_step(where: str) -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        size = student_output(nets, batch).square().mean()
+        # The square root of 0 is 0 and has an infinite slope.
+        bad = size * float("nan") if where == "loss" else (size - size.detach()).sqrt()
+        yield Update(nets.student, {"size": size if batch.step < 2 else bad})
+
+    run = begin(step, make=adam, steps=5, ema_decay=0.9)
+    kept: list[Tensor] = []
+    going = train(run)
+    for _ in range(2):
+        next(going)
+        kept = weights(run.student) + weights(run.average)
+    with pytest.raises(NotFiniteError, match="student was not finite at step 3"):
+        next(going)
+    assert run.step == 2
+    assert all(torch.equal(a, b) for a, b in zip(kept, weights(run.student) + weights(run.average), strict=True))
+
+
+def test_fresh_forgets_the_moments_first() -> None:
+    def once(fresh: bool) -> Tensor:
+        def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+            bias = nets.critic.bias
+            assert isinstance(bias, Tensor)
+            sign = 1 if batch.step < 3 else -1
+            yield Update(nets.critic, {"bias": sign * bias.sum()}, fresh=fresh and batch.step == 3)
+
+        run = begin(step, make=adam, steps=4)
+        biases = [run.nets.critic.bias.item()]
+        biases += [run.nets.critic.bias.item() for _ in train(run)]
+        return torch.tensor(biases).diff()
+
+    # Adam's first step is the rate against the sign, whatever was before; with its moments kept it is another one.
+    assert once(fresh=True).tolist() == pytest.approx([-0.01, -0.01, -0.01, 0.01], rel=1e-3)
+    assert once(fresh=False)[3] != pytest.approx(0.01, rel=0.1)
+
+
+def test_frozen_parameters_of_a_named_network_stay() -> None:
+    run = begin(squares, steps=2)
+    first = next(run.student.parameters()).requires_grad_(False)
+    before = first.clone(), weights(run.student)
+    list(train(run))
+    assert torch.equal(first, before[0])
+    assert norm(moved(run.student, before[1])) > 0
+
+
+def test_same_seed_same_losses_and_another_seed_others() -> None:
+    def losses(seed: int) -> list[float]:
+        torch.rand(seed + 1)  # the global random state must not matter
+        run = begin(against_each_other, steps=4, seed=seed)
+        return [numbers(p)["gan"] for p in train(run)]
+
+    assert losses(3) == losses(3) != losses(4)
+
+
+def test_the_teacher_is_left_alone_and_not_among_the_changing_networks() -> None:
+    run = begin(against_each_other, steps=2)
+    before = weights(run.nets.teacher)
+    list(train(run))
+    assert norm(moved(run.nets.teacher, before)) == 0
+    assert set(run.modules()) == {"student", "critic", "average"}
+
+
+def test_progress_counts_samples_and_evaluations() -> None:
+    run = begin(squares, steps=3)
+    assert [(p.step, p.images, p.nfe) for p in train(run)] == [(1, 4, 10), (2, 8, 20), (3, 12, 30)]
+
+
+def test_real_data_is_drawn_only_for_a_method_that_needs_it() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        real, cond = batch.real
+        assert real.shape == (4, 2)
+        assert len(cond) == 4
+        yield Update(nets.student, {"size": student_output(nets, batch).square().mean()})
+
+    list(train(begin(step, needs_data=True)))
+    with pytest.raises(ValueError, match="needs real data"):
+        list(train(begin(step)))
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_run_is_its_networks_optimizers_random_state_and_step(stop: int) -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        real, _ = batch.real
+        shift = batch.index(5) + batch.indices(3).sum()
+        yield Update(nets.student, {"gan": nets.critic(student_output(nets, batch)).mean() + 0 * shift})
+        fake = nets.critic(student_output(nets, batch).detach())
+        yield Update(nets.critic, {"critic": (fake - nets.critic(real)).mean() + 0.01 * shift})
+
+    def new() -> Run:
+        return begin(step, make=adam, needs_data=True, steps=24, ema_decay=0.9, warmup_steps=5, gradient_clip=1)
+
+    whole, first, second = new(), new(), new()
+    expected = [numbers(p) for p in train(whole)]
+    going = train(first)
+    for _ in range(stop):
+        next(going)
+    torch.rand(17)
+    for name, net in second.modules().items():
+        net.load_state_dict(first.modules()[name].state_dict())
+    for name, optimizer in second.optimizers.items():
+        optimizer.load_state_dict(copy.deepcopy(first.optimizers[name].state_dict()))
+    second.generator.set_state(first.generator.get_state())
+    second.step = first.step
+    resumed = [numbers(p) for p in train(second)]
+    assert resumed == expected[stop:]
+    for name, net in whole.modules().items():
+        assert all(
+            torch.equal(a, b) for a, b in zip(net.parameters(), second.modules()[name].parameters(), strict=True)
+        )

@@ -1,0 +1,143 @@
+"""How an attempt ends: each way leaves an outcome and a sentence a person can act on."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from backend import losses, studio, worker
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+from backend.contract.rows import Attempt
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, heed in before.items():
+        signal.signal(number, heed)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.distill"
+    studio.new(path)
+    return path
+
+
+def add(path: Path, teacher: str = "digits", **training: Any) -> int:
+    values = {"steps": 30, "batch_size": 2, "preview_every": 0, "checkpoint_every": 10, "threads": 1, **training}
+    with ProjectFile.open(path) as opened:
+        return opened.add_run(Recipe.from_values({"teacher": teacher, "method": "dmd2", "training": values}))
+
+
+def work(path: Path, run: int) -> tuple[int, Attempt]:
+    status = worker.main([str(path), str(run)])
+    with ProjectFile.open(path, readonly=True) as opened:
+        return status, opened.attempts(run)[-1]
+
+
+def after(calls: int, effect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let distribution matching do its work `calls` times and then something else."""
+    real, made = losses.distribution_matching, [0]
+
+    def stand_in(*arguments: torch.Tensor) -> torch.Tensor:
+        made[0] += 1
+        return real(*arguments) if made[0] <= calls else effect(*arguments)
+
+    monkeypatch.setattr(losses, "distribution_matching", stand_in)
+
+
+def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None:
+    run = add(project)
+    status, attempt = work(project, run)
+    assert (status, attempt.outcome, attempt.last_step) == (0, "finished", 30)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert opened.find_checkpoint(run).step == 30
+        assert max(sample.step for sample in opened.samples_after(run)) == 30
+        assert "preview_frechet" in opened.latest_metrics(run)
+        assert opened.check() == []
+
+
+def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
+    status, attempt = work(project, run := add(project))
+    assert (status, attempt.outcome) == (1, "failed")
+    assert attempt.reason == (
+        "The loss of student was not finite at step 25. Lower the learning rate and start again from there; "
+        "the last good checkpoint is at step 20."
+    )
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert [c.step for c in opened.checkpoints(run)] == [10, 20]
+
+
+def test_out_of_memory_says_what_to_lower_in_order(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    after(3, full, monkeypatch)
+    _, attempt = work(project, add(project))
+    assert attempt.reason.startswith("The device is out of memory; lower, in this order, the batch size")
+
+
+def test_a_fault_keeps_its_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("boom")
+
+    after(3, fault, monkeypatch)
+    run = add(project)
+    with pytest.raises(AssertionError):
+        worker.main([str(project), str(run)])
+    with ProjectFile.open(project, readonly=True) as opened:
+        attempt = opened.attempts(run)[-1]
+    assert attempt.outcome == "failed"
+    assert "boom" in attempt.traceback
+
+
+def test_a_missing_teacher_is_named(project: Path) -> None:
+    _, attempt = work(project, add(project, teacher="no-such-folder"))
+    assert attempt.outcome == "failed"
+    assert attempt.reason.startswith("The teacher no-such-folder does not exist")
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
+    run = add(project)
+    work(project, run)
+    monkeypatch.undo()
+    with ProjectFile.open(project, readonly=True) as opened:
+        newest = opened.checkpoint_path(opened.find_checkpoint(run))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    status, attempt = work(project, run)
+    assert (status, attempt.outcome, attempt.first_step) == (0, "finished", 11)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert any("damaged" in event.text for event in opened.events_after(run))
+
+
+def test_only_the_newest_checkpoints_and_the_best_stay(project: Path) -> None:
+    run = add(project, steps=40, checkpoint_every=4, preview_every=20, keep_checkpoints=2)
+    work(project, run)
+    with ProjectFile.open(project, readonly=True) as opened:
+        kept = opened.checkpoints(run)
+        assert [c.step for c in kept][-2:] == [36, 40]
+        assert len(kept) <= 3
+        assert sum(c.is_best for c in kept) == 1
+        assert len(opened.checkpoints(run, kept=False)) == 10
+        folder = opened.files / "checkpoints" / f"run-{run}"
+        assert {p.name for p in folder.iterdir()} == {opened.checkpoint_path(c).name for c in kept}
+
+
+def test_previews_and_saves_leave_training_as_it_was(project: Path) -> None:
+    watched = add(project, preview_every=3, checkpoint_every=2)
+    alone = add(project, checkpoint_every=0)
+    for run in (watched, alone):
+        assert work(project, run)[0] == 0
+    ours, theirs = studio.metrics(project, watched), studio.metrics(project, alone)
+    assert ours["fake_score"] == theirs["fake_score"]
+    assert ours["matching"] == theirs["matching"]

@@ -1,0 +1,160 @@
+"""The promise "nothing is lost", on real worker processes."""
+
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from backend import studio
+from backend.contract import launch
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+TRAINING = {"batch_size": 4, "preview_every": 0, "checkpoint_every": 10, "keep_checkpoints": 100, "ema_decay": 0.9}
+
+
+def recipe(steps: int, method: str = "dmd2", **settings: Any) -> Recipe:
+    training = {**TRAINING, "steps": steps}
+    return Recipe.from_values({"teacher": "digits", "method": method, "settings": settings, "training": training})
+
+
+def add_run(path: Path, asked: Recipe) -> int:
+    with ProjectFile.open(path) as project:
+        return project.add_run(asked)
+
+
+def kill_at_step(path: Path, run: int, step: int) -> None:
+    """SIGKILL the worker once it has reported `step`, or let it finish before."""
+    for watched in studio.follow(path, run):
+        if watched.state.state == "running" and (watched.state.step or 0) >= step:
+            with ProjectFile.open(path, readonly=True) as project:
+                process = project.attempts(run)[-1].process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
+            return
+
+
+def last_state(path: Path, run: int) -> str:
+    *_, last = studio.follow(path, run)
+    return last.state.state
+
+
+def weights(path: Path, run: int) -> dict[str, Any]:
+    with ProjectFile.open(path, readonly=True) as project:
+        file = project.checkpoint_path(project.find_checkpoint(run))
+    with safe_open(file, framework="np") as opened:
+        return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (no mapping)
+
+
+def pictures(path: Path, run: int, step: int) -> list[bytes]:
+    with ProjectFile.open(path, readonly=True) as project:
+        newest = {(s.kind, s.position): s for s in project.samples_after(run) if s.step == step}
+        return [project.image(newest[key]) for key in sorted(newest)]
+
+
+def check_same(path: Path, one: int, other: int) -> None:
+    ours, theirs = studio.metrics(path, one), studio.metrics(path, other)
+    assert ours.keys() == theirs.keys()
+    for name, curve in ours.items():
+        assert curve == theirs[name], name
+    with ProjectFile.open(path, readonly=True) as project:
+        steps = project.recipe(one).training.steps
+    assert ours["fake_score"]["step"] == list(range(1, steps + 1))
+    ours_weights, theirs_weights = weights(path, one), weights(path, other)
+    assert ours_weights.keys() == theirs_weights.keys()
+    for name, value in ours_weights.items():
+        assert np.array_equal(value, theirs_weights[name]), name
+    assert pictures(path, one, steps) == pictures(path, other, steps)
+    assert len(pictures(path, one, steps)) == 40
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.distill"
+    studio.new(path)
+    return path
+
+
+def killed_and_whole(path: Path, steps: int, kills: list[int], **settings: Any) -> tuple[int, int]:
+    """A run killed at these steps and resumed each time, beside one left alone; both finished."""
+    whole, killed = add_run(path, recipe(steps, **settings)), add_run(path, recipe(steps, **settings))
+    launch.start_worker(path, whole)
+    assert last_state(path, whole) == "finished"
+    launch.start_worker(path, killed)
+    for step in kills:
+        kill_at_step(path, killed, step)
+        assert last_state(path, killed) == "lost"
+        with ProjectFile.open(path) as opened:
+            assert opened.check() == []
+        launch.resume(path, killed)
+    assert last_state(path, killed) == "finished"
+    return whole, killed
+
+
+def test_a_killed_run_resumes_bit_exactly(project: Path) -> None:
+    whole, killed = killed_and_whole(project, 40, [17, 33])
+    check_same(project, whole, killed)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert len(opened.attempts(killed)) == 3
+
+
+@pytest.mark.long
+def test_200_steps_with_the_adversarial_term_resume_bit_exactly(project: Path) -> None:
+    chosen = random.Random(5)
+    kills = sorted(chosen.sample(range(10, 190), 4))
+    whole, killed = killed_and_whole(project, 200, kills, gan_weight=0.03, fake_score_updates=2, student_steps=2)
+    check_same(project, whole, killed)
+
+
+@pytest.mark.long
+def test_50_kills_at_random_instants_leave_a_project_that_opens_and_a_run_that_resumes(project: Path) -> None:
+    chosen = random.Random(3)
+    run = add_run(project, recipe(2000))
+    launch.start_worker(project, run)
+    for _ in range(50):
+        with ProjectFile.open(project, readonly=True) as opened:
+            reached = opened.run_state(run).step or 0
+        kill_at_step(project, run, reached + chosen.randrange(1, 12))
+        assert last_state(project, run) == "lost"
+        with ProjectFile.open(project) as opened:
+            assert opened.check() == []
+        launch.resume(project, run)
+    launch.wait_for_start(project, run)
+    launch.stop(project, run)
+    assert last_state(project, run) == "stopped"
+
+
+def test_pause_sample_save_resume_and_stop_are_acknowledged(project: Path) -> None:
+    run = add_run(project, recipe(100_000))
+    launch.start_worker(project, run)
+    asked: list[int] = []
+    stages = ["pause", "resume", "sample", "save", "set", "stop"]
+    for watched in studio.follow(project, run):
+        with ProjectFile.open(project, readonly=True) as opened:
+            commands = {command.id: command for command in opened.commands(run)}
+        if asked and stages:
+            newest = commands[asked[-1]]
+            waits = newest.acknowledged is None if newest.verb == "pause" else newest.finished is None
+            if waits:
+                continue
+        if watched.state.state in ("running", "paused") and stages:
+            stage = stages.pop(0)
+            if stage == "resume":
+                assert watched.state.state == "paused"
+                launch.resume(project, run)
+            else:
+                arguments = {"checkpoint_every": 7} if stage == "set" else None
+                asked.append(launch.ask(project, run, stage, arguments))  # type: ignore[arg-type]
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert opened.run_state(run).state == "stopped"
+        results = {command.verb: command.result for command in opened.commands(run)}
+        assert all(command.finished is not None for command in opened.commands(run))
+        assert len(opened.checkpoints(run)) >= 2
+        assert {s.kind for s in opened.samples_after(run)} == {"preview", "teacher", "teacher_at_student_nfe"}
+    assert results["stop"] is not None
+    assert results["stop"].startswith("Stopped after step")
