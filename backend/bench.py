@@ -20,6 +20,7 @@ from backend.methods import load_method, method_names
 from backend.networks.heads import Heads
 from backend.train import Run, train
 
+CURVES = 10
 ROWS_PER_SECOND = 2100  # a little more than is promised, because a block's pace is that of the one before
 
 
@@ -83,46 +84,50 @@ def step_overhead(method: str, steps: int = 30, warm_up: int = 5, batch_size: in
     }
 
 
-def recording_cost(blocks: int = 24, steps: int = 25) -> dict[str, float]:
+def recording_cost(pairs: int = 60, steps: int = 20) -> dict[str, float]:
     """How much longer a step takes while its worker records 2,000 metric rows a second.
 
     Blocks of steps with and without recording take turns, so that what else the machine does falls on both alike.
+    The change is the median over pairs of neighbours; its error is that of a median, from the pairs' spread.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.distill"
         with ProjectFile.create(path) as project:
             run_id = project.add_run(recipe("dmd2", 1, 1))
             attempt = project.begin_attempt(run_id)
-        run = start_run(recipe("dmd2", 2 * blocks * steps + 10, 16))
+        run = start_run(recipe("dmd2", 2 * pairs * steps + 10, 16))
         loop = train(run)
         for _ in range(10):
             next(loop)
         times: dict[bool, list[float]] = {True: [], False: []}
-        rows, recording_seconds = 0, 0.0
+        calls, recording_seconds = 0, 0.0
         with Recorder(path, run_id, attempt) as recorder:
             per_step = 1
-            for block in range(2 * blocks):
-                recording = block % 2 == 0
-                begun = time.perf_counter()
+            for block in range(2 * pairs):
+                recording = (block + block // 2) % 2 == 0  # with, without, without, with: a drift cancels
+                spent = []
                 for _ in range(steps):
-                    progress = next(loop)
-                    if recording:
-                        for k in range(per_step):
-                            recorder.metrics(progress.step, {f"row_{k}_{i}": 0.5 for i in range(10)}, 0.0)
-                        rows += 10 * per_step
-                seconds = time.perf_counter() - begun
-                times[recording].append(seconds / steps)
-                recording_seconds += seconds if recording else 0.0
-                # As many rows a step as make 2,000 a second at the pace seen.
-                per_step = math.ceil(ROWS_PER_SECOND * seconds / steps / 10)
+                    begun = time.perf_counter()
+                    next(loop)
+                    for _ in range(per_step if recording else 0):
+                        calls += 1
+                        recorder.metrics(calls, {f"curve_{i}": 0.5 for i in range(CURVES)}, 0.0)
+                    spent.append(time.perf_counter() - begun)
+                # The first steps of a block share their time with the last rows of the block before, or have none yet.
+                times[recording].append(statistics.mean(spent[steps // 3 :]))
+                recording_seconds += sum(spent) if recording else 0.0
+                # As many rows a step as make the promised rate at the pace seen.
+                per_step = math.ceil(ROWS_PER_SECOND * statistics.mean(spent) / CURVES)
         with ProjectFile.open(path, readonly=True) as project:
             kept = sum(len(project.points(series).steps) for series in project.series(run_id))
     changes = [with_ / without - 1 for with_, without in zip(times[True][1:], times[False][1:], strict=True)]
     return {
-        "rows_per_second": rows / recording_seconds,
-        "rows_recorded": rows,
+        "rows_per_second": calls * CURVES / recording_seconds,
+        "rows_recorded": calls * CURVES,
         "rows_kept": kept,
         "step_time_change": statistics.median(changes),
+        # The median of a normal sample scatters by sqrt(pi / 2) times what the mean does.
+        "step_time_change_error": math.sqrt(math.pi / 2 / len(changes)) * statistics.stdev(changes),
     }
 
 
@@ -132,5 +137,5 @@ def bench(quick: bool = False) -> dict[str, Any]:
     return {
         "threads": torch.get_num_threads(),
         "step": {name: step_overhead(name, 10 if quick else 30) for name in names},
-        "recording": recording_cost(blocks=3 if quick else 24),
+        "recording": recording_cost(pairs=3 if quick else 30),
     }

@@ -5,13 +5,15 @@ attempt. The *line* of a series is what counts now: up to where a later attempt 
 from there on, the later. What an attempt recorded beyond that is superseded and can be asked for.
 
 The pyramid holds, for every 8, 64, 512, ... consecutive points of one series and attempt, their first and
-last step and their lowest and highest value, so that an overview costs O(pixels). It is written in the
-points' own transaction, and can be rebuilt from them at any time.
+last step and their lowest and highest value, so that an overview costs O(pixels). It grows in the points' own
+transaction whenever enough of them wait (the few that it lacks are read as points), and can be rebuilt from them at
+any time.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,6 +30,8 @@ Values = NDArray[np.float64]
 BRANCHING = 8
 CHUNK_BLOCKS = 64
 """Blocks in one row of the pyramid: 2 kB."""
+GROW_POINTS = 64
+"""Points of a series that wait until its pyramid grows; fewer at a time would cost more than recording them."""
 BLOCK = np.dtype([("first", "<i8"), ("last", "<i8"), ("low", "<f8"), ("high", "<f8")])
 END = 2**62
 """Beyond every step."""
@@ -81,16 +85,30 @@ class Overview:
 
 @dataclass
 class _Growing:
-    """The unfinished edge of one pyramid: what is not yet a whole block or a whole chunk, by level."""
+    """The unfinished edge of one pyramid: points it has yet to take in, and, by level, what is not yet a whole
+    block or a whole chunk."""
 
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
     points: int = 0
     first_step: int = 0
-    last_step: int = -1
+    last_step: int = -END
     pending: list[NDArray[np.void]] = field(default_factory=list)
     chunks: list[NDArray[np.void]] = field(default_factory=list)
 
-    def append(self, blocks: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.void]]]:
-        """Take points (as blocks of one) and yield the (level, chunk) rows that they change."""
+    @property
+    def newest(self) -> int:
+        """The last step, taken in or waiting."""
+        return self.steps[-1] if self.steps else self.last_step
+
+    @property
+    def is_due(self) -> bool:
+        return len(self.steps) >= GROW_POINTS
+
+    def take_in(self) -> Iterator[tuple[int, NDArray[np.void]]]:
+        """Take in the points that wait and yield the (level, chunk) rows that they change."""
+        blocks = _as_blocks(self.steps, self.values)
+        self.steps, self.values = [], []
         if not self.points:
             self.first_step = int(blocks["first"][0])
         self.points += len(blocks)
@@ -130,16 +148,19 @@ class Metrics:
         rows = sorted(rows, key=lambda row: row.step)
         try:
             with self._db.write():
-                by_series: dict[int, dict[int, float]] = {}
+                lines: defaultdict[str, dict[int, float]] = defaultdict(dict)
                 for row in rows:
+                    step = row.step
                     for name, value in row.values.items():
-                        by_series.setdefault(self._series_id(run, name), {})[row.step] = float(value)
+                        lines[name][step] = value
+                by_series = {self._series_id(run, name): points for name, points in lines.items()}
                 self._db.many(
                     "INSERT OR REPLACE INTO points (series, attempt, step, value) VALUES (?, ?, ?, ?)",
                     [(s, attempt, step, value) for s, points in by_series.items() for step, value in points.items()],
                 )
                 for series, points in by_series.items():
                     self._append(series, attempt, points)
+                self._grow({pair: growing for pair, growing in self._growing.items() if growing.is_due})
                 self._db.run(
                     "INSERT INTO batches (run, attempt, first_step, last_step, first_wall, last_wall, images, nfe)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -191,40 +212,40 @@ class Metrics:
             state = self._db.first(
                 "SELECT dirty FROM pyramid_states WHERE series = ? AND attempt = ?", (series, attempt)
             )
-            if state is not None:
-                # Written by an earlier connection, or forgotten after a failure.
-                if not state[0]:
-                    self._rebuild(series, attempt)
-                return
-            growing = self._growing[series, attempt] = _Growing()
-        if next(iter(points)) <= growing.last_step:
+            # New, written by an earlier connection, or forgotten after a failure: the points themselves are right.
+            if state is None or not state[0]:
+                self._rebuild(series, attempt)
+            return
+        if next(iter(points)) <= growing.newest:
             # A step again, or one from the past: the blocks no longer tell the truth.
             del self._growing[series, attempt]
             self._db.run("UPDATE pyramid_states SET dirty = 1 WHERE series = ? AND attempt = ?", (series, attempt))
             return
-        self._grow(series, attempt, growing, _as_blocks(list(points), list(points.values())))
+        growing.steps += points
+        growing.values += points.values()
 
-    def _grow(self, series: int, attempt: int, growing: _Growing, blocks: NDArray[np.void]) -> None:
+    def _grow(self, due: Mapping[tuple[int, int], _Growing]) -> None:
         self._db.many(
             "INSERT OR REPLACE INTO pyramid (series, attempt, level, first_step, last_step, blocks)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (series, attempt, level, int(chunk["first"][0]), int(chunk["last"][-1]), chunk.tobytes())
-                for level, chunk in growing.append(blocks)
+                (*pair, level, int(chunk["first"][0]), int(chunk["last"][-1]), chunk.tobytes())
+                for pair, growing in due.items()
+                for level, chunk in growing.take_in()
             ],
         )
-        self._db.run(
+        self._db.many(
             "INSERT OR REPLACE INTO pyramid_states (series, attempt, points, first_step, last_step, dirty)"
             " VALUES (?, ?, ?, ?, ?, 0)",
-            (series, attempt, growing.points, growing.first_step, growing.last_step),
+            [(*pair, growing.points, growing.first_step, growing.last_step) for pair, growing in due.items()],
         )
 
     def _rebuild(self, series: int, attempt: int) -> None:
         curve = self._raw(series, attempt, -END, END)
         self._db.run("DELETE FROM pyramid WHERE series = ? AND attempt = ?", (series, attempt))
-        growing = self._growing[series, attempt] = _Growing()
-        if len(curve.steps):
-            self._grow(series, attempt, growing, _as_blocks(curve.steps, curve.values))
+        growing = self._growing[series, attempt] = _Growing(curve.steps.tolist(), curve.values.tolist())
+        if growing.steps:
+            self._grow({(series, attempt): growing})
 
     # Reading
 

@@ -1,7 +1,7 @@
 """How a training loop leaves its results in the project file without ever waiting for it or failing by it.
 
-A thread owns the worker's connection. The loop puts records into a bounded queue; the thread writes
-them in batches, says each second that the process lives, and looks for commands. What the database
+A thread owns the worker's connection. The loop leaves records in a bounded queue and wakes nobody; four times
+a second the thread writes what it finds there, says that the process lives, and looks for commands. What the database
 does not take goes to a spill file beside the project, line by line, and from there into the database
 as soon as it can: by this recorder, or by the next one on the project.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import queue
 import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from backend.contract.project_file import NotInProject, ProjectFile, ProjectFile
 from backend.contract.rows import Checkpoint, Command, Outcome
 
 BATCH_SECONDS = 0.25
-BATCH_ROWS = 1000
+BATCH_RECORDS = 1000
 CAPACITY = 20_000
 """Records that may wait for the database before the loop has to."""
 HEARTBEAT_SECONDS = 1.0
@@ -63,7 +63,11 @@ class Recorder:
         self.path = Path(path)
         self.run = run
         self.attempt = attempt
-        self._queue: queue.Queue[_Record] = queue.Queue(CAPACITY)
+        self._queue: deque[_Record] = deque()
+        self._hurry = threading.Event()
+        """The thread should not wait for the next quarter of a second."""
+        self._room = threading.Event()
+        """The thread has taken records out."""
         self._pending: tuple[Command, ...] = ()
         self._taken: set[int] = set()
         self._lock = threading.Lock()
@@ -93,8 +97,8 @@ class Recorder:
         wall: seconds of training in this attempt so far. images, nfe: of the whole run so far. Leave them out
         for figures made beside training.
         """
-        row: dict[str, Any] = {"step": step, "values": {name: float(value) for name, value in values.items()}}
-        self._put(_Record("metrics", row | {"wall": float(wall), "images": images, "nfe": nfe}))
+        row = {"step": step, "values": dict(values), "wall": wall, "images": images, "nfe": nfe}
+        self._put(_Record("metrics", row))
 
     def event(self, kind: str, text: str, *, step: int | None = None, data: Mapping[str, Any] | None = None) -> None:
         """One line of what happened, for a person."""
@@ -177,11 +181,14 @@ class Recorder:
 
     def _put(self, record: _Record) -> None:
         while self._thread.is_alive():
-            try:
-                self._queue.put(record, timeout=1.0)
+            self._room.clear()
+            if len(self._queue) < CAPACITY:
+                self._queue.append(record)
+                # To wake the thread for each record would cost the loop more than the record itself.
+                if record.done is not None or len(self._queue) >= BATCH_RECORDS:
+                    self._hurry.set()
                 return
-            except queue.Full:  # the database is slow: the loop waits rather than lose a point
-                continue
+            self._room.wait(timeout=1.0)  # the database is slow: the loop waits rather than lose a point
         self._keep([record])
         if record.done is not None:
             record.done.set_result(False)
@@ -195,7 +202,7 @@ class Recorder:
             closing = any(record.kind == "close" for record in records)
             self._write(records)
             self._beat_and_look()
-        while not self._queue.empty():  # what another thread put in while this one was closing
+        while self._queue:  # what another thread put in while this one was closing
             self._write(self._collect())
         patience = time.monotonic() + CLOSING_SECONDS
         while self._spill.exists() and time.monotonic() < patience:
@@ -206,15 +213,15 @@ class Recorder:
 
     def _collect(self) -> list[_Record]:
         """The next batch: full, or a quarter of a second old, or someone waits for it."""
+        self._hurry.wait(BATCH_SECONDS)
+        self._hurry.clear()
         records: list[_Record] = []
-        deadline = time.monotonic() + BATCH_SECONDS
-        while len(records) < BATCH_ROWS:
-            try:
-                records.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
-            except queue.Empty:
+        while self._queue:
+            if len(records) == BATCH_RECORDS or (records and records[-1].done is not None):
+                self._hurry.set()  # the rest is the next batch, at once
                 break
-            if records[-1].done is not None:
-                break
+            records.append(self._queue.popleft())
+        self._room.set()
         return records
 
     def _write(self, records: list[_Record]) -> None:
