@@ -3,6 +3,7 @@
 import math
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from backend.assembly import start_run
@@ -21,7 +23,7 @@ from backend.networks.heads import Heads
 from backend.train import Run, train
 
 CURVES = 10
-ROWS_PER_SECOND = 2100  # a little more than is promised, because a block's pace is that of the one before
+ROWS_PER_SECOND = 2050  # a little more than is promised, because a step's pace is that of the one before
 
 
 class Stopwatch:
@@ -84,51 +86,67 @@ def step_overhead(method: str, steps: int = 30, warm_up: int = 5, batch_size: in
     }
 
 
-def recording_cost(pairs: int = 60, steps: int = 20) -> dict[str, float]:
+def recording_cost(pairs: int = 60, steps: int = 4) -> dict[str, float]:
     """How much longer a step takes while its worker records 2,000 metric rows a second.
 
-    Blocks of steps with and without recording take turns, so that what else the machine does falls on both alike.
-    The change is the median over pairs of neighbours; its error is that of a median, from the pairs' spread.
+    Short blocks of steps with and without recording take turns, so that what else the machine does falls on both alike,
+    and medians are compared: a step at batch 64 is about as long as the recorder's rest, so each has its share of the
+    writing. `recorder_core_share` is what the recorder's thread took of one core, a measure without that noise.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.distill"
         with ProjectFile.create(path) as project:
             run_id = project.add_run(recipe("dmd2", 1, 1))
             attempt = project.begin_attempt(run_id)
-        run = start_run(recipe("dmd2", 2 * pairs * steps + 10, 16))
+        run = start_run(recipe("dmd2", 2 * pairs * steps + 5, 64))
         loop = train(run)
-        for _ in range(10):
+        for _ in range(5):
             next(loop)
         times: dict[bool, list[float]] = {True: [], False: []}
-        calls, recording_seconds = 0, 0.0
+        calls, seconds_recording = 0, 0.0
         with Recorder(path, run_id, attempt) as recorder:
-            per_step = 1
+            per_step, core = 1, _seconds_of_thread(f"recorder-{attempt}")
             for block in range(2 * pairs):
                 recording = (block + block // 2) % 2 == 0  # with, without, without, with: a drift cancels
-                spent = []
-                for _ in range(steps):
+                for step in range(steps):
                     begun = time.perf_counter()
                     next(loop)
                     for _ in range(per_step if recording else 0):
                         calls += 1
                         recorder.metrics(calls, {f"curve_{i}": 0.5 for i in range(CURVES)}, 0.0)
-                    spent.append(time.perf_counter() - begun)
-                # The first steps of a block share their time with the last rows of the block before, or have none yet.
-                times[recording].append(statistics.mean(spent[steps // 3 :]))
-                recording_seconds += sum(spent) if recording else 0.0
-                # As many rows a step as make the promised rate at the pace seen.
-                per_step = math.ceil(ROWS_PER_SECOND * statistics.mean(spent) / CURVES)
+                    seconds = time.perf_counter() - begun
+                    seconds_recording += seconds if recording else 0.0
+                    if step:  # the first of a block shares its time with the last rows of the block before
+                        times[recording].append(seconds)
+                    # As many rows a step as make the promised rate at the pace seen.
+                    per_step = math.ceil(ROWS_PER_SECOND * seconds / CURVES)
+            core = _seconds_of_thread(f"recorder-{attempt}") - core
         with ProjectFile.open(path, readonly=True) as project:
             kept = sum(len(project.points(series).steps) for series in project.series(run_id))
-    changes = [with_ / without - 1 for with_, without in zip(times[True][1:], times[False][1:], strict=True)]
+    with_, without = (statistics.median(times[recording]) for recording in (True, False))
     return {
-        "rows_per_second": calls * CURVES / recording_seconds,
+        "rows_per_second": calls * CURVES / seconds_recording,
         "rows_recorded": calls * CURVES,
         "rows_kept": kept,
-        "step_time_change": statistics.median(changes),
-        # The median of a normal sample scatters by sqrt(pi / 2) times what the mean does.
-        "step_time_change_error": math.sqrt(math.pi / 2 / len(changes)) * statistics.stdev(changes),
+        "step_time_change": with_ / without - 1,
+        "step_time_change_error": math.hypot(*(_error_of_median(times[recording]) for recording in (True, False))),
+        "recorder_core_share": core / seconds_recording,
     }
+
+
+def _seconds_of_thread(name: str) -> float:
+    """Seconds of processor that a thread of this process has used."""
+    (found,) = (thread.native_id for thread in threading.enumerate() if thread.name == name)
+    (used,) = (thread for thread in psutil.Process().threads() if thread.id == found)
+    return float(used.user_time + used.system_time)
+
+
+def _error_of_median(values: list[float]) -> float:
+    """The standard error of a median as a share of it, from the values' order (binomial, at one sigma)."""
+    ordered, half = sorted(values), math.sqrt(len(values)) / 2
+    middle = len(values) / 2
+    low, high = (ordered[round(index)] for index in (max(0.0, middle - half), min(len(values) - 1.0, middle + half)))
+    return (high - low) / 2 / statistics.median(values)
 
 
 def bench(quick: bool = False) -> dict[str, Any]:
@@ -137,5 +155,5 @@ def bench(quick: bool = False) -> dict[str, Any]:
     return {
         "threads": torch.get_num_threads(),
         "step": {name: step_overhead(name, 10 if quick else 30) for name in names},
-        "recording": recording_cost(pairs=3 if quick else 30),
+        "recording": recording_cost(pairs=3 if quick else 60),
     }

@@ -30,8 +30,8 @@ Values = NDArray[np.float64]
 BRANCHING = 8
 CHUNK_BLOCKS = 64
 """Blocks in one row of the pyramid: 2 kB."""
-GROW_POINTS = 64
-"""Points of a series that wait until its pyramid grows; fewer at a time would cost more than recording them."""
+GROW_POINTS = 512
+"""Points of a series that wait until its pyramid grows; few at a time would cost as much as recording them."""
 BLOCK = np.dtype([("first", "<i8"), ("last", "<i8"), ("low", "<f8"), ("high", "<f8")])
 END = 2**62
 """Beyond every step."""
