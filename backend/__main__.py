@@ -7,8 +7,10 @@ standard error. Exit status: 0 done, 1 the work failed, 2 the request was wrong,
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -28,6 +30,15 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+
+
+class Table(StrEnum):
+    """What `distill bench` measures."""
+
+    step = "step"
+    recording = "recording"
+    quality = "quality"
+
 
 Project = Annotated[str, typer.Argument(help="Project file, NAME.distill.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Number or name of the run.")]
@@ -419,24 +430,57 @@ def check(project: Project, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option(help="A minute instead of several.")] = False, as_json: Json = False
+    tables: Annotated[
+        list[Table] | None, typer.Argument(help="Which tables; all but quality, which takes hours, when left out.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="A minute instead of many; shows that it works, and little more.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure what a step costs beside its networks, and what recording costs a run. Leave the machine idle."""
+    """Measure what a step costs, what recording costs a run, how good students get. Leave the machine idle."""
+    if sys.platform == "linux" and not launch.KEEP_MEMORY.keys() <= os.environ.keys():
+        # As a worker is started: glibc reads these when a process begins, and not again.
+        os.execve(
+            sys.executable, [sys.executable, "-P", "-m", "backend", *sys.argv[1:]], launch.KEEP_MEMORY | os.environ
+        )
     from backend import bench as benchmark  # noqa: PLC0415
 
-    done = benchmark.bench(quick)
+    done = benchmark.bench(tables or [Table.step, Table.recording], quick, say)
 
     def show() -> None:
-        steps = [
-            [name, f"{1000 * row['seconds_per_step']:.0f} ms", f"{row['share_outside_networks']:.1%}"]
-            for name, row in done["step"].items()
-        ]
-        table(steps, ["method", "step, batch 64", "outside networks"])
-        row = done["recording"]
-        print(f"recording {row['rows_per_second']:.0f} rows/s changes the step time by {row['step_time_change']:+.2%}")
-        print(f"{row['rows_kept']} of {row['rows_recorded']} rows kept; {done['threads']} threads")
+        if "step" in done:
+            steps = [
+                [name, f"{1000 * row['seconds_per_step']:.0f} ms", f"{row['share_outside_networks']:.1%}"]
+                for name, row in done["step"].items()
+            ]
+            table(steps, ["method", "step, batch 64", "outside networks"])
+        if "recording" in done:
+            row = done["recording"]
+            change, error = row["step_time_change"], row["step_time_change_error"]
+            print(f"recording {row['rows_per_second']:.0f} rows/s: step time {change:+.2%} (error {error:.2%});")
+            print(f"the recorder takes {row['recorder_core_share']:.2%} of a core and keeps every row:")
+            print(f"{row['rows_kept']} of {row['rows_recorded']}")
+        if "quality" in done:
+            table(*quality_table(done["quality"]))
+        print(f"{done['threads']} threads")
 
     answer(done, as_json, show)
+
+
+def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """Rows and heads: Frechet distance of pictures, sliced Wasserstein distance in the plane."""
+
+    def figure(values: dict[str, float]) -> str:
+        return f"{values.get('frechet', values.get('sliced_wasserstein', math.nan)):.3g}"
+
+    heads = ["method", "teacher", "steps", "seconds", "NFE", "student", "teacher at the same NFE", "teacher in full"]
+    ways = ("student", "teacher_at_student_nfe", "teacher")
+    return [
+        [row["method"], row["on"], str(row["steps"]), f"{row['seconds']:.0f}", str(row["nfe"])]
+        + [figure(row[way]) for way in ways]
+        for row in rows
+    ], heads
 
 
 def main() -> None:

@@ -1,25 +1,28 @@
-"""The project's own benchmark tables: what a step costs beside its networks, and what recording costs a run."""
+"""The project's own benchmark tables: what a step costs, what recording costs, how good each method's students are."""
 
 import math
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from backend import judge
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.recorder import Recorder
 from backend.methods import load_method, method_names
 from backend.networks.heads import Heads
+from backend.samplers import teacher_sampler
 from backend.train import Run, train
 
 CURVES = 10
@@ -149,11 +152,45 @@ def _error_of_median(values: list[float]) -> float:
     return (high - low) / 2 / statistics.median(values)
 
 
-def bench(quick: bool = False) -> dict[str, Any]:
-    """Every table."""
-    names = ["dmd2"] if quick else method_names()
-    return {
-        "threads": torch.get_num_threads(),
-        "step": {name: step_overhead(name, 10 if quick else 30) for name in names},
-        "recording": recording_cost(pairs=3 if quick else 60),
+QUALITY_SAMPLES = 1000
+QUALITY_TEACHERS = ("digits", "digits-eps", "digits-flow", "mixture-2d")
+
+
+def quality(method: str, teacher_name: str, steps: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """A method's defaults from start to end on a bundled teacher; its student's figures beside the teacher's own.
+
+    Nothing is picked by a figure: what is measured is the average after the last step. steps: fewer than the default.
+    """
+    own = load_method(method)
+    training = {**own.training, "seed": seed, "preview_every": 0, **({} if steps is None else {"steps": steps})}
+    run = start_run(Recipe.from_values({"teacher": teacher_name, "method": method, "training": training}))
+    begun = time.perf_counter()
+    for _ in train(run):
+        pass
+    seconds, teacher, nfe = time.perf_counter() - begun, run.teacher, run.sampler.nfe
+    ways = {
+        "student": (run.exported, run.sampler),
+        "teacher_at_student_nfe": (teacher.denoiser, teacher_sampler(nfe)),
+        "teacher": (teacher.denoiser, teacher_sampler(judge.TEACHER_NFE)),
     }
+    measured = {way: judge.figures(*with_, teacher, QUALITY_SAMPLES) for way, with_ in ways.items()}
+    about = {"method": method, "on": teacher_name, "seed": seed, "steps": run.step, "seconds": seconds, "nfe": nfe}
+    return about | {way: dict(found.values) if found else None for way, found in measured.items()}
+
+
+def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
+    """The tables asked for: of `step` (by method), `recording`, and `quality` (rows), the last of which takes hours."""
+    names = ["dmd2"] if quick else method_names()
+    found: dict[str, Any] = {"threads": torch.get_num_threads()}
+    if "step" in tables:
+        report("measuring steps")
+        found["step"] = {name: step_overhead(name, 10 if quick else 30) for name in names}
+    if "recording" in tables:
+        report("measuring what recording costs")
+        found["recording"] = recording_cost(pairs=3 if quick else 60)
+    if "quality" in tables:
+        found["quality"] = []
+        for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):
+            report(f"training {name} on {teacher}")
+            found["quality"].append(quality(name, teacher, steps=20 if quick else None))
+    return found

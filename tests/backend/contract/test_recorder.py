@@ -219,7 +219,7 @@ def _write_until_killed(path, run, ready):
 
 def pyramid(project):
     """(series, attempt, level) -> all blocks."""
-    found = {}
+    found: dict[tuple[int, ...], bytes] = {}
     for *key, blocks in project._db.rows(
         "SELECT series, attempt, level, blocks FROM pyramid ORDER BY series, attempt, level, first_step"
     ):

@@ -128,13 +128,12 @@ def test_a_fake_score_trained_on_real_samples_leaves_nothing_to_match() -> None:
     x, _ = ring_samples(10_000)
 
     def mean_gradient() -> float:
-        # At less noise the normaliser is about as small as the error that so small a network keeps.
-        return float(matching_gradient(nets(exact, fake), x.float(), batch(10_000), lowest_time=0.4).mean(0).norm())
+        return float(matching_gradient(nets(exact, fake), x.float(), batch(10_000)).mean(0).norm())
 
     untrained = mean_gradient()
     optimizer = torch.optim.Adam(fake.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
-    for seed in range(1000):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2000)
+    for seed in range(2000):
         drawn = batch(256, seed=seed)
         real, _ = MIXTURE.draw(256, drawn.generator)
         t, noise = drawn.times(), drawn.noise()
@@ -144,7 +143,7 @@ def test_a_fake_score_trained_on_real_samples_leaves_nothing_to_match() -> None:
         optimizer.step()
         schedule.step()
     trained = mean_gradient()
-    assert trained < untrained / 10
+    assert trained < untrained / 10  # measured: 29, with two other seeds 80 and 88
 
 
 # The step

@@ -1,0 +1,29 @@
+"""That every table is measured, on runs too short for the figures to mean anything."""
+
+import pytest
+
+from backend import bench
+
+
+def test_the_share_outside_the_networks_is_a_share_of_the_step():
+    row = bench.step_overhead("gdd", steps=2, warm_up=1, batch_size=2)
+    assert row["seconds_per_step"] > 0
+    assert 0 < row["share_outside_networks"] < 1
+
+
+def test_every_row_that_was_recorded_while_measuring_is_kept():
+    row = bench.recording_cost(pairs=2, steps=2)
+    assert row["rows_kept"] == row["rows_recorded"] > 0
+
+
+@pytest.mark.parametrize(("teacher", "figure"), [("digits", "frechet"), ("mixture-2d", "sliced_wasserstein")])
+def test_a_method_is_trained_and_measured_beside_its_teacher(teacher, figure, monkeypatch):
+    monkeypatch.setattr(bench, "QUALITY_SAMPLES", 60)
+    row = bench.quality("gdd", teacher, steps=1)
+    assert (row["on"], row["steps"], row["nfe"]) == (teacher, 1, 1)
+    assert row["teacher"][figure] < row["teacher_at_student_nfe"][figure]
+    assert row["student"][figure] == pytest.approx(row["teacher_at_student_nfe"][figure], rel=0.2)  # one step from it
+
+
+def test_only_the_tables_asked_for_are_measured():
+    assert bench.bench((), quick=True, report=print).keys() == {"threads"}
