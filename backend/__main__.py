@@ -23,7 +23,6 @@ from backend.contract.settings import parse_assignments
 
 app = typer.Typer(
     help="Distil a diffusion teacher into a few-step student.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -485,14 +484,21 @@ def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str
 
 def main() -> None:
     """Run the command line and turn what a person can mend into one sentence and exit status 2."""
+    status = None
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        _end(f"{error.format_message()} Add --help to see how the command is used.", 2)
+    except typer.Abort:
+        _end("Interrupted.", INTERRUPTED)
     except UserError as error:
         _end(str(error), 2)
     except studio.WorkFailed as error:
         _end(str(error), 1)
     except studio.Interrupted as error:
         _end(str(error), INTERRUPTED)
+    if status:
+        sys.exit(status)
 
 
 def _end(words: str, status: int) -> NoReturn:

@@ -95,6 +95,31 @@ def test_preflight_prints_figures(distill, lab, tmp_path):
     assert "forwards per step" in distill("preflight", lab.project, "--recipe", recipe).out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["runs"], "Missing argument 'project'."),
+        (["runs", "lab", "--loud"], "No such option: --loud"),
+        (["bench", "speed"], "'speed' is not one of 'step', 'recording', 'quality'."),
+        (["distil"], "No such command 'distil'"),
+    ],
+)
+def test_a_command_that_is_not_understood_is_answered_in_json_where_that_was_asked(distill, arguments, sentence):
+    done = distill(*arguments, "--json")
+    assert done.status == 2
+    assert sentence in done.json["error"]
+    assert sentence in done.err
+    plain = distill(*arguments)
+    assert (plain.status, plain.out) == (2, "")
+    assert sentence in plain.err
+
+
+def test_distill_alone_says_what_there_is(distill):
+    found = distill()
+    assert found.status == 0
+    assert all(verb in found.out for verb in ("demo", "preflight", "export"))
+
+
 @pytest.mark.usefixtures("in_process")
 def test_run_takes_settings_of_method_and_training_alike(distill, lab, project):
     more = ("--set", "learning_rate=0.002", "--set", "batch_size=3", "--seed", 5, "--name", "mine")
