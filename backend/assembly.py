@@ -115,11 +115,7 @@ def assemble(
 def _start_from(run: train.Run, earlier: "Student") -> None:
     """Put another run's student where the teacher's weights were. Raises `RecipeError` where it is of another kind."""
     name, ours, theirs = f"Run {earlier.run}'s student", run.student, earlier.denoiser
-    if earlier.sampler.kind != run.sampler.kind:
-        raise RecipeError(
-            f"{name} is sampled by {earlier.sampler.kind} steps and this method's by {run.sampler.kind} ones; "
-            "start from a run that is sampled alike."
-        )
+    _same_use(name, earlier.sampler, run.last_sampler)
     if _shapes(ours) != _shapes(theirs):
         raise RecipeError(f"{name} has another architecture than this teacher; start from a run of the same teacher.")
     if ours.prediction_type != theirs.prediction_type or not _same_path(ours.path, theirs.path):
@@ -127,8 +123,16 @@ def _start_from(run: train.Run, earlier: "Student") -> None:
             f"{name} predicts {theirs.prediction_type} on {type(theirs.path).__name__} noise and this teacher "
             f"{ours.prediction_type} on {type(ours.path).__name__}; start from a run of the same teacher."
         )
-    for net in (run.student, run.average):
+    for net in (run.student, run.average, *(getattr(run.nets, name) for name in run.method.followers)):
         net.load_state_dict(theirs.state_dict())
+
+
+def _same_use(name: str, earlier: Sampler, later: Sampler) -> None:
+    if earlier.kind != later.kind:
+        raise RecipeError(
+            f"{name} is sampled by {earlier.kind} steps and this method's by {later.kind} ones; "
+            "start from a run that is sampled alike."
+        )
 
 
 def _shapes(net: Denoiser) -> dict[str, torch.Size]:
@@ -174,4 +178,5 @@ def load_student(project: ProjectFile, run: int, which: str = "last", weights: s
     net = teacher.trainable()
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)
-    return Student(net.frozen(), method.sampler(settings, net.path), teacher, method, settings, recipe, run, step)
+    sampler = method.sampler_after(step, recipe.training.steps, settings, net.path)
+    return Student(net.frozen(), sampler, teacher, method, settings, recipe, run, step)

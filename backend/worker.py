@@ -95,7 +95,10 @@ class Worker:
                 self._obey()
 
     def preview(self) -> float | None:
-        """Draw the preview grid and score it; the score, smaller being better, None where nothing measures it."""
+        """Draw the preview grid and score it; the score by which the best checkpoint is found, smaller being better.
+
+        None where nothing measures it, and in a stage whose student takes more steps than the finished one will.
+        """
         run = self.run
         figures = judge.figures(run.exported, run.sampler, run.teacher, SCORED_SAMPLES)
         scored = judge.score(figures)
@@ -103,7 +106,7 @@ class Worker:
         if scores:
             self.recorder.metrics(run.step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
         self._record_samples("preview", run.exported, run.sampler, scores)
-        return scored[1] if scored else None
+        return scored[1] if scored and run.sampler == run.last_sampler else None
 
     def save(self, score: float | None = None, always: bool = True) -> None:
         """Save the state. Without `always` only a better score than all before is worth the disk."""
@@ -133,7 +136,7 @@ class Worker:
 
     def _show_teacher(self) -> None:
         """The teacher's own samples from the previews' noise: in full, and at the student's number of evaluations."""
-        teacher, sampler = self.run.teacher, self.run.sampler
+        teacher, sampler = self.run.teacher, self.run.last_sampler
         self._record_samples("teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
         self._record_samples("teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
 

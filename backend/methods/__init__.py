@@ -100,8 +100,9 @@ class Method(Generic[S, N]):
     nets made by `build` are a dataclass of modules, one of them `student`, which starts as the teacher.
     needs: what a run must have, given its settings. cost: network evaluations per step and sample, in units of one
     forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
-    training: values of the recipe's training part that suit it. multistep: whether a student may be used at several
-    levels. notes: departures from the paper.
+    stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
+    end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
+    training: values of the recipe's training part that suit it. notes: departures from the paper.
     """
 
     title: str
@@ -114,8 +115,16 @@ class Method(Generic[S, N]):
     sampler: Callable[[S, Path], Sampler]
     cost: Callable[[S], float]
     needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
+    stage_sampler: Callable[[S, Path, int, int], Sampler] | None = None
+    followers: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
+
+    def sampler_after(self, step: int, total: int, settings: S, path: Path) -> Sampler:
+        """How the student is used as it stands after `step` of `total` steps."""
+        if self.stage_sampler is None:
+            return self.sampler(settings, path)
+        return self.stage_sampler(settings, path, step, total)
 
 
 def method_names() -> list[str]:

@@ -114,6 +114,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
+    followers=("target",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
     notes=(
         "The boundary is the student's own jump to the least noise instead of c_skip and c_out; the distance is never "

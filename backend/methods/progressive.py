@@ -66,7 +66,15 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
 
 
 def sampler(s: Settings, path: Path) -> Sampler:
-    return Sampler("deterministic", tuple(s.first_level * level for level in even_levels(s.student_steps)))
+    return sampler_of(s, s.student_steps)
+
+
+def stage_sampler(s: Settings, path: Path, step: int, total: int) -> Sampler:
+    return sampler_of(s, stage_at(max(step - 1, 0), total, s).steps)
+
+
+def sampler_of(s: Settings, steps: int) -> Sampler:
+    return Sampler("deterministic", tuple(s.first_level * level for level in even_levels(steps)))
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,8 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
+    stage_sampler=stage_sampler,
+    followers=("next_teacher",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     notes="The learning rate does not fall within a stage; the average that is promoted takes its place.",
 )

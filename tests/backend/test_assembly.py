@@ -70,6 +70,16 @@ def check_start(lab, earlier, weights):
     assert any(not torch.equal(value, wanted[name]) for name, value in untouched.items())
 
 
+@pytest.mark.parametrize(("method", "follower"), [("consistency", "target"), ("progressive", "next_teacher")])
+def test_an_average_of_the_student_starts_where_the_student_starts(lab, method, follower, monkeypatch):
+    monkeypatch.setattr(assembly, "_same_use", lambda *_: None)  # dmd2's students are sampled otherwise
+    with ProjectFile.open(lab.project, readonly=True) as project:
+        start = {"student": {"start": "run:1@last"}, "method": method, "settings": {}, "data": "digits"}
+        run = assembly.start_run(recipe(lab, **start), project)
+        wanted = assembly.load_student(project, 1).denoiser.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in getattr(run.nets, follower).state_dict().items())
+
+
 def test_a_start_needs_its_project(lab):
     with pytest.raises(RecipeError, match="must be run in that run's project"):
         assembly.start_run(recipe(lab, student={"start": "run:1@last"}))

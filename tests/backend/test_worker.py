@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backend import losses, studio, worker
+from backend.assembly import load_student
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Attempt
@@ -131,6 +132,25 @@ def test_only_the_newest_checkpoints_and_the_best_stay(project: Path) -> None:
         assert len(opened.checkpoints(run, kept=False)) == 10
         folder = opened.files / "checkpoints" / f"run-{run}"
         assert {p.name for p in folder.iterdir()} == {opened.checkpoint_path(c).name for c in kept}
+
+
+def test_a_stage_is_shown_with_its_own_steps_and_only_the_last_ones_compete_for_the_best(project: Path) -> None:
+    """More evaluations make better pictures, so a student of the first stage would win against the finished one."""
+    values = {"steps": 6, "batch_size": 2, "preview_every": 1, "checkpoint_every": 1, "threads": 1}
+    values["keep_checkpoints"] = 6
+    settings = {"student_steps": 1, "start_steps": 4}
+    with ProjectFile.open(project) as opened:
+        asked = {"teacher": "digits", "method": "progressive", "settings": settings, "training": values}
+        run = opened.add_run(Recipe.from_values(asked))
+    work(project, run)
+    with ProjectFile.open(project, readonly=True) as opened:
+        shown = {(s.kind, s.step): len(s.sampler["levels"]) for s in opened.samples_after(run)}
+        early = load_student(opened, run, "3")
+        (best,) = (c for c in opened.checkpoints(run) if c.is_best)
+    assert [shown["preview", step] for step in range(7)] == [4, 4, 4, 2, 2, 1, 1]
+    assert shown["teacher_at_student_nfe", 0] == 1
+    assert early.sampler.nfe == 2
+    assert best.step in (5, 6)
 
 
 def test_previews_and_saves_leave_training_as_it_was(project: Path) -> None:

@@ -87,6 +87,13 @@ def test_every_run_ends_at_the_students_steps(start, end, total, expected):
     assert stages[-1].steps == end
 
 
+def test_the_student_is_used_with_the_steps_of_the_stage_it_has_finished_or_is_in():
+    s, (path, _) = Settings(student_steps=1, start_steps=4), paths()["edm"]
+    used = [progressive.METHOD.sampler_after(step, 9, s, path) for step in range(10)]
+    assert [sampler.nfe for sampler in used] == [4, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert used[-1] == progressive.METHOD.sampler(s, path)
+
+
 def test_every_level_of_the_sampler_is_trained_and_no_other(begin, untrained):
     run = begin("progressive", untrained("flow"), steps=1, batch=500, student_steps=4, start_steps=4, first_level=0.9)
     seen: list[Tensor] = []
