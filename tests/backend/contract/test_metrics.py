@@ -113,7 +113,7 @@ def test_an_overview_ends_exactly_where_it_was_asked_to(project, first, last):
 def test_a_rebuilt_pyramid_is_the_one_that_grew(project):
     run = new_run(project)
     attempt = project.begin_attempt(run)
-    for begin in range(1, 81 * 37, 37):  # the first alone, then two at a time: none wait at the end
+    for begin in range(1, 85 * 37, 37):  # the first alone, then fourteen at a time: none wait at the end
         project.record(attempt, rows(range(begin, begin + 37), math.sin))
     stored = "SELECT level, first_step, last_step, blocks FROM pyramid ORDER BY level, first_step"
     grown = project._db.rows(stored)
