@@ -178,5 +178,5 @@ def load_student(project: ProjectFile, run: int, which: str = "last", weights: s
     net = teacher.trainable()
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)
-    sampler = method.sampler_after(step, recipe.training.steps, settings, net.path)
+    sampler = method.sampler_after(step, recipe.training.steps, settings, net)
     return Student(net.frozen(), sampler, teacher, method, settings, recipe, run, step)

@@ -17,10 +17,11 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
 from backend.datasets import ImageSet
 from backend.memory import peak_bytes
+from backend.samplers import start_level
 from backend.teachers import Data, Teacher, load_teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 
-LEAST_ALPHA = 0.03
+POOR_ALPHA = 0.1
 DRY_STEPS = 3
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     if problems:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
-    known.warnings.extend(_start_warnings(teacher, method.sampler(chosen, teacher.denoiser.path).levels[0]))
+    known.warnings.extend(_start_warnings(teacher, method.sampler(chosen, teacher.denoiser).levels[0]))
 
     def start() -> Run:
         # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
@@ -149,11 +150,12 @@ def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) ->
 def _start_warnings(teacher: Teacher, level: float) -> list[str]:
     net = teacher.denoiser
     alpha = float(net.path.alpha(torch.tensor(level, dtype=torch.float64)))
-    if net.prediction_type != "epsilon" or alpha >= LEAST_ALPHA:
+    if net.prediction_type != "epsilon" or alpha >= POOR_ALPHA:
         return []
     return [
         f"The teacher predicts epsilon and the student starts where alpha is {alpha:.4f}: its clean sample is the "
-        "difference of two large numbers there; start it at a first_level near 0.8, or use another teacher."
+        "difference of two large numbers there; set first_level to 0, which starts it at "
+        f"{start_level(net):.2f}."
     ]
 
 

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from backend.networks.condition import Condition
-from backend.networks.denoiser import Prediction
+from backend.networks.denoiser import Denoiser, Prediction
 from backend.noise import Path, per_sample
 
 Level = tuple[Tensor, Tensor]
 """alpha and sigma, each (B,)."""
+LEAST_ALPHA = 0.28
+"""Of the start of an epsilon student; `digits-eps` learnt nothing from 0.04 and ever more from 0.16 to this."""
 
 
 class Denoises(Protocol):
@@ -61,6 +63,18 @@ class Sampler:
 def even_levels(steps: int) -> tuple[float, ...]:
     """1, 1 - 1/steps, ..., 1/steps: trailing spacing, which starts at pure noise (arXiv:2305.08891, 3.4)."""
     return tuple(1 - i / steps for i in range(steps))
+
+
+def start_level(net: Denoiser, asked: float = 0.0) -> float:
+    """The time t at which a student starts: the one asked for, or where that is 0 the highest that suits `net`.
+
+    The clean sample of an epsilon network is (x - sigma epsilon) / alpha, which multiplies its errors by 1/alpha: near
+    pure noise no student learns one step from that, and the start is where alpha is LEAST_ALPHA.
+    """
+    if asked or net.prediction_type != "epsilon":
+        return asked or 1.0
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    return net.path.on_grid(float(t[net.path.alpha(t) >= LEAST_ALPHA][-1]))
 
 
 def student_levels(path: Path, steps: int, first_level: float = 1.0) -> tuple[float, ...]:

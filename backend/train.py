@@ -61,12 +61,12 @@ class Run:
     @property
     def sampler(self) -> Sampler:
         """How the student is used as it stands now."""
-        return self.method.sampler_after(self.step, self.training.steps, self.settings, self.student.path)
+        return self.method.sampler_after(self.step, self.training.steps, self.settings, self.student)
 
     @property
     def last_sampler(self) -> Sampler:
         """How the finished student is used."""
-        return self.method.sampler(self.settings, self.student.path)
+        return self.method.sampler(self.settings, self.student)
 
     def modules(self) -> dict[str, nn.Module]:
         """Every network that changes during the run, by name."""

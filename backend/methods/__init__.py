@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from backend.contract.settings import Settings
-from backend.networks import Condition
-from backend.noise import Path
+from backend.networks import Condition, Denoiser
 from backend.samplers import Sampler, normal
 from backend.teachers import Teacher
 
@@ -112,19 +111,19 @@ class Method(Generic[S, N]):
     build: Callable[[Teacher, S], N]
     optimizers: Callable[[N, S], Mapping[str, Optimizer]]
     step: Callable[[N, Batch, S], Iterator[Update]]
-    sampler: Callable[[S, Path], Sampler]
+    sampler: Callable[[S, Denoiser], Sampler]
     cost: Callable[[S], float]
     needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
-    stage_sampler: Callable[[S, Path, int, int], Sampler] | None = None
+    stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
-    def sampler_after(self, step: int, total: int, settings: S, path: Path) -> Sampler:
+    def sampler_after(self, step: int, total: int, settings: S, net: Denoiser) -> Sampler:
         """How the student is used as it stands after `step` of `total` steps."""
         if self.stage_sampler is None:
-            return self.sampler(settings, path)
-        return self.stage_sampler(settings, path, step, total)
+            return self.sampler(settings, net)
+        return self.stage_sampler(settings, net, step, total)
 
 
 def method_names() -> list[str]:

@@ -18,9 +18,8 @@ from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Update
 from backend.networks import Condition, Denoiser, Guided
-from backend.noise import Path
 from backend.optimizers import adam
-from backend.samplers import Sampler, heun, jump, student_levels, times
+from backend.samplers import Sampler, heun, jump, start_level, student_levels, times
 from backend.teachers import Teacher
 
 
@@ -37,7 +36,7 @@ class Settings(BaseSettings):
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
     first_level: float = setting(
-        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
 
 
@@ -57,15 +56,15 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
     return {"student": adam(nets.student, s.learning_rate)}
 
 
-def sampler(s: Settings, path: Path) -> Sampler:
-    return Sampler("renoise", student_levels(path, s.student_steps, s.first_level))
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    return Sampler("renoise", student_levels(net.path, s.student_steps, start_level(net, s.first_level)))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x0, cond = batch.real
     # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
     n = batch.indices(s.discretisation - 1) + 1
-    spacing = times(s.first_level / (s.discretisation - 1), x0)
+    spacing = times(start_level(nets.student, s.first_level) / (s.discretisation - 1), x0)
     t, t_next = n * spacing, (n - 1) * spacing
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():

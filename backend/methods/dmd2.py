@@ -18,16 +18,15 @@ from backend.contract.settings import setting
 from backend.methods import Batch, Method, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
-from backend.noise import Path
 from backend.optimizers import adam
-from backend.samplers import Sampler, rollout, student_levels
+from backend.samplers import Sampler, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
     first_level: float = setting(
-        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
     fake_score_updates: int = setting(1, "Fake score updates per student update; more steps want more", low=1, high=20)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
@@ -64,14 +63,14 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
     }
 
 
-def sampler(s: Settings, path: Path) -> Sampler:
-    return Sampler("renoise", student_levels(path, s.student_steps, s.first_level))
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    return Sampler("renoise", student_levels(net.path, s.student_steps, start_level(net, s.first_level)))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     student_turn = batch.step % s.fake_score_updates == 0
     # Backward simulation: the student's own trajectory up to one of its levels, the same for the whole batch.
-    plan = sampler(s, nets.student.path)
+    plan = sampler(s, nets.student)
     with torch.set_grad_enabled(student_turn):
         x = rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
     if student_turn:

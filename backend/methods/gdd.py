@@ -19,9 +19,8 @@ from backend.methods import Batch, Method, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.freezing import Frozen, freeze
 from backend.networks.heads import Heads, example_features
-from backend.noise import Path
 from backend.optimizers import adam
-from backend.samplers import Sampler, rollout, student_levels, times
+from backend.samplers import Sampler, rollout, start_level, times
 from backend.teachers import Teacher
 
 PENALTY_EVERY = 16
@@ -30,7 +29,7 @@ PENALTY_EVERY = 16
 
 class Settings(BaseSettings):
     first_level: float = setting(
-        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
     frozen: Frozen = setting("none", "What the student keeps of the teacher; block convolutions is GDD-I")
     learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
@@ -66,12 +65,12 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
     }
 
 
-def sampler(s: Settings, path: Path) -> Sampler:
-    return Sampler("renoise", student_levels(path, 1, s.first_level))
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    return Sampler("renoise", (start_level(net, s.first_level),))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
-    x = rollout(nets.student, sampler(s, nets.student.path), 0, batch.noise(), batch.cond, batch.generator)
+    x = rollout(nets.student, sampler(s, nets.student), 0, batch.noise(), batch.cond, batch.generator)
     on_fake = logits(nets, views(nets, x, batch.cond, batch, s))
     yield Update(nets.student, {"gan": losses.generator_logistic(on_fake)})
 

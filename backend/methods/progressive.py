@@ -16,9 +16,9 @@ from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Update
 from backend.networks import Condition, Denoiser, Guided
-from backend.noise import Path, per_sample
+from backend.noise import per_sample
 from backend.optimizers import adam
-from backend.samplers import Denoises, Sampler, even_levels, inverse_jump, jump, times
+from backend.samplers import Denoises, Sampler, even_levels, inverse_jump, jump, start_level, times
 from backend.teachers import Teacher
 
 
@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         1.0, "Guidance of the teacher, folded in at the first stage; 1 is none", low=1, high=20
     )
     first_level: float = setting(
-        1.0, "Time t at which the student starts; below 1 for raw epsilon teachers", low=0.05, high=1, advanced=True
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
 
 
@@ -65,16 +65,17 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
     return {"student": adam(nets.student, s.learning_rate)}
 
 
-def sampler(s: Settings, path: Path) -> Sampler:
-    return sampler_of(s, s.student_steps)
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    return sampler_of(s.student_steps, net, s)
 
 
-def stage_sampler(s: Settings, path: Path, step: int, total: int) -> Sampler:
-    return sampler_of(s, stage_at(max(step - 1, 0), total, s).steps)
+def stage_sampler(s: Settings, net: Denoiser, step: int, total: int) -> Sampler:
+    return sampler_of(stage_at(max(step - 1, 0), total, s).steps, net, s)
 
 
-def sampler_of(s: Settings, steps: int) -> Sampler:
-    return Sampler("deterministic", tuple(s.first_level * level for level in even_levels(steps)))
+def sampler_of(steps: int, net: Denoiser, s: Settings) -> Sampler:
+    first = start_level(net, s.first_level)
+    return Sampler("deterministic", tuple(first * level for level in even_levels(steps)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         losses.copy_weights(nets.student, nets.next_teacher)
     x0, cond = batch.real
     i = batch.indices(stage.steps) + 1
-    spacing = times(s.first_level / stage.steps, x0)
+    spacing = times(start_level(nets.student, s.first_level) / stage.steps, x0)
     noised = nets.student.path.noised(x0, batch.noise(), i * spacing)
     answer = two_steps(nets.stage_teacher if stage.index else nets.teacher, noised, i, spacing, cond)
     prediction = nets.student(noised, i * spacing, cond)

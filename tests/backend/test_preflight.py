@@ -81,9 +81,10 @@ def test_a_dry_run_measures_and_leaves_no_trace(lab, project):
 def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
     teacher = str(tiny_teacher("digits-eps"))
     asked = {"teacher": teacher, "method": "dmd2"}
-    (words,) = look(asked, project, dry_run=False).warnings
+    (words,) = look({**asked, "settings": {"first_level": 1}}, project, dry_run=False).warnings
     assert words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
-    assert look({**asked, "settings": {"first_level": 0.8}}, project, dry_run=False).warnings == []
+    assert "set first_level to 0, which starts it at 0." in words
+    assert look(asked, project, dry_run=False).warnings == []
 
 
 def test_data_that_is_not_used_is_named(lab, project):

@@ -15,6 +15,7 @@ from backend.networks import Condition
 from backend.networks.denoiser import PredictionType
 from backend.noise import FlowMatching, Path, Trigonometric, VarianceExploding, VariancePreserving
 from backend.samplers import (
+    LEAST_ALPHA,
     Sampler,
     dpm_solver_pp_2m,
     even_levels,
@@ -27,6 +28,7 @@ from backend.samplers import (
     sample,
     sample_dpm_solver_pp_2m,
     sample_heun,
+    start_level,
     student_levels,
     teacher_sampler,
     times,
@@ -324,6 +326,19 @@ def test_levels_of_a_student_are_on_its_schedulers_grid() -> None:
     assert student_levels(FlowMatching(), 2, 0.8) == (0.8, 0.4)
     table = path_of({"_class_name": "DDPMScheduler"})[0]
     assert student_levels(table, 4, 0.8) == (799 / 999, 599 / 999, 400 / 999, 200 / 999)
+
+
+@pytest.mark.parametrize("kind", ["v_prediction", "sample", "epsilon"])
+def test_a_student_starts_where_its_clean_sample_is_sound(kind: str) -> None:
+    _, net = made("DDPMScheduler", prediction_type=kind)
+    assert start_level(net, 0.9) == 0.9
+    level = start_level(net)
+    if kind != "epsilon":
+        assert level == 1
+        return
+    assert level == net.path.on_grid(level)
+    alpha, above = (float(net.path.alpha(torch.tensor(t, dtype=torch.float64))) for t in (level, level + 2 / 999))
+    assert above < LEAST_ALPHA <= alpha + 1e-3
 
 
 def test_a_sampler_survives_json() -> None:

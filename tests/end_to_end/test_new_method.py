@@ -52,7 +52,7 @@ def step(nets, batch: Batch, s) -> Iterator[Update]:
 
 METHOD = Method(
     title="Throw-away", paper="none", summary="For a test.", settings=Settings, build=build, optimizers=optimizers,
-    step=step, sampler=lambda s, path: Sampler("renoise", (1.0,)), cost=lambda s: 4.0, training={"batch_size": 4},
+    step=step, sampler=lambda s, net: Sampler("renoise", (1.0,)), cost=lambda s: 4.0, training={"batch_size": 4},
 )
 '''
 

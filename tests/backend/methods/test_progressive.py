@@ -87,11 +87,11 @@ def test_every_run_ends_at_the_students_steps(start, end, total, expected):
     assert stages[-1].steps == end
 
 
-def test_the_student_is_used_with_the_steps_of_the_stage_it_has_finished_or_is_in():
-    s, (path, _) = Settings(student_steps=1, start_steps=4), paths()["edm"]
-    used = [progressive.METHOD.sampler_after(step, 9, s, path) for step in range(10)]
+def test_the_student_is_used_with_the_steps_of_the_stage_it_has_finished_or_is_in(untrained):
+    s, net = Settings(student_steps=1, start_steps=4), untrained("edm").denoiser
+    used = [progressive.METHOD.sampler_after(step, 9, s, net) for step in range(10)]
     assert [sampler.nfe for sampler in used] == [4, 4, 4, 4, 2, 2, 2, 1, 1, 1]
-    assert used[-1] == progressive.METHOD.sampler(s, path)
+    assert used[-1] == progressive.METHOD.sampler(s, net)
 
 
 def test_every_level_of_the_sampler_is_trained_and_no_other(begin, untrained):
