@@ -150,15 +150,6 @@ def test_what_preflight_warns_of_is_said_before_the_run(distill, tiny_teacher, l
     start = ("--set", "first_level=1")
     teacher = tiny_teacher("digits-eps")
     done = distill("run", live, "--teacher", teacher, "--method", "dmd2", *start, "--detach", "--json")
-        tiny_teacher("digits-eps"),
-        "--method",
-        "dmd2",
-        "--set",
-        "first_level=1",
-        "--detach",
-        "--json",
-    )
-    done = distill("run", live, *asked)
     assert done.json["state"] == "running"
     assert done.err.startswith("warning: The teacher predicts epsilon and the student starts where alpha is 0.0064")
 
