@@ -17,7 +17,7 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
 from backend.datasets import ImageSet
 from backend.memory import peak_bytes
-from backend.samplers import start_level
+from backend.methods import Method
 from backend.teachers import Data, Teacher, load_teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 
@@ -102,7 +102,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     if problems:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
-    known.warnings.extend(_start_warnings(teacher, method.sampler(chosen, teacher.denoiser).levels[0]))
+    known.warnings.extend(_start_warnings(method, chosen, teacher))
 
     def start() -> Run:
         # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
@@ -147,15 +147,18 @@ def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) ->
     return [f"Of {recipe.data}, {words}."] if words else []
 
 
-def _start_warnings(teacher: Teacher, level: float) -> list[str]:
+def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[str]:
     net = teacher.denoiser
-    alpha = float(net.path.alpha(torch.tensor(level, dtype=torch.float64)))
-    if net.prediction_type != "epsilon" or alpha >= POOR_ALPHA:
+    if net.prediction_type != "epsilon" or not getattr(chosen, "first_level", 0):
+        return []
+    asked, suits = (method.sampler(s, net).levels[0] for s in (chosen, chosen.model_copy(update={"first_level": 0.0})))
+    alpha = float(net.path.alpha(torch.tensor(asked, dtype=torch.float64)))
+    if asked <= suits or alpha >= POOR_ALPHA:
         return []
     return [
         f"The teacher predicts epsilon and the student starts where alpha is {alpha:.4f}: its clean sample is the "
         "difference of two large numbers there; set first_level to 0, which starts it at "
-        f"{start_level(net):.2f}."
+        f"{suits:.2f}."
     ]
 
 

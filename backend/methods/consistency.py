@@ -22,6 +22,11 @@ from backend.optimizers import adam
 from backend.samplers import Sampler, heun, jump, start_level, student_levels, times
 from backend.teachers import Teacher
 
+# Of the start with an epsilon teacher. Less than where a student is trained from its own noise: this one learns from
+# noised data, whose share is missing when it starts from pure noise. On digits-eps, 600 steps from alpha 0.04, 0.16,
+# 0.44 gave a Frechet distance of 6.5, 3.6, 9.4.
+LEAST_ALPHA = 0.16
+
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
@@ -57,14 +62,18 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
-    return Sampler("renoise", student_levels(net.path, s.student_steps, start_level(net, s.first_level)))
+    return Sampler("renoise", student_levels(net.path, s.student_steps, first_level(s, net)))
+
+
+def first_level(s: Settings, net: Denoiser) -> float:
+    return start_level(net, s.first_level, LEAST_ALPHA)
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x0, cond = batch.real
     # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
     n = batch.indices(s.discretisation - 1) + 1
-    spacing = times(start_level(nets.student, s.first_level) / (s.discretisation - 1), x0)
+    spacing = times(first_level(s, nets.student) / (s.discretisation - 1), x0)
     t, t_next = n * spacing, (n - 1) * spacing
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():

@@ -21,6 +21,11 @@ from backend.optimizers import adam
 from backend.samplers import Denoises, Sampler, even_levels, inverse_jump, jump, start_level, times
 from backend.teachers import Teacher
 
+# Of the start with an epsilon teacher. Less than where a student is trained from its own noise: this one learns from
+# noised data, whose share is missing when it starts from pure noise. On digits-eps, 600 steps from alpha 0.006, 0.02,
+# 0.04, 0.16 gave 4 evaluations a Frechet distance of 4.8, 0.83, 0.43, 0.68.
+LEAST_ALPHA = 0.04
+
 
 class Settings(BaseSettings):
     student_steps: int = setting(4, "Network evaluations of the finished student", low=1, high=64, unit="steps")
@@ -74,8 +79,11 @@ def stage_sampler(s: Settings, net: Denoiser, step: int, total: int) -> Sampler:
 
 
 def sampler_of(steps: int, net: Denoiser, s: Settings) -> Sampler:
-    first = start_level(net, s.first_level)
-    return Sampler("deterministic", tuple(first * level for level in even_levels(steps)))
+    return Sampler("deterministic", tuple(first_level(s, net) * level for level in even_levels(steps)))
+
+
+def first_level(s: Settings, net: Denoiser) -> float:
+    return start_level(net, s.first_level, LEAST_ALPHA)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         losses.copy_weights(nets.student, nets.next_teacher)
     x0, cond = batch.real
     i = batch.indices(stage.steps) + 1
-    spacing = times(start_level(nets.student, s.first_level) / stage.steps, x0)
+    spacing = times(first_level(s, nets.student) / stage.steps, x0)
     noised = nets.student.path.noised(x0, batch.noise(), i * spacing)
     answer = two_steps(nets.stage_teacher if stage.index else nets.teacher, noised, i, spacing, cond)
     prediction = nets.student(noised, i * spacing, cond)
