@@ -430,7 +430,8 @@ def check(project: Project, as_json: Json = False) -> None:
 @app.command()
 def bench(
     tables: Annotated[
-        list[Table] | None, typer.Argument(help="Which tables; all but quality, which takes hours, when left out.")
+        list[Table] | None,
+        typer.Argument(help="Which tables; left out, all but quality, which takes over an hour."),
     ] = None,
     quick: Annotated[
         bool, typer.Option(help="A minute instead of many; shows that it works, and little more.")
@@ -440,9 +441,8 @@ def bench(
     """Measure what a step costs, what recording costs a run, how good students get. Leave the machine idle."""
     if sys.platform == "linux" and not launch.KEEP_MEMORY.keys() <= os.environ.keys():
         # As a worker is started: glibc reads these when a process begins, and not again.
-        os.execve(
-            sys.executable, [sys.executable, "-P", "-m", "backend", *sys.argv[1:]], launch.KEEP_MEMORY | os.environ
-        )
+        command = [sys.executable, "-P", "-m", "backend", *sys.argv[1:]]
+        os.execve(sys.executable, command, launch.worker_environment())
     from backend import bench as benchmark  # noqa: PLC0415
 
     done = benchmark.bench(tables or [Table.step, Table.recording], quick, say)
@@ -458,8 +458,9 @@ def bench(
             row = done["recording"]
             change, error = row["step_time_change"], row["step_time_change_error"]
             print(f"recording {row['rows_per_second']:.0f} rows/s: step time {change:+.2%} (error {error:.2%});")
-            print(f"the recorder takes {row['recorder_core_share']:.2%} of a core and keeps every row:")
-            print(f"{row['rows_kept']} of {row['rows_recorded']}")
+            share = row["recorder_core_share"]
+            print(f"the recorder takes {'an unknown share' if share is None else f'{share:.2%}'} of a core;")
+            print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
         if "quality" in done:
             table(*quality_table(done["quality"]))
         print(f"{done['threads']} threads")
@@ -469,36 +470,38 @@ def bench(
 
 def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
     """Rows and heads: Frechet distance of pictures, sliced Wasserstein distance in the plane."""
-
-    def figure(values: dict[str, float]) -> str:
-        return f"{values.get('frechet', values.get('sliced_wasserstein', math.nan)):.3g}"
-
-    heads = ["method", "teacher", "steps", "seconds", "NFE", "student", "teacher at the same NFE", "teacher in full"]
-    ways = ("student", "teacher_at_student_nfe", "teacher")
-    return [
-        [row["method"], row["on"], str(row["steps"]), f"{row['seconds']:.0f}", str(row["nfe"])]
-        + [figure(row[way]) for way in ways]
-        for row in rows
-    ], heads
+    heads = ["method", "teacher", "steps", "NFE", "student", "teacher at the same NFE", "teacher in full"]
+    cells = []
+    for row in rows:
+        sides = [row[way] for way in ("student", "teacher_at_student_nfe", "teacher")]
+        figures = [number(side.get("frechet", side.get("sliced_wasserstein"))) for side in sides]
+        cells.append([row["method"], row["on"], str(row["steps"]), str(row["nfe"]), *figures])
+    return cells, heads
 
 
 def main() -> None:
     """Run the command line and turn what a person can mend into one sentence and exit status 2."""
-    status = None
+    command = typer.main.get_command(app)
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with command.make_context("distill", sys.argv[1:] or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except typer.TyperException as error:
-        _end(f"{error.format_message()} Add --help to see how the command is used.", 2)
-    except typer.Abort:
-        _end("Interrupted.", INTERRUPTED)
+        words = error.format_message().replace("Value error, ", "")
+        _end(f"{words}{'' if words.endswith('.') else '.'} Add --help to see how the command is used.", 2)
     except UserError as error:
         _end(str(error), 2)
     except studio.WorkFailed as error:
         _end(str(error), 1)
     except studio.Interrupted as error:
         _end(str(error), INTERRUPTED)
-    if status:
-        sys.exit(status)
+    except (KeyboardInterrupt, EOFError):
+        _end("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain when it flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _end(words: str, status: int) -> NoReturn:

@@ -12,18 +12,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from backend import judge
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
-from backend.contract.recorder import Recorder
+from backend.contract.recorder import BATCH_SECONDS, Recorder
+from backend.evaluate import EvaluationError
 from backend.methods import load_method, method_names
 from backend.networks.heads import Heads
 from backend.samplers import teacher_sampler
-from backend.train import Run, train
+from backend.train import NotFiniteError, Run, train
 
 CURVES = 10
 ROWS_PER_SECOND = 2050  # a little more than is promised, because a step's pace is that of the one before
@@ -89,66 +89,69 @@ def step_overhead(method: str, steps: int = 30, warm_up: int = 5, batch_size: in
     }
 
 
-def recording_cost(pairs: int = 60, steps: int = 4) -> dict[str, float]:
+def recording_cost(pairs: int = 50, seconds: float = 1.5) -> dict[str, Any]:
     """How much longer a step takes while its worker records 2,000 metric rows a second.
 
-    Short blocks of steps with and without recording take turns, so that what else the machine does falls on both alike,
-    and medians are compared: a step at batch 64 is about as long as the recorder's rest, so each has its share of the
-    writing. `recorder_core_share` is what the recorder's thread took of one core, a measure without that noise.
+    Blocks of a second and a half with and without recording take turns, so that what else the machine does falls on
+    both alike; the medians of their mean steps are compared. `recorder_core_share` is what the recorder's thread took
+    of one core while it recorded, a measure without that noise; None where the system does not tell it.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.distill"
         with ProjectFile.create(path) as project:
             run_id = project.add_run(recipe("dmd2", 1, 1))
             attempt = project.begin_attempt(run_id)
-        run = start_run(recipe("dmd2", 2 * pairs * steps + 5, 64))
+        run = start_run(recipe("dmd2", 10**6, 64))
         loop = train(run)
         for _ in range(5):
             next(loop)
-        times: dict[bool, list[float]] = {True: [], False: []}
-        calls, seconds_recording = 0, 0.0
+        means: dict[bool, list[float]] = {True: [], False: []}
+        calls, recorded, core = 0, 0.0, 0.0
         with Recorder(path, run_id, attempt) as recorder:
-            per_step, core = 1, _seconds_of_thread(f"recorder-{attempt}")
+            per_step = 1
             for block in range(2 * pairs):
                 recording = (block + block // 2) % 2 == 0  # with, without, without, with: a drift cancels
-                for step in range(steps):
-                    begun = time.perf_counter()
+                began, core_before, settled = time.perf_counter(), _seconds_of_thread(recorder), []
+                while (begun := time.perf_counter()) - began < seconds:
                     next(loop)
                     for _ in range(per_step if recording else 0):
                         calls += 1
                         recorder.metrics(calls, {f"curve_{i}": 0.5 for i in range(CURVES)}, 0.0)
-                    seconds = time.perf_counter() - begun
-                    seconds_recording += seconds if recording else 0.0
-                    if step:  # the first of a block shares its time with the last rows of the block before
-                        times[recording].append(seconds)
+                    spent = time.perf_counter() - begun
+                    if begun - began > BATCH_SECONDS:  # until then the last block's rows are written, or no rows yet
+                        settled.append(spent)
                     # As many rows a step as make the promised rate at the pace seen.
-                    per_step = math.ceil(ROWS_PER_SECOND * seconds / CURVES)
-            core = _seconds_of_thread(f"recorder-{attempt}") - core
+                    per_step = math.ceil(ROWS_PER_SECOND * spent / CURVES)
+                means[recording].append(statistics.mean(settled))
+                if recording:
+                    recorded += time.perf_counter() - began
+                    core += _seconds_of_thread(recorder) - core_before
         with ProjectFile.open(path, readonly=True) as project:
             kept = sum(len(project.points(series).steps) for series in project.series(run_id))
-    with_, without = (statistics.median(times[recording]) for recording in (True, False))
+    with_, without = (statistics.median(means[recording]) for recording in (True, False))
     return {
-        "rows_per_second": calls * CURVES / seconds_recording,
+        "rows_per_second": calls * CURVES / recorded,
         "rows_recorded": calls * CURVES,
         "rows_kept": kept,
         "step_time_change": with_ / without - 1,
-        "step_time_change_error": math.hypot(*(_error_of_median(times[recording]) for recording in (True, False))),
-        "recorder_core_share": core / seconds_recording,
+        "step_time_change_error": math.hypot(*(_error_of_median(means[recording]) for recording in (True, False))),
+        "recorder_core_share": core / recorded if core else None,
     }
 
 
-def _seconds_of_thread(name: str) -> float:
-    """Seconds of processor that a thread of this process has used."""
-    (found,) = (thread.native_id for thread in threading.enumerate() if thread.name == name)
-    (used,) = (thread for thread in psutil.Process().threads() if thread.id == found)
-    return float(used.user_time + used.system_time)
+def _seconds_of_thread(recorder: Recorder) -> float:
+    """Seconds of processor that a recorder's thread has used; 0 where the system does not tell."""
+    name = f"recorder-{recorder.attempt}"
+    (ident,) = (thread.ident for thread in threading.enumerate() if thread.name == name)
+    if not hasattr(time, "pthread_getcpuclockid") or ident is None:
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(ident))
 
 
 def _error_of_median(values: list[float]) -> float:
     """The standard error of a median as a share of it, from the values' order (binomial, at one sigma)."""
-    ordered, half = sorted(values), math.sqrt(len(values)) / 2
-    middle = len(values) / 2
-    low, high = (ordered[round(index)] for index in (max(0.0, middle - half), min(len(values) - 1.0, middle + half)))
+    ordered, half, last = sorted(values), math.sqrt(len(values)) / 2, len(values) - 1
+    low, high = (ordered[min(max(round(last / 2 + side * half), 0), last)] for side in (-1, 1))
     return (high - low) / 2 / statistics.median(values)
 
 
@@ -160,26 +163,34 @@ def quality(method: str, teacher_name: str, steps: int | None = None, seed: int 
     """A method's defaults from start to end on a bundled teacher; its student's figures beside the teacher's own.
 
     Nothing is picked by a figure: what is measured is the average after the last step. steps: fewer than the default.
+    A run that fails has its `problem` in place of figures, so that one does not cost the rows of the others.
     """
     own = load_method(method)
     training = {**own.training, "seed": seed, "preview_every": 0, **({} if steps is None else {"steps": steps})}
     run = start_run(Recipe.from_values({"teacher": teacher_name, "method": method, "training": training}))
-    begun = time.perf_counter()
-    for _ in train(run):
-        pass
-    seconds, teacher, nfe = time.perf_counter() - begun, run.teacher, run.sampler.nfe
+    teacher, nfe = run.teacher, run.last_sampler.nfe
     ways = {
-        "student": (run.exported, run.sampler),
+        "student": (run.exported, run.last_sampler),
         "teacher_at_student_nfe": (teacher.denoiser, teacher_sampler(nfe)),
         "teacher": (teacher.denoiser, teacher_sampler(judge.TEACHER_NFE)),
     }
-    measured = {way: judge.figures(*with_, teacher, QUALITY_SAMPLES) for way, with_ in ways.items()}
-    about = {"method": method, "on": teacher_name, "seed": seed, "steps": run.step, "seconds": seconds, "nfe": nfe}
-    return about | {way: dict(found.values) if found else None for way, found in measured.items()}
+    row: dict[str, Any] = {"method": method, "on": teacher_name, "seed": seed, "nfe": nfe}
+    row |= {"problem": "", **{way: {} for way in ways}}
+    begun = time.perf_counter()
+    try:
+        for _ in train(run):
+            pass
+        row["seconds"] = time.perf_counter() - begun
+        for way, (net, sampler) in ways.items():
+            found = judge.figures(net, sampler, teacher, QUALITY_SAMPLES)
+            row[way] = dict(found.values) if found else {}
+    except (NotFiniteError, EvaluationError) as error:
+        row["problem"] = str(error)
+    return row | {"steps": run.step}
 
 
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: of `step` (by method), `recording`, and `quality` (rows), the last of which takes hours."""
+    """The tables asked for: `step` (by method), `recording`, and `quality` (rows), which takes more than an hour."""
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
@@ -187,10 +198,12 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         found["step"] = {name: step_overhead(name, 10 if quick else 30) for name in names}
     if "recording" in tables:
         report("measuring what recording costs")
-        found["recording"] = recording_cost(pairs=3 if quick else 60)
+        found["recording"] = recording_cost(pairs=3 if quick else 50)
     if "quality" in tables:
         found["quality"] = []
         for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):
             report(f"training {name} on {teacher}")
-            found["quality"].append(quality(name, teacher, steps=20 if quick else None))
+            row = quality(name, teacher, steps=20 if quick else None)
+            report(row["problem"] or str(row["student"]))
+            found["quality"].append(row)
     return found

@@ -127,9 +127,11 @@ def start(path: Path, recipe: Recipe, name: str | None = None, report: Report | 
     if report is not None:
         for words in found.warnings:
             report(f"warning: {words}")
-    declaration = find_method(recipe.method).settings.model_json_schema()
+    settings = find_method(recipe.method).settings
+    # Defaults too, so that the run stays what it was when a later version has others.
+    whole = recipe.model_copy(update={"settings": settings.model_validate(recipe.settings).model_dump(mode="json")})
     with ProjectFile.open(path) as project:
-        run = project.add_run(recipe, name=name, declaration=declaration)
+        run = project.add_run(whole, name=name, declaration=settings.model_json_schema())
     launch.start_worker(path, run)
     return run
 

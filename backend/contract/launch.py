@@ -176,9 +176,6 @@ def _worker_command() -> list[str]:
 
 def _launch(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Found from any folder, also where the program is run from its source.
-    root = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -186,10 +183,17 @@ def _launch(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=KEEP_MEMORY | os.environ | {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1"},
+            env=worker_environment(),
             start_new_session=True,
             creationflags=_windows_flags(),
         )
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker's process: this one's, where this same program is found from any folder."""
+    root = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+    return KEEP_MEMORY | os.environ | {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
 
 
 def _windows_flags() -> int:

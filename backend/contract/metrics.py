@@ -191,10 +191,14 @@ class Metrics:
             " JOIN series ON series.id = state.series WHERE series.run = ?",
             (run,),
         )
-        for series, attempt, dirty in pairs:
-            if dirty or not only_dirty:
-                with self._db.write():
-                    self._rebuild(series, attempt)
+        try:
+            for series, attempt, dirty in pairs:
+                if dirty or not only_dirty:
+                    with self._db.write():
+                        self._rebuild(series, attempt)
+        except BaseException:
+            self.forget()
+            raise
 
     def _series_id(self, run: int, name: str) -> int:
         known = self._series.get((run, name))

@@ -1,9 +1,9 @@
 """How a training loop leaves its results in the project file without ever waiting for it or failing by it.
 
 A thread owns the worker's connection. The loop leaves records in a bounded queue and wakes nobody; four times
-a second the thread writes what it finds there, says that the process lives, and looks for commands. What the database
-does not take goes to a spill file beside the project, line by line, and from there into the database
-as soon as it can: by this recorder, or by the next one on the project.
+a second the thread writes what it finds there and looks for commands, and once it says that the process lives. What
+the database does not take goes to a spill file beside the project, line by line, and from there into the database as
+soon as it can: by this recorder, or by the next one on the project.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +28,7 @@ from typing import Any, Self
 
 import pysqlite3
 
+from backend.contract import liveness
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import NotInProject, ProjectFile, ProjectFileError, files_folder
 from backend.contract.rows import Checkpoint, Command, Outcome
@@ -166,6 +169,8 @@ class Recorder:
         if self._thread.is_alive():
             self._put_and_wait("close", {})
             self._thread.join()
+        if self._queue:
+            self._keep_what_waits()
 
     # In the loop's thread
 
@@ -177,7 +182,13 @@ class Recorder:
     def _put_and_wait(self, kind: str, values: dict[str, Any]) -> bool:
         done: Future[bool] = Future()
         self._put(_Record(kind, values, done))
-        return done.result()
+        while True:
+            try:
+                return done.result(timeout=1.0)
+            except NotYet:
+                if not self._thread.is_alive():
+                    self._keep_what_waits()
+                    return done.done() and done.result()
 
     def _put(self, record: _Record) -> None:
         while self._thread.is_alive():
@@ -189,9 +200,16 @@ class Recorder:
                     self._hurry.set()
                 return
             self._room.wait(timeout=1.0)  # the database is slow: the loop waits rather than lose a point
-        self._keep([record])
-        if record.done is not None:
-            record.done.set_result(False)
+        self._queue.append(record)
+        self._keep_what_waits()
+
+    def _keep_what_waits(self) -> None:
+        """Once the thread has died, what nobody will write goes to the spill file, in its order."""
+        records = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._keep(records)
+        for record in records:
+            if record.done is not None:
+                record.done.set_result(False)
 
     # In the recorder's thread
 
@@ -272,11 +290,11 @@ class Recorder:
                 self._next_try = now + RETRY_SECONDS
                 self._project = ProjectFile.open(self.path, role="worker", busy_seconds=BUSY_SECONDS)
                 self._seen_version = None
-                replay_spills(self._project)
+                replay_spills(self._project, self.attempt)
             work(self._project)
             return True
         except Exception as error:  # the outermost edge of this thread: training must not end by it
-            print(f"recorder: {error}", file=sys.stderr, flush=True)
+            _say(error)
             self._give_up_connection()
             self._next_try = now + RETRY_SECONDS
             return False
@@ -287,18 +305,29 @@ class Recorder:
             try:
                 project.close()
             except (ProjectFileError, pysqlite3.Error) as error:
-                print(f"recorder: {error}", file=sys.stderr, flush=True)
+                _say(error)
 
     def _keep(self, records: Iterable[_Record]) -> None:
         self._spill.append(self.run, self.attempt, records)
 
 
-def replay_spills(project: ProjectFile) -> int:
-    """Put what earlier recorders of a project had to spill into the database; how many files."""
-    paths = sorted(project.files.glob("spill-*.jsonl"))
+def replay_spills(project: ProjectFile, own: int | None = None) -> int:
+    """Put what earlier recorders of a project had to spill into the database; how many files.
+
+    own: the attempt that asks. What a recorder still writes to that works on another run is left to it.
+    """
+    paths = [path for path in sorted(project.files.glob("spill-*.jsonl")) if not _is_others(project, path, own)]
     for path in paths:
         _Spill(path).replay(project)
     return len(paths)
+
+
+def _is_others(project: ProjectFile, path: Path, own: int | None) -> bool:
+    attempt = path.stem.removeprefix("spill-")
+    try:
+        return attempt != str(own) and liveness.has_process(project.attempt(int(attempt)))
+    except (ValueError, NotInProject):
+        return False
 
 
 class _Spill:
@@ -320,7 +349,8 @@ class _Spill:
                 name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
                 for name, value in record.values.items()
             }
-            self._held.append(json.dumps({"run": run, "attempt": attempt, "kind": record.kind, "values": values}))
+            entry = {"run": run, "attempt": attempt, "kind": record.kind, "values": values}
+            self._held.append(json.dumps(entry, default=float))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
@@ -331,7 +361,7 @@ class _Spill:
                 os.fsync(file.fileno())
         except OSError as error:
             del self._held[:-HELD_LIMIT]
-            print(f"recorder: {error}; {len(self._held)} records wait in memory", file=sys.stderr, flush=True)
+            _say(f"{error}; {len(self._held)} records wait in memory")
             return
         self._held.clear()
 
@@ -350,7 +380,7 @@ class _Spill:
                 self._replay_entries(project, entries[0]["spill"], entries[1:])
         except (NotInProject, pysqlite3.Error, LookupError, TypeError, ValueError) as error:
             # Trying again would not help, and would keep everything after it out of the database.
-            print(f"recorder: {self.path.name} cannot be replayed: {error}", file=sys.stderr, flush=True)
+            _say(f"{self.path.name} cannot be replayed: {error}")
             self.path.replace(self.path.with_suffix(".rejected"))
         self.path.unlink(missing_ok=True)
 
@@ -366,6 +396,12 @@ class _Spill:
                 ]
                 _apply(project, run, attempt, records)
                 project.rebuild_pyramid(run, only_dirty=True)
+
+
+def _say(words: object) -> None:
+    """To the log, which lies on the project's disk and may be as full as that."""
+    with suppress(OSError, ValueError):
+        print(f"recorder: {words}", file=sys.stderr, flush=True)
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -393,7 +429,8 @@ def _apply(project: ProjectFile, run: int, attempt: int, records: Iterable[_Reco
         for record in records:
             values = record.values
             if record.kind == "metrics":
-                rows.append(MetricRow(**values))
+                numbers = {name: float(value) for name, value in values["values"].items()}
+                rows.append(MetricRow(**{**values, "values": numbers}))
             elif record.kind == "event":
                 project.add_event(run, attempt=attempt, **values)
             elif record.kind == "sample":

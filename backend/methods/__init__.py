@@ -12,9 +12,10 @@ import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -26,6 +27,16 @@ from backend.teachers import Teacher
 __path__.extend(folder for folder in os.environ.get("DISTILL_STUDIO_METHODS", "").split(os.pathsep) if folder)
 
 Need = Literal["real data"]
+
+
+def _is_start_level(level: float) -> float:
+    if 0 < level < 0.05:
+        raise ValueError(f"first_level is {level:g}, too near the data to start from; give 0, or at least 0.05.")
+    return level
+
+
+StartLevel = Annotated[float, AfterValidator(_is_start_level)]
+"""Time t at which a student starts, 0 or from 0.05 to 1. See `samplers.start_level`."""
 S = TypeVar("S", bound=Settings)
 N = TypeVar("N")
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Update
+from backend.methods import Batch, Method, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.optimizers import adam
 from backend.samplers import Sampler, heun, jump, start_level, student_levels, times
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
-    first_level: float = setting(
+    first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
 

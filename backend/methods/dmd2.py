@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Update
+from backend.methods import Batch, Method, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adam
@@ -25,7 +25,7 @@ from backend.teachers import Teacher
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
-    first_level: float = setting(
+    first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
     fake_score_updates: int = setting(1, "Fake score updates per student update; more steps want more", low=1, high=20)

@@ -15,12 +15,12 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Update
+from backend.methods import Batch, Method, StartLevel, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.freezing import Frozen, freeze
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adam
-from backend.samplers import Sampler, rollout, start_level, times
+from backend.samplers import Sampler, rollout, start_level, student_levels, times
 from backend.teachers import Teacher
 
 PENALTY_EVERY = 16
@@ -28,7 +28,7 @@ PENALTY_EVERY = 16
 
 
 class Settings(BaseSettings):
-    first_level: float = setting(
+    first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
     frozen: Frozen = setting("none", "What the student keeps of the teacher; block convolutions is GDD-I")
@@ -66,7 +66,7 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
-    return Sampler("renoise", (start_level(net, s.first_level),))
+    return Sampler("renoise", student_levels(net.path, 1, start_level(net, s.first_level)))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Update
+from backend.methods import Batch, Method, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.noise import per_sample
 from backend.optimizers import adam
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     guidance_scale: float = setting(
         1.0, "Guidance of the teacher, folded in at the first stage; 1 is none", low=1, high=20
     )
-    first_level: float = setting(
+    first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
 
@@ -79,7 +79,8 @@ def stage_sampler(s: Settings, net: Denoiser, step: int, total: int) -> Sampler:
 
 
 def sampler_of(steps: int, net: Denoiser, s: Settings) -> Sampler:
-    return Sampler("deterministic", tuple(first_level(s, net) * level for level in even_levels(steps)))
+    first = first_level(s, net)
+    return Sampler("deterministic", tuple(first * level for level in even_levels(steps)))
 
 
 def first_level(s: Settings, net: Denoiser) -> float:

@@ -1,8 +1,10 @@
 """That every table is measured, on runs too short for the figures to mean anything."""
 
 import pytest
+import torch
 
-from backend import bench
+from backend import bench, losses
+from backend.__main__ import quality_table
 
 
 def test_the_share_outside_the_networks_is_a_share_of_the_step():
@@ -12,7 +14,7 @@ def test_the_share_outside_the_networks_is_a_share_of_the_step():
 
 
 def test_every_row_that_was_recorded_while_measuring_is_kept():
-    row = bench.recording_cost(pairs=2, steps=2)
+    row = bench.recording_cost(pairs=1, seconds=0.6)
     assert row["rows_kept"] == row["rows_recorded"] > 0
 
 
@@ -23,6 +25,14 @@ def test_a_method_is_trained_and_measured_beside_its_teacher(teacher, figure, mo
     assert (row["on"], row["steps"], row["nfe"]) == (teacher, 1, 1)
     assert row["teacher"][figure] < row["teacher_at_student_nfe"][figure]
     assert row["student"][figure] == pytest.approx(row["teacher_at_student_nfe"][figure], rel=0.2)  # one step from it
+
+
+def test_a_run_that_fails_costs_its_own_row_alone(monkeypatch):
+    monkeypatch.setattr(losses, "generator_logistic", lambda on_fake: (on_fake * torch.nan).mean())
+    row = bench.quality("gdd", "mixture-2d", steps=1)
+    assert "was not finite at step 1" in row["problem"]
+    cells, heads = quality_table([row])
+    assert dict(zip(heads, cells[0], strict=True))["student"] == "-"
 
 
 def test_only_the_tables_asked_for_are_measured():

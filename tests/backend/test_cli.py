@@ -114,6 +114,16 @@ def test_a_command_that_is_not_understood_is_answered_in_json_where_that_was_ask
     assert sentence in plain.err
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, EOFError])
+def test_an_interrupted_command_says_so_and_ends_with_130(distill, monkeypatch, interruption):
+    def interrupted(*_):
+        raise interruption
+
+    monkeypatch.setattr(studio, "new", interrupted)
+    done = distill("new", "lab", "--json")
+    assert (done.status, done.json) == (130, {"error": "Interrupted."})
+
+
 def test_distill_alone_says_what_there_is(distill):
     found = distill()
     assert found.status == 0
@@ -130,7 +140,8 @@ def test_run_takes_settings_of_method_and_training_alike(distill, lab, project):
     with ProjectFile.open(project, readonly=True) as opened:
         recipe = opened.recipe(1)
         declaration = opened.run(1).declaration
-    assert recipe.settings == {"learning_rate": 0.002}
+    assert recipe.settings["learning_rate"] == 0.002
+    assert recipe.settings["guidance_scale"] == 1.0  # a default is kept too: a later version may have another
     assert (recipe.training.batch_size, recipe.training.seed, recipe.training.steps) == (3, 5, 4)
     assert recipe.training.ema_decay == 0.99  # the method's own
     assert "learning_rate" in declaration["properties"]

@@ -4,6 +4,7 @@ import random
 import threading
 from typing import Any
 
+import numpy as np
 import pysqlite3
 import pytest
 
@@ -155,11 +156,11 @@ def test_the_next_worker_replays_what_the_last_one_left(project, run, attempt):
         file.write('{"run": 1, "attempt": 1, "kind": "metr')  # cut off by a crash
     assert project.series(run) == []
     content = spill.read_text()
-    assert replay_spills(project) == 1
+    assert replay_spills(project, attempt) == 1
     assert steps_of(project, run) == [1, 2]
     assert project.run_state(run).reason == "The disk was full."
     spill.write_text(content)  # a crash between the commit and the removal
-    assert replay_spills(project) == 1
+    assert replay_spills(project, attempt) == 1
     assert project._db.rows("SELECT count(*) FROM batches") == [(1,)]
     assert not spill.exists()
 
@@ -168,6 +169,57 @@ def test_the_next_worker_replays_what_the_last_one_left(project, run, attempt):
     with Recorder(project.path, run, second) as recorder:
         assert recorder.flush()
     assert list(project.files.glob("spill-*")) == []
+    assert steps_of(project, run) == [1, 2]
+
+
+def test_what_another_run_still_spills_is_left_to_it(project, run, attempt):
+    project.files.mkdir(exist_ok=True)
+    spill = project.files / f"spill-{attempt}.jsonl"
+    spill.write_text('{"spill": "mine"}\n')
+    assert replay_spills(project, attempt + 1) == 0  # the attempt's process, this one, lives
+    assert spill.exists()
+    project.end_attempt(attempt, "failed")
+    assert replay_spills(project, attempt + 1) == 1
+
+
+class Dies(Recorder):
+    """Its thread ends at the first batch that holds a metric, which no fault of the recorder's own has ever done."""
+
+    def _write(self, records):
+        if any(record.kind == "metrics" for record in records):
+            self._queue.extendleft(reversed(records))
+            raise SystemExit
+        super()._write(records)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_recorder_keeps_what_it_is_given_and_makes_nobody_wait_for_ever(project, run, attempt):
+    recorder = Dies(project.path, run, attempt)
+    for step in (1, 2):
+        recorder.metrics(step, {"loss": 1.0})
+    assert not recorder.flush()
+    recorder.metrics(3, {"loss": 1.0})
+    recorder.close()
+    assert project.series(run) == []
+    assert replay_spills(project, attempt) == 1
+    assert steps_of(project, run) == [1, 2, 3]
+
+
+def test_a_full_log_does_not_end_the_recorder(project, run, attempt, monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        flush = write
+
+    monkeypatch.setattr("sys.stderr", Full())
+    with Recorder(project.path, run, attempt) as recorder:
+        with project.transaction():
+            recorder.metrics(1, {"loss": 1.0})
+            assert not recorder.flush()
+        recorder.metrics(2, {"loss": np.float32(0.5)})  # type: ignore[dict-item]
+        while not recorder.flush():
+            pass
     assert steps_of(project, run) == [1, 2]
 
 

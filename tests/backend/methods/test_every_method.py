@@ -210,7 +210,9 @@ def test_its_card_is_filled_in(name: str) -> None:
     assert method.settings.model_validate_json(defaults.model_dump_json()) == defaults
     for field, declared in method.settings.model_json_schema()["properties"].items():
         assert declared.get("description"), field
-    chosen = method.sampler(defaults, unet_teacher("edm").denoiser)
+    net = unet_teacher("edm").denoiser
+    chosen = method.sampler(defaults, net)
+    assert method.sampler_after(100, 100, defaults, net) == chosen
     assert Sampler.from_json(chosen.to_json()) == chosen
 
 
