@@ -111,7 +111,8 @@ def recording_cost(pairs: int = 50, seconds: float = 1.5) -> dict[str, Any]:
             per_step = 1
             for block in range(2 * pairs):
                 recording = (block + block // 2) % 2 == 0  # with, without, without, with: a drift cancels
-                began, core_before, settled = time.perf_counter(), _seconds_of_thread(recorder), []
+                began, core_before = time.perf_counter(), _seconds_of_thread(recorder)
+                settled: list[float] = []
                 while (begun := time.perf_counter()) - began < seconds or not settled:
                     next(loop)
                     for _ in range(per_step if recording else 0):
