@@ -154,8 +154,8 @@ class Metrics:
                     for name, value in row.values.items():
                         lines[name][step] = value
                 by_series = {self._series_id(run, name): points for name, points in lines.items()}
-                self._db.many(
-                    "INSERT OR REPLACE INTO points (series, attempt, step, value) VALUES (?, ?, ?, ?)",
+                self._db.insert(
+                    "INSERT OR REPLACE INTO points (series, attempt, step, value) VALUES",
                     [(s, attempt, step, value) for s, points in by_series.items() for step, value in points.items()],
                 )
                 for series, points in by_series.items():
