@@ -154,6 +154,11 @@ class Database:
         self.connection.close()
 
 
+def sqlite_version() -> str:
+    """The version of SQLite in use."""
+    return ".".join(map(str, pysqlite3.sqlite_version_info))
+
+
 def require_sound_sqlite(version: tuple[int, ...] = tuple(pysqlite3.sqlite_version_info)) -> None:
     """Raises `ProjectFileError` for a SQLite that can lose committed pages."""
     if version < LOWEST_SQLITE:

@@ -70,6 +70,19 @@ class NewPoints:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast a run goes. steps_per_second: over its last half minute of training, 0 before two reports.
+
+    seconds: of training in the newest attempt. images, nfe: of the whole run so far.
+    """
+
+    steps_per_second: float = 0.0
+    seconds: float = 0.0
+    images: int = 0
+    nfe: int = 0
+
+
+@dataclass(frozen=True)
 class Overview:
     """A series reduced to columns; arrays of one length, in the order of the steps.
 
@@ -295,6 +308,25 @@ class Metrics:
                     found[series.name] = (int(row[0]), _number(row[1]))
                     break
         return found
+
+    def cursor(self, run: int) -> int:
+        """The cursor that `after` would return now; it grows whenever something was recorded."""
+        row = self._db.first("SELECT max(id) FROM batches WHERE run = ?", (run,))
+        return int(row[0] or 0) if row else 0
+
+    def pace(self, run: int, seconds: float = 30.0) -> Pace:
+        """How fast the newest attempt goes, over its last `seconds` of training."""
+        rows = self._db.rows(
+            "SELECT last_step, last_wall, images, nfe FROM batches WHERE run = ? AND attempt ="
+            " (SELECT attempt FROM batches WHERE run = ? ORDER BY id DESC LIMIT 1) ORDER BY id DESC LIMIT 256",
+            (run, run),
+        )
+        if not rows:
+            return Pace()
+        step, wall, images, nfe = rows[0]
+        recent = [row for row in rows if row[1] >= wall - seconds]
+        steps, spent = step - recent[-1][0], wall - recent[-1][1]
+        return Pace(steps / spent if spent > 0 else 0.0, float(wall), int(images), int(nfe))
 
     def last_step(self, run: int) -> int | None:
         """The newest step on the run's line."""

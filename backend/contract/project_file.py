@@ -27,7 +27,7 @@ from typing import Any, Literal, Self
 
 from backend.contract import liveness, migrations
 from backend.contract.database import PAGE_BYTES, Database, ProjectFileError, Role, can_write, refuse_network_disk
-from backend.contract.metrics import END, Curve, MetricRow, Metrics, NewPoints, Overview, Steps, Values
+from backend.contract.metrics import END, Curve, MetricRow, Metrics, NewPoints, Overview, Pace, Steps, Values
 from backend.contract.recipe import Recipe
 from backend.contract.rows import (
     Attempt,
@@ -232,6 +232,16 @@ class ProjectFile:
             return self.run(int(text))
         raise NotInProject(f"There is no run {text} in {self.path.name}; see `distill runs`.")
 
+    def has_runs(self) -> bool:
+        """Whether anything was ever run here."""
+        return self._db.first("SELECT 1 FROM runs LIMIT 1") is not None
+
+    def live_runs(self) -> list[tuple[Run, RunState]]:
+        """The runs that have a process now, oldest first, with what they are doing."""
+        rows = self._db.rows("SELECT DISTINCT run FROM attempts WHERE ended IS NULL ORDER BY run")
+        judged = [(self.run(run), self.run_state(run)) for (run,) in rows]
+        return [(run, state) for run, state in judged if state.is_live]
+
     def recipe(self, run: int) -> Recipe:
         """What a run was asked to be. Raises `RecipeError` when only a newer program can read it."""
         return Recipe.from_values(self.run(run).recipe)
@@ -394,6 +404,14 @@ class ProjectFile:
     def metrics_after(self, run: int, cursor: int = 0) -> NewPoints:
         """Points recorded after `cursor` (0: all) and the next cursor. See `Metrics.after`."""
         return self._metrics.after(run, cursor)
+
+    def metrics_cursor(self, run: int) -> int:
+        """Grows whenever metrics of a run were recorded; what `metrics_after` would return as its cursor."""
+        return self._metrics.cursor(run)
+
+    def pace(self, run: int) -> Pace:
+        """How fast the run's newest attempt goes. See `Metrics.pace`."""
+        return self._metrics.pace(run)
 
     def latest_metrics(self, run: int) -> dict[str, tuple[int, float]]:
         """Name -> (step, value) at the end of each line."""
@@ -664,6 +682,17 @@ class ProjectFile:
         return [read(Export, row) for row in rows]
 
     # Integrity
+
+    def save_copy(self, target: Path) -> None:
+        """Write a whole copy of the database, as of now, to a new file; the folder of files is not copied.
+
+        A file copied by other means while a run writes may be torn.
+        """
+        if target.exists():
+            raise ProjectFileError(f"{target.name} exists already; choose another name.")
+        if not can_write(target.parent):
+            raise ProjectFileError(f"The folder {target.parent} cannot be written to; choose another one.")
+        self._db.rows("VACUUM INTO ?", (str(target),))
 
     def check(self) -> list[str]:
         """What is wrong with the database and its files, one sentence each. Reads everything: slow."""

@@ -1,0 +1,56 @@
+"""`distill-studio [PROJECT]`: the window."""
+
+from __future__ import annotations
+
+import argparse
+import locale
+import sys
+from pathlib import Path
+
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QApplication
+
+from app import fault_report, look, single_instance
+from app.main_window import SUFFIX, new_window
+
+ORGANISATION, NAME, APP_ID = "DistillStudio", "Distill Studio", "org.distillstudio.DistillStudio"
+
+
+def main() -> int:
+    """Start Qt, open the window, run until the last one is closed; the exit status."""
+    parser = argparse.ArgumentParser(prog="distill-studio", description="Diffusion distillation experiments.")
+    parser.add_argument("project", nargs="?", type=Path, help="a project file to open, NAME.distill")
+    asked = parser.parse_args()
+    app = make_application(sys.argv[:1])
+    settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, ORGANISATION, "studio")
+    look.choose(app, str(settings.value("look/scheme", "system")))  # type: ignore[arg-type]
+    path = _with_suffix(asked.project.expanduser()).absolute() if asked.project else None
+    if path is not None and single_instance.hand_over(path):
+        return 0
+    fault_report.install()
+    window = new_window(settings)
+    if path is not None:
+        window.open_project(path)
+    window.show()
+    return app.exec()
+
+
+def make_application(arguments: list[str]) -> QApplication:
+    """Qt, dressed, with numbers read and written as Python does everywhere but on screen."""
+    QApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    app = QApplication(arguments)
+    locale.setlocale(locale.LC_NUMERIC, "C")  # Qt takes the system's, in which "0.5" may not be a number
+    app.setOrganizationName(ORGANISATION)
+    app.setApplicationName(NAME)
+    app.setApplicationDisplayName(NAME)
+    app.setDesktopFileName(APP_ID)
+    look.apply(app)
+    return app
+
+
+def _with_suffix(path: Path) -> Path:
+    return path if path.suffix == SUFFIX or path.exists() else path.with_name(path.name + SUFFIX)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

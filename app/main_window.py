@@ -1,0 +1,529 @@
+"""The window of one project: owns it, shows its screens, and is the one place that connects them to each other.
+
+Without a project it shows the welcome. Screens are made when they are first shown, so that a start waits for none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QUndoGroup
+from PySide6.QtWidgets import (
+    QApplication,
+    QButtonGroup,
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look, recent, single_instance
+from app.backend_process import Backend
+from app.live_runs import LiveRuns
+from app.open_project import OpenProject
+from app.screens import Screen
+from app.screens.welcome import WelcomeScreen
+from app.session import Session
+from app.widgets.command_palette import CommandPalette
+from backend.contract import launch
+from backend.contract.errors import UserError
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+from backend.contract.rows import Run, RunState
+
+DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
+SUFFIX = ".distill"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A screen before it is made. place: its module and class."""
+
+    key: str
+    words: str
+    icon: str
+    place: str
+    shortcut: str
+
+
+def _places(tr: Callable[[str], str]) -> list[_Place]:
+    return [
+        _Place("wizard", tr("New run"), "plus", "app.wizard.wizard:Wizard", "Ctrl+1"),
+        _Place("run", tr("Run"), "activity", "app.screens.run:RunScreen", "Ctrl+2"),
+        _Place("compare", tr("Compare"), "columns-2", "app.screens.compare:CompareScreen", "Ctrl+3"),
+        _Place("runs", tr("Runs"), "table", "app.screens.runs:RunsScreen", "Ctrl+4"),
+        _Place("export", tr("Export"), "share", "app.screens.export:ExportScreen", "Ctrl+5"),
+    ]
+
+
+class MainWindow(QMainWindow):
+    """A window. project_shown: it has opened a project and shows a screen of it."""
+
+    project_shown = Signal()
+
+    def __init__(self, settings: QSettings, backend: Backend) -> None:
+        super().__init__()
+        self.settings, self.backend = settings, backend
+        self.session: Session | None = None
+        self.live: LiveRuns | None = None
+        self._after_opening: Callable[[], None] | None = None
+        self._may_close = False
+        self.undo = QUndoGroup(self)
+        self.setWindowTitle(self.tr("Distill Studio"))
+        self.setMinimumSize(720, 480)
+        self.resize(1280, 800)
+        self.setAcceptDrops(True)
+
+        self._stack = QStackedWidget()
+        self._screens: dict[str, Screen] = {}
+        self._rail = self._make_rail()
+        self._rail.hide()
+        whole = QWidget()
+        row = QHBoxLayout(whole)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self._rail)
+        row.addWidget(self._stack, 1)
+        self.setCentralWidget(whole)
+
+        self._live_words = look.label("", "caption", "muted")
+        self._live_words.setAccessibleName(self.tr("Runs in progress"))
+        self.statusBar().addPermanentWidget(self._live_words)
+        self._make_menus()
+        geometry = settings.value("window/geometry")
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)
+        self._show_welcome()
+
+    # Opening
+
+    def open_project(self, path: Path, then: Callable[[], None] | None = None) -> None:
+        """Open a project here; where this window has one already, in a window of its own. Then do `then`."""
+        if self.session is not None:
+            if path.absolute() == self.session.project.path.absolute():
+                (then or (lambda: None))()
+                return
+            other = new_window(self.settings)
+            other.open_project(path, (lambda: None) if then is None else then)
+            other.show()
+            return
+        project = OpenProject(path.absolute(), self)
+        self._after_opening = then
+        project.opened.connect(lambda: self._opened(project))
+        project.refused.connect(self._refuse)
+        project.troubled.connect(self.say)
+        project.open()
+
+    def new_project(self) -> None:
+        """Ask for a name and make an empty project of it."""
+        dialog = QFileDialog(self, self.tr("New project"), str(recent.folder(self.settings)))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
+        dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
+        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen)))
+        dialog.open()
+
+    def choose_project(self) -> None:
+        """Ask for a project file and open it."""
+        dialog = QFileDialog(self, self.tr("Open project"), str(recent.folder(self.settings)))
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilters([self.tr("Distill projects (*.distill)"), self.tr("All files (*)")])
+        dialog.fileSelected.connect(lambda chosen: self.open_project(Path(chosen)))
+        dialog.open()
+
+    def start_demo(self) -> None:
+        """Make a project, and distil the bundled digits in it."""
+        path = recent.free_name(recent.folder(self.settings), "digits-demo")
+        self._create(path, self._start_demo_run)
+
+    def _create(self, path: Path, then: Callable[[], None] | None = None) -> None:
+        try:
+            ProjectFile.create(path).close()
+        except UserError as error:
+            self._refuse(str(error))
+            return
+        self.open_project(path, then)
+
+    def _start_demo_run(self) -> None:
+        recipe = Recipe.from_json(DEMO_RECIPE.read_bytes())
+        self.start_run(recipe, self.tr("digits demo"))
+
+    def start_run(self, recipe: Recipe, name: str | None = None) -> None:
+        """Add a run of a recipe that was checked, start its process and show it."""
+        session = self._open_session()
+
+        def begin(project: ProjectFile) -> int:
+            run = project.add_run(recipe, name=name)
+            launch.start_worker(project.path, run)
+            return run
+
+        session.project.write(begin, lambda run: self.show_screen("run", run))
+
+    def _open_session(self) -> Session:
+        if self.session is None:
+            raise RuntimeError("no project is open")
+        return self.session
+
+    def _opened(self, project: OpenProject) -> None:
+        self.session = Session(project, self.backend, self.settings)
+        recent.remember(self.settings, project.path)
+        self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
+        self.setWindowFilePath(str(project.path))
+        self._rail.show()
+        listener = single_instance.Listener(project.path, self)
+        listener.asked.connect(self._come_to_front)
+        self.live = LiveRuns(project, self)
+        self.live.changed.connect(self._show_live)
+        self.live.ended.connect(self._notify)
+        for action in self._of_project:
+            action.setEnabled(True)
+        then, self._after_opening = self._after_opening, None
+        if then is not None:
+            then()
+            self.project_shown.emit()
+        else:
+            project.ask(_first_screen, self._show_first, failed=self._refuse)
+
+    def _show_first(self, first: tuple[str, int | None]) -> None:
+        self.show_screen(*first)
+        self.project_shown.emit()
+
+    def _refuse(self, words: str) -> None:
+        self._after_opening = None
+        box = QMessageBox(QMessageBox.Icon.Warning, self.tr("Distill Studio"), words, parent=self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    # Screens
+
+    def show_screen(self, key: str, item: object = None) -> None:
+        """Show a screen, and in it what another one leads to."""
+        if self.session is None:
+            return
+        screen = self._screens.get(key)
+        if screen is None:
+            module, name = self._places[key].place.split(":")
+            screen = getattr(importlib.import_module(module), name)(self.session)
+            assert isinstance(screen, Screen)
+            screen.setAccessibleName(self._places[key].words)
+            screen.leads_to.connect(self.show_screen)
+            screen.says.connect(self.say)
+            self._screens[key] = screen
+            self._stack.addWidget(screen)
+            if screen.undo_stack is not None:
+                self.undo.addStack(screen.undo_stack)
+        self._stack.setCurrentWidget(screen)
+        self._buttons[key].setChecked(True)
+        stack = screen.undo_stack
+        if stack is not None:
+            self.undo.setActiveStack(stack)
+        if item is not None:
+            screen.show_item(item)
+        elif not screen.isAncestorOf(QApplication.focusWidget() or self):
+            screen.setFocus()
+
+    def screen_shown(self) -> QWidget | None:
+        """What is in the middle of the window now."""
+        return self._stack.currentWidget()
+
+    def say(self, words: str) -> None:
+        """A sentence in the status bar."""
+        self.statusBar().showMessage(words, 15_000)
+
+    def _show_welcome(self) -> None:
+        welcome = WelcomeScreen(self.settings)
+        welcome.demo_wanted.connect(self.start_demo)
+        welcome.new_wanted.connect(self.new_project)
+        welcome.open_wanted.connect(self.choose_project)
+        welcome.project_chosen.connect(self.open_project)
+        self._stack.addWidget(welcome)
+
+    def _make_rail(self) -> QFrame:
+        rail = QFrame()
+        rail.setObjectName("rail")
+        column = QVBoxLayout(rail)
+        column.setContentsMargins(look.GAP, look.MARGIN, look.GAP, look.MARGIN)
+        column.setSpacing(look.SPACE)
+        group = QButtonGroup(self)
+        self._places = {place.key: place for place in _places(self.tr)}
+        self._buttons: dict[str, QToolButton] = {}
+        for place in self._places.values():
+            button = QToolButton()
+            button.setText(place.words)
+            button.setProperty("icon_name", place.icon)
+            button.setIcon(look.icon(place.icon))
+            button.setIconSize(QSize(20, 20))
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+            button.setCheckable(True)
+            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            button.setAccessibleName(place.words)
+            button.setToolTip(f"{place.words} ({place.shortcut})")
+            button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
+            button.clicked.connect(lambda _=False, key=place.key: self.show_screen(key))
+            group.addButton(button)
+            column.addWidget(button)
+            self._buttons[place.key] = button
+        column.addStretch(1)
+        return rail
+
+    # Menus
+
+    def _make_menus(self) -> None:
+        self._of_project: list[QAction] = []
+        bar = self.menuBar()
+        file = bar.addMenu(self.tr("&File"))
+        self._add(file, self.tr("New project..."), self.new_project, QKeySequence(QKeySequence.StandardKey.New))
+        self._add(file, self.tr("Open project..."), self.choose_project, QKeySequence(QKeySequence.StandardKey.Open))
+        self._recent = file.addMenu(self.tr("Open recent"))
+        self._recent.aboutToShow.connect(self._fill_recent)
+        self._add(file, self.tr("Distil the bundled digits"), self.start_demo)
+        file.addSeparator()
+        copy = self._add(file, self.tr("Save a copy..."), self.save_copy, "Ctrl+Shift+S", of_project=True)
+        copy.setToolTip(self.tr("A whole copy of the project, made while runs go on"))
+        file.addSeparator()
+        self._add(file, self.tr("Close window"), self.close, QKeySequence(QKeySequence.StandardKey.Close))
+        self._add(file, self.tr("Quit"), QApplication.closeAllWindows, QKeySequence(QKeySequence.StandardKey.Quit))
+        edit = bar.addMenu(self.tr("&Edit"))
+        undo, redo = (
+            self.undo.createUndoAction(self, self.tr("Undo")),
+            self.undo.createRedoAction(self, self.tr("Redo")),
+        )
+        undo.setShortcuts(QKeySequence.StandardKey.Undo)
+        redo.setShortcuts(QKeySequence.StandardKey.Redo)
+        edit.addActions([undo, redo])
+        view = bar.addMenu(self.tr("&View"))
+        for place in self._places.values():
+            self._add(view, place.words, partial(self.show_screen, place.key), place.shortcut, of_project=True)
+        view.addSeparator()
+        self._add(view, self.tr("Find a command..."), self.show_palette, "Ctrl+K")
+        self._add(
+            view, self.tr("Full screen"), self._toggle_full_screen, QKeySequence(QKeySequence.StandardKey.FullScreen)
+        )
+        self._make_scheme_menu(view)
+        help_menu = bar.addMenu(self.tr("&Help"))
+        self._add(help_menu, self.tr("Copy a report about this program"), self.copy_diagnostics)
+        self._add(help_menu, self.tr("About Distill Studio"), self._about)
+
+    def _make_scheme_menu(self, view: QMenu) -> None:
+        menu, group = view.addMenu(self.tr("Colours")), QActionGroup(self)
+        chosen = str(self.settings.value("look/scheme", "system"))
+        for key, words in (
+            ("system", self.tr("As the system")),
+            ("light", self.tr("Light")),
+            ("dark", self.tr("Dark")),
+        ):
+            action = self._add(menu, words, partial(self._choose_scheme, key))
+            action.setCheckable(True)
+            action.setChecked(key == chosen)
+            group.addAction(action)
+
+    def _add(
+        self,
+        menu: QMenu,
+        words: str,
+        deed: Callable[[], object],
+        shortcut: QKeySequence | str = "",
+        of_project: bool = False,
+    ) -> QAction:
+        action = QAction(words, self)
+        action.triggered.connect(lambda _=False: deed())
+        if shortcut:
+            action.setShortcut(QKeySequence(shortcut))
+        if of_project:
+            action.setEnabled(False)
+            self._of_project.append(action)
+        menu.addAction(action)
+        return action
+
+    def _fill_recent(self) -> None:
+        self._recent.clear()
+        for path in recent.projects(self.settings):
+            self._recent.addAction(path.name, partial(self.open_project, path)).setToolTip(str(path))
+        self._recent.setEnabled(True)
+
+    def show_palette(self) -> None:
+        """Every command by its name, found by typing."""
+        commands: list[QAction] = []
+        for menu in self.menuBar().findChildren(QMenu):
+            commands += [action for action in menu.actions() if not action.menu() and not action.isSeparator()]
+        current = self._stack.currentWidget()
+        own = current.actions() if current is not None else []
+        commands = [*own, *(action for action in commands if action not in own)]
+        CommandPalette(commands, self).open()
+
+    def _choose_scheme(self, key: str) -> None:
+        self.settings.setValue("look/scheme", key)
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        look.choose(application, key)  # type: ignore[arg-type]
+
+    def _toggle_full_screen(self) -> None:
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    def save_copy(self) -> None:
+        """Ask where to, and write a whole copy of the database there. Weights stay where they are."""
+        session = self._open_session()
+        dialog = QFileDialog(self, self.tr("Save a copy"), str(session.project.path.parent))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
+        dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
+
+        def copy(chosen: str) -> None:
+            target = Path(chosen)
+            session.project.ask(
+                lambda project: project.save_copy(target),
+                lambda _: self.say(self.tr("Saved a copy as {0}.").format(target.name)),
+            )
+
+        dialog.fileSelected.connect(copy)
+        dialog.open()
+
+    def copy_diagnostics(self) -> None:
+        """What a report of a fault needs, to the clipboard."""
+        from app.fault_report import diagnostics  # noqa: PLC0415
+
+        QApplication.clipboard().setText(diagnostics(self.session))
+        self.say(self.tr("Copied. Nothing in it names your pictures or prompts."))
+
+    def _about(self) -> None:
+        from app.fault_report import version  # noqa: PLC0415
+
+        box = QMessageBox(self)
+        box.setIconPixmap(look.app_icon().pixmap(64, 64))
+        box.setText(self.tr("Distill Studio {0}").format(version()))
+        box.setInformativeText(
+            self.tr("Diffusion distillation experiments: a teacher, a method, a few-step student that diffusers loads.")
+        )
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    # Runs in progress
+
+    def _show_live(self, live: list[tuple[Run, RunState]]) -> None:
+        if not live:
+            self._live_words.setText("")
+            return
+        run, state = live[0]
+        steps = run.recipe["training"]["steps"]
+        words = self.tr("{0}: {1}, step {2} of {3}").format(run.name, self.tr(state.state), state.step or 0, steps)
+        more = self.tr(" and {0} more").format(len(live) - 1) if len(live) > 1 else ""
+        self._live_words.setText(words + more)
+
+    def _notify(self, run: Run, state: RunState) -> None:
+        from app.notify import notify  # noqa: PLC0415
+
+        words = {
+            "finished": self.tr("{0} is finished."),
+            "stopped": self.tr("{0} has stopped."),
+            "failed": self.tr("{0} has failed: {1}"),
+            "lost": self.tr("{0} is lost: {1}"),
+        }.get(state.state, "{0}: {1}")
+        self.say(words.format(run.name, state.reason))
+        if not self.isActiveWindow():
+            notify(self, self.tr("Distill Studio"), words.format(run.name, state.reason))
+
+    # The window itself
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        QTimer.singleShot(0, self, lambda: self.take(paths[0]))  # the drag must end before anything is asked
+
+    def take(self, path: Path) -> None:
+        """A project that was dropped is opened; a model or a folder of pictures begins a new run of it."""
+        if path.suffix == SUFFIX:
+            self.open_project(path)
+        elif self.session is None:
+            self._refuse(
+                self.tr("{0} is no project; open or make a project first, then drop it again.").format(path.name)
+            )
+        else:
+            self.show_screen("wizard", path)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        runs = self.live.runs if self.live is not None else []
+        if runs and not self._may_close and not self.settings.value("window/closes_quietly", False, bool):
+            event.ignore()
+            self._ask_to_close(runs[0][0])
+            return
+        self.settings.setValue("window/geometry", self.saveGeometry())
+        self.settings.sync()
+        for screen in self._screens.values():
+            screen.close()
+        if self.live is not None:
+            self.live.close()
+        if self.session is not None:
+            self.session.project.close()
+        super().closeEvent(event)
+
+    def _ask_to_close(self, run: Run) -> None:
+        box = QMessageBox(self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setText(self.tr("{0} goes on without the window.").format(run.name))
+        box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
+        leave = box.addButton(self.tr("Close window"), QMessageBox.ButtonRole.AcceptRole)
+        stop = box.addButton(self.tr("Stop run, then close"), QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(leave)
+        quietly = QCheckBox(self.tr("Do not ask again"))
+        box.setCheckBox(quietly)
+
+        def decided() -> None:
+            if box.clickedButton() not in (leave, stop):
+                return
+            self.settings.setValue("window/closes_quietly", quietly.isChecked())
+            if box.clickedButton() is stop:
+                path = self._open_session().project.path
+                self._open_session().project.write(lambda _: launch.stop(path, run.id))
+            self._may_close = True
+            self.close()
+
+        box.finished.connect(decided)
+        box.open()
+
+    def _come_to_front(self) -> None:
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.raise_()
+        self.activateWindow()
+
+    def changeEvent(self, event: object) -> None:
+        super().changeEvent(event)  # type: ignore[arg-type]
+        if getattr(event, "type", lambda: None)() == event.Type.PaletteChange:  # type: ignore[attr-defined]
+            for button in getattr(self, "_buttons", {}).values():
+                button.setIcon(look.icon(button.property("icon_name")))
+
+
+_windows: list[MainWindow] = []
+
+
+def new_window(settings: QSettings) -> MainWindow:
+    """A window of its own, kept until it is closed."""
+    window = MainWindow(settings, Backend(QApplication.instance()))
+    window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    window.destroyed.connect(lambda: _windows.remove(window))
+    _windows.append(window)
+    return window
+
+
+def _first_screen(project: ProjectFile) -> tuple[str, int | None]:
+    """What to show of a project that was just opened: what runs, else all runs, else a new one."""
+    live = project.live_runs()
+    if live:
+        return "run", live[-1][0].id
+    return ("runs" if project.has_runs() else "wizard"), None

@@ -1,0 +1,30 @@
+"""One screen per file; the main window shows one at a time."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QWidget
+
+from app.session import Session
+
+
+class Screen(QWidget):
+    """A screen of a project's window. Its `actions()` are in the command palette while it is shown.
+
+    leads_to: another screen by its key ("run", "compare", "export", "wizard", "runs") and what to show there: a run's
+    id, or for the wizard a recipe's values. Screens do not know each other; the main window connects them.
+    """
+
+    leads_to = Signal(str, object)
+    says = Signal(str)
+    """A sentence for the status bar."""
+    undo_stack: QUndoStack | None = None
+    """What Undo and Redo act on while this screen is shown."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+
+    def show_item(self, item: object) -> None:
+        """Show this: what another screen's `leads_to` carried."""

@@ -1,0 +1,1 @@
+"""What several screens show, one widget per file."""
