@@ -20,6 +20,7 @@ def main() -> int:
     """Start Qt, open the window, run until the last one is closed; the exit status."""
     parser = argparse.ArgumentParser(prog="distill-studio", description="Diffusion distillation experiments.")
     parser.add_argument("project", nargs="?", type=Path, help="a project file to open, NAME.distill")
+    parser.add_argument("--measure-start", action="store_true", help=argparse.SUPPRESS)  # for `app.bench`
     asked = parser.parse_args()
     app = make_application(sys.argv[:1])
     settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, ORGANISATION, "studio")
@@ -31,6 +32,10 @@ def main() -> int:
     window = new_window(settings)
     if path is not None:
         window.open_project(path)
+    if asked.measure_start:
+        from app.bench import report_first_paint  # noqa: PLC0415
+
+        report_first_paint(window)
     window.show()
     return app.exec()
 

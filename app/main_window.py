@@ -122,7 +122,7 @@ class MainWindow(QMainWindow):
         project = OpenProject(path.absolute(), self)
         self._after_opening = then
         project.opened.connect(lambda: self._opened(project))
-        project.refused.connect(self._refuse)
+        project.refused.connect(lambda words: self._not_opened(project, words))
         project.troubled.connect(self.say)
         project.open()
 
@@ -200,8 +200,13 @@ class MainWindow(QMainWindow):
         self.show_screen(*first)
         self.project_shown.emit()
 
-    def _refuse(self, words: str) -> None:
+    def _not_opened(self, project: OpenProject, words: str) -> None:
+        project.close()
+        project.deleteLater()
         self._after_opening = None
+        self._refuse(words)
+
+    def _refuse(self, words: str) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, self.tr("Distill Studio"), words, parent=self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()

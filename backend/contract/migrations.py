@@ -8,12 +8,14 @@ constraint reshapes are reshaped with sqlite-utils (`Database(connection)["runs"
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import sqlite_utils
+from typing import TYPE_CHECKING
 
 from backend.contract.database import Database
 
-Migration = Callable[[sqlite_utils.Database], None]
+if TYPE_CHECKING:
+    import sqlite_utils
+
+Migration = Callable[["sqlite_utils.Database"], None]
 
 
 def version_1(db: sqlite_utils.Database) -> None:
@@ -31,6 +33,8 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
     """Bring an open database to the newest version; one that fails leaves it at the version before."""
     if database.pragma("user_version") >= len(migrations):
         return
+    import sqlite_utils  # noqa: PLC0415  (a tenth of a second, which most openings need not wait for)
+
     tables = sqlite_utils.Database(database.connection, recursive_triggers=False, execute_plugins=False)
     # A reshaped table is dropped and made again, which must not reach into the tables that refer to it;
     # SQLite ignores this pragma inside a transaction.

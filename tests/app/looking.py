@@ -1,0 +1,127 @@
+"""What an eye would find wrong with a window, found by a program: names, focus, cut and overlapping text."""
+
+from collections.abc import Iterator
+
+from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QScrollBar,
+    QSizeGrip,
+    QSplitterHandle,
+    QTabBar,
+    QTextEdit,
+    QWidget,
+)
+
+INTERACTIVE = (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+)
+
+
+def controls(root: QWidget) -> Iterator[QWidget]:
+    """Everything that a person can operate in what is shown, without the parts that Qt makes inside of controls."""
+    for widget in root.findChildren(QWidget):
+        if not widget.isVisibleTo(root) or not isinstance(widget, INTERACTIVE):
+            continue
+        if isinstance(widget, QScrollBar | QSizeGrip | QSplitterHandle) or widget.objectName().startswith("qt_"):
+            continue
+        parent = widget.parentWidget()
+        inside = isinstance(parent, QAbstractSpinBox | QComboBox | QLineEdit | QTabBar)
+        in_view = isinstance(parent, QAbstractItemView) or isinstance(
+            parent and parent.parentWidget(), QAbstractItemView
+        )
+        if not inside and not in_view:
+            yield widget
+
+
+def describe(widget: QWidget) -> str:
+    """A widget as a person who looks for it in the code needs it."""
+    text = widget.text() if isinstance(widget, QAbstractButton | QLabel | QLineEdit) else ""
+    chain, parent = type(widget).__name__, widget.parentWidget()
+    while parent is not None and len(chain) < 120:
+        chain, parent = f"{type(parent).__name__} > {chain}", parent.parentWidget()
+    return f"{chain} {text!r} {widget.objectName()!r}"
+
+
+def nameless(root: QWidget) -> list[str]:
+    """Controls that a screen reader has nothing to say about."""
+    buddies = {label.buddy() for label in root.findChildren(QLabel) if label.buddy() is not None}
+    found = []
+    for widget in controls(root):
+        said = widget.accessibleName() or (widget.text() if isinstance(widget, QAbstractButton) else "")
+        if not said.strip() and widget not in buddies:
+            found.append(describe(widget))
+    return found
+
+
+def unreachable(root: QWidget) -> list[str]:
+    """Enabled controls that Tab never gets to: by their focus policy, or left out of the chain."""
+    chain, widget = set(), root.nextInFocusChain()
+    while widget is not None and widget is not root and widget not in chain:
+        chain.add(widget)
+        widget = widget.nextInFocusChain()
+    found = []
+    for control in controls(root):
+        proxy = control.focusProxy() or control
+        if not control.isEnabled():
+            continue
+        grouped = isinstance(control, QAbstractButton) and control.autoExclusive()
+        if (not proxy.focusPolicy() & Qt.FocusPolicy.TabFocus and not grouped) or (proxy not in chain and not grouped):
+            found.append(describe(control))
+    return found
+
+
+def clipped(root: QWidget) -> list[str]:
+    """Labels and buttons whose words do not fit into them."""
+    found = []
+    for widget in root.findChildren(QWidget):
+        if not widget.isVisibleTo(root) or widget.size().isEmpty() or not _is_shown(widget, root):
+            continue
+        if isinstance(widget, QLabel) and widget.text() and not widget.property("elided"):
+            if widget.wordWrap():
+                needed = widget.heightForWidth(widget.width())
+                if needed > widget.height() + 1:
+                    found.append(f"{describe(widget)}: {widget.height()} high, needs {needed}")
+            elif widget.sizeHint().width() > widget.width() + 1 or widget.sizeHint().height() > widget.height() + 1:
+                found.append(f"{describe(widget)}: {widget.size().toTuple()}, needs {widget.sizeHint().toTuple()}")
+        elif isinstance(widget, QAbstractButton) and widget.text():
+            hint = widget.minimumSizeHint()
+            if hint.width() > widget.width() + 1 or hint.height() > widget.height() + 1:
+                found.append(f"{describe(widget)}: {widget.size().toTuple()}, needs {hint.toTuple()}")
+    return found
+
+
+def overlapping(root: QWidget) -> list[str]:
+    """Pairs of labels and buttons beside each other whose areas share something."""
+    shown = [
+        (w, QRect(w.mapTo(root, QPoint(0, 0)), w.size()))
+        for w in root.findChildren(QWidget)
+        if isinstance(w, QLabel | QAbstractButton) and w.isVisibleTo(root) and not w.size().isEmpty()
+    ]
+    found = []
+    for index, (one, area) in enumerate(shown):
+        for other, other_area in shown[index + 1 :]:
+            same = one.parentWidget() is other.parentWidget()
+            if same and area.intersected(other_area).width() > 1 and area.intersected(other_area).height() > 1:
+                found.append(f"{describe(one)} and {describe(other)}")
+    return found
+
+
+def _is_shown(widget: QWidget, root: QWidget) -> bool:
+    """Whether any of it is inside all that contains it: what is scrolled away is not cut."""
+    area = QRect(widget.mapTo(root, QPoint(0, 0)), widget.size())
+    return area.intersects(root.rect())

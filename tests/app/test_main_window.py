@@ -1,0 +1,155 @@
+"""The window: opens, refuses, connects screens, closes without ending a run."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+from pytestqt.qtbot import QtBot
+
+from app import recent
+from app.backend_process import Backend
+from app.main_window import DEMO_RECIPE, MainWindow
+from app.widgets.command_palette import CommandPalette
+from backend.contract import launch
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+from . import looking
+from .conftest import RECIPE
+
+
+@pytest.fixture
+def window(qtbot: QtBot, settings: QSettings) -> Iterator[MainWindow]:
+    made = MainWindow(settings, Backend())
+    made.show()
+    yield made
+    made._may_close = True
+    made.backend.close()
+    made.close()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The runs whose process would have been started."""
+    runs: list[int] = []
+
+    def start(path: Path, run: int) -> int:
+        runs.append(run)
+        return 1
+
+    monkeypatch.setattr(launch, "start_worker", start)
+    return runs
+
+
+def boxes() -> list[QMessageBox]:
+    return [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox) and w.isVisible()]
+
+
+def button(window: MainWindow, words: str) -> QPushButton:
+    return next(b for b in window.findChildren(QPushButton) if b.text() == words)
+
+
+def test_one_click_starts_the_demo(
+    qtbot: QtBot, window: MainWindow, settings: QSettings, tmp_path: Path, started: list[int]
+) -> None:
+    settings.setValue("recent/folder", str(tmp_path))
+    with qtbot.waitSignal(window.project_shown):
+        qtbot.mouseClick(button(window, "Try it: distil the bundled digits"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(started))
+    with ProjectFile.open(tmp_path / "digits-demo.distill", readonly=True) as project:
+        (run,) = project.runs()
+        assert run.name == "digits demo"
+        assert project.recipe(run.id) == Recipe.from_json(DEMO_RECIPE.read_bytes())
+    qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "RunScreen")
+    assert recent.projects(settings) == [tmp_path / "digits-demo.distill"]
+
+
+def test_a_project_opens_with_what_it_is_about(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    assert type(window.screen_shown()).__name__ == "RunsScreen"
+    assert window.windowTitle() == "lab - Distill Studio"
+
+
+def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="third")
+        project.begin_attempt(run)  # this process is its worker
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    assert type(window.screen_shown()).__name__ == "RunScreen"
+    qtbot.waitUntil(lambda: "third" in window._live_words.text())
+
+
+def test_what_is_no_project_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    path = tmp_path / "notes.distill"
+    path.write_text("these are notes")
+    window.open_project(path)
+    qtbot.waitUntil(lambda: bool(boxes()))
+    assert "notes.distill" in boxes()[0].text()
+    assert window.session is None
+    boxes()[0].close()
+
+
+def test_closing_asks_once_and_leaves_the_run_alone(
+    qtbot: QtBot, window: MainWindow, project_path: Path, settings: QSettings
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="third")
+        project.begin_attempt(run)
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.live is not None and bool(window.live.runs))
+    assert not window.close()
+    (box,) = boxes()
+    assert "third goes on without the window." in box.text()
+    leave = next(b for b in box.buttons() if b.text() == "Close window")
+    qtbot.mouseClick(leave, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible())
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert project.run_state(run).is_live
+        assert project.commands(run) == []
+
+
+def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    window.show_palette()
+    palette = window.findChild(CommandPalette)
+    assert palette is not None
+    qtbot.keyClicks(palette._search, "expor")
+    qtbot.keyClick(palette._search, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "ExportScreen")
+
+
+def test_the_size_of_the_window_is_remembered(
+    qtbot: QtBot, window: MainWindow, settings: QSettings, find_new: Callable[[], MainWindow]
+) -> None:
+    window.resize(760, 600)  # the screen without a screen is 800 wide
+    window.close()
+    assert find_new().size() == window.size()
+
+
+@pytest.fixture
+def find_new(settings: QSettings) -> Iterator[Callable[[], MainWindow]]:
+    made: list[MainWindow] = []
+
+    def new() -> MainWindow:
+        made.append(MainWindow(settings, Backend()))
+        return made[-1]
+
+    yield new
+    for window in made:
+        window.close()
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 640)])
+def test_the_welcome_is_named_reached_and_not_cut(qtbot: QtBot, window: MainWindow, size: tuple[int, int]) -> None:
+    window.resize(*size)
+    QApplication.sendPostedEvents()
+    assert looking.nameless(window) == []
+    assert looking.unreachable(window) == []
+    assert looking.clipped(window) == []
+    assert looking.overlapping(window) == []
