@@ -79,6 +79,7 @@ class MainWindow(QMainWindow):
         self.session: Session | None = None
         self.live: LiveRuns | None = None
         self._after_opening: Callable[[], None] | None = None
+        self._opening: OpenProject | None = None
         self._may_close = False
         self.undo = QUndoGroup(self)
         self.setWindowTitle(self.tr("Distill Studio"))
@@ -120,7 +121,7 @@ class MainWindow(QMainWindow):
             other.show()
             return
         project = OpenProject(path.absolute(), self)
-        self._after_opening = then
+        self._after_opening, self._opening = then, project
         project.opened.connect(lambda: self._opened(project))
         project.refused.connect(lambda words: self._not_opened(project, words))
         project.troubled.connect(self.say)
@@ -176,7 +177,13 @@ class MainWindow(QMainWindow):
             raise RuntimeError("no project is open")
         return self.session
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is shown is complete: nothing is being opened or asked."""
+        return self._opening is None and (self.session is None or self.session.project.is_idle)
+
     def _opened(self, project: OpenProject) -> None:
+        self._opening = None
         self.session = Session(project, self.backend, self.settings)
         recent.remember(self.settings, project.path)
         self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
@@ -203,7 +210,7 @@ class MainWindow(QMainWindow):
     def _not_opened(self, project: OpenProject, words: str) -> None:
         project.close()
         project.deleteLater()
-        self._after_opening = None
+        self._after_opening = self._opening = None
         self._refuse(words)
 
     def _refuse(self, words: str) -> None:

@@ -20,7 +20,7 @@ import shiboken6
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 
 from backend.contract.errors import UserError
-from backend.contract.project_file import ProjectFile
+from backend.contract.project_file import OlderProject, ProjectFile
 
 T = TypeVar("T")
 Answered = Callable[[Any], object]
@@ -113,6 +113,11 @@ class OpenProject(QObject):
         number = next(self._numbers)
         self._orders[number] = _Order(deed, done, failed, None)
         self._writer.take(number)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was asked or ordered has been answered."""
+        return not self._orders and not self._calls
 
     def close(self) -> None:
         """Finish what is to be written and let go of the file."""
@@ -221,7 +226,11 @@ class _Desk(threading.Thread):
 
     def _open(self) -> ProjectFile | None:
         try:
-            return ProjectFile.open(self._path, readonly=self._readonly)
+            try:
+                return ProjectFile.open(self._path, readonly=self._readonly)
+            except OlderProject:
+                ProjectFile.open(self._path).close()  # brings it up to date
+                return ProjectFile.open(self._path, readonly=True)
         except UserError as error:
             self._refusal = str(error)
             if self._readonly:

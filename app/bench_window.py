@@ -1,0 +1,94 @@
+"""One window in this process, used as a person would, for `app.bench`: when what is on screen, the longest stall."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QAbstractItemView, QApplication
+
+from app.bench import MEBI, Heartbeat, memory, spin
+from app.main_window import MainWindow, new_window
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+PATIENCE = 60.0
+QUIET_SECONDS = 0.3
+"""So long nothing must be asked or answered until what is shown counts as complete."""
+ROWS_PER_SECOND, FEED_SECONDS, IMAGES = 20_000, 10.0, 100
+
+
+def use(app: QApplication, settings: QSettings, path: Path, last_run: int) -> dict[str, Any]:
+    """Open a project and use it; seconds and stalls by what was done. last_run: the large one, 0 where none is."""
+    window = new_window(settings)
+    window.resize(1280, 800)
+    window.show()
+    settle(window)
+    beat, found = Heartbeat(), {}
+
+    def timed(name: str, deed: Callable[[], object]) -> None:
+        beat.start()
+        begun = time.perf_counter()
+        deed()
+        done = settle(window)
+        found[f"{name}_seconds"] = done - begun
+        found[f"{name}_stall_ms"] = 1000 * beat.stop()
+
+    timed("open", lambda: window.open_project(path))
+    if last_run:
+        timed("first_show_of_run", lambda: window.show_screen("run", last_run))
+        window.show_screen("runs")
+        settle(window)
+        timed("run", lambda: window.show_screen("run", last_run))
+        timed("runs", lambda: window.show_screen("runs"))
+        timed("sort_runs", lambda: _sort(window))
+        found |= _fed(window, path, beat)
+    found["memory_mib"] = memory() / MEBI
+    window.close()
+    QApplication.sendPostedEvents()
+    return found
+
+
+def settle(window: MainWindow) -> float:
+    """Let events come until nothing is asked or answered any more; when the last of it was shown."""
+    last = time.perf_counter()
+
+    def quiet() -> bool:
+        nonlocal last
+        if not window.is_settled:
+            last = time.perf_counter()
+        return time.perf_counter() - last > QUIET_SECONDS
+
+    spin(quiet, PATIENCE)
+    return last
+
+
+def _sort(window: MainWindow) -> None:
+    shown = window.screen_shown()
+    for view in shown.findChildren(QAbstractItemView) if shown else []:
+        model = view.model()
+        for column in range(model.columnCount() if model else 0):
+            model.sort(column)
+            QApplication.processEvents()
+
+
+def _fed(window: MainWindow, path: Path, beat: Heartbeat) -> dict[str, float]:
+    """The longest stall while another process records 20,000 rows a second, and then 100 pictures of 1,024 pixels."""
+    with ProjectFile.open(path) as project:
+        run = project.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}), name="fed")
+    command = [sys.executable, "-m", "app.bench_project", str(path), str(run), str(ROWS_PER_SECOND), str(FEED_SECONDS)]
+    with subprocess.Popen([*command, str(IMAGES)]) as worker:
+        window.show_screen("run", run)
+        spin(lambda: window.live is not None and bool(window.live.runs), PATIENCE)
+        beat.start()
+        spin(lambda: worker.poll() is not None, PATIENCE)
+        settle(window)
+        stall = beat.stop()
+    with ProjectFile.open(path, readonly=True) as project:
+        steps = project.run_state(run).step or 0
+    return {"fed_stall_ms": 1000 * stall, "fed_rows_per_second": steps * 10 / FEED_SECONDS}
