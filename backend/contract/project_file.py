@@ -19,7 +19,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -39,6 +40,7 @@ from backend.contract.rows import (
     Outcome,
     Process,
     Run,
+    RunRow,
     RunState,
     Sample,
     Series,
@@ -47,13 +49,17 @@ from backend.contract.rows import (
     read,
 )
 
-__all__ = ["NotInProject", "ProjectFile", "ProjectFileError", "content_hash", "files_folder"]
+__all__ = ["NotInProject", "OlderProject", "ProjectFile", "ProjectFileError", "content_hash", "files_folder"]
 
 APPLICATION_ID = 0x4453544C
 """Marks a SQLite file as a project ("DSTL"); bytes 68 to 71 of the file."""
 VERSION = len(migrations.MIGRATIONS)
 PICTURE_BYTES_LIMIT = 256 * 1024
 """A picture up to this size lies in the database, where it reads faster than a file; a larger one is a file."""
+
+
+class OlderProject(ProjectFileError):
+    """A project of an earlier form, which must be opened for writing once before it can be only read."""
 
 
 class NotInProject(ProjectFileError):
@@ -232,6 +238,84 @@ class ProjectFile:
             return self.run(int(text))
         raise NotInProject(f"There is no run {text} in {self.path.name}; see `distill runs`.")
 
+    def run_rows(self, series: Collection[str] | None = None) -> list[RunRow]:
+        """Every run as a list of them shows it, oldest first; a dozen queries, however many runs there are.
+
+        series: the curves whose last value is wanted, all by default.
+        """
+        newest = {
+            attempt.run: attempt
+            for attempt in (
+                read(Attempt, row)
+                for row in self._db.rows(
+                    f"SELECT {_ATTEMPT} FROM attempts WHERE id IN (SELECT max(id) FROM attempts GROUP BY run)"
+                )
+            )
+        }
+        asked: defaultdict[int, list[Command]] = defaultdict(list)
+        for row in self._db.rows(f"SELECT {columns(Command)} FROM commands WHERE finished IS NULL ORDER BY id"):
+            command = read(Command, row)
+            asked[command.run].append(command)
+        steps = dict(
+            self._db.rows("SELECT run, last_step FROM attempts WHERE last_step IS NOT NULL ORDER BY run, number")
+        )
+        earlier = dict(
+            self._db.rows(
+                "SELECT run, sum(coalesce(ended, heartbeat, started) - started) FROM attempts"
+                " WHERE id NOT IN (SELECT max(id) FROM attempts GROUP BY run) GROUP BY run"
+            )
+        )
+        last_batch = {
+            row[0]: row[1:]
+            for row in self._db.rows(
+                "SELECT run, attempt, last_wall, (SELECT max(nfe) FROM (SELECT nfe FROM batches AS recent"
+                f" WHERE recent.run = batches.run ORDER BY id DESC LIMIT {_RECENT_BATCHES})) FROM batches"
+                " WHERE id IN (SELECT (SELECT max(id) FROM batches WHERE run = runs.id) FROM runs)"
+            )
+        }
+        best = {
+            run: (score, step)
+            for run, step, score in self._db.rows(
+                "SELECT run, step, min(json_extract(meta, '$.score')) FROM checkpoints"
+                " WHERE json_extract(meta, '$.score') IS NOT NULL GROUP BY run"
+            )
+        }
+        measures = {
+            run: name.removeprefix("preview_")
+            for run, name in self._db.rows(
+                "SELECT run, name FROM series WHERE name IN ('preview_frechet', 'preview_sliced_wasserstein')"
+            )
+        }
+        evaluated = {
+            run: (json.loads(recipe), json.loads(figures))
+            for run, recipe, figures in self._db.rows(
+                "SELECT run, recipe, figures FROM evaluations"
+                " WHERE coalesce(json_extract(recipe, '$.of'), 'student') = 'student' ORDER BY id"
+            )
+        }
+        exports = dict(self._db.rows("SELECT run, count(*) FROM exports GROUP BY run"))
+        latest = self._metrics.latest_of_all(series)
+        found = []
+        for run, name, method, teacher, created, tags, has_notes, position, total in self._db.rows(
+            "SELECT id, name, json_extract(recipe, '$.method'), json_extract(recipe, '$.teacher'), created, tags,"
+            " notes <> '', queue_position, json_extract(recipe, '$.training.steps') FROM runs ORDER BY id"
+        ):
+            attempt = newest.get(run)
+            state = _judged(position, attempt, asked[run], steps.get(run))
+            of_attempt, wall, nfe = last_batch.get(run, (None, 0.0, 0))
+            # A newest attempt that has recorded nothing: its predecessors' last batch is in `earlier` already.
+            seconds = earlier.get(run, 0.0) + (wall if attempt is not None and of_attempt == attempt.id else 0.0)
+            score, score_step = best.get(run, (None, None))
+            measured, figures = evaluated.get(run, ({}, {}))
+            found.append(
+                RunRow(
+                    *(run, name, str(method), str(teacher), created, tuple(json.loads(tags)), bool(has_notes)),
+                    *(position, state, int(total or 0), score, score_step, measures.get(run, "")),
+                    *(latest.get(run, {}), seconds, nfe, figures, measured, exports.get(run, 0)),
+                )
+            )
+        return found
+
     def has_runs(self) -> bool:
         """Whether anything was ever run here."""
         return self._db.first("SELECT 1 FROM runs LIMIT 1") is not None
@@ -265,10 +349,35 @@ class ProjectFile:
             self._change_run(run, "teacher_hash", teacher_hash)
             self._change_run(run, "data_hash", data_hash)
 
+    def set_declaration(self, run: int, declaration: Mapping[str, Any]) -> None:
+        """What the method's settings mean, where whoever added the run could not load the method; the worker's to say.
+
+        A run that has its declaration keeps it: that is what its settings meant when they were chosen.
+        """
+        with self._db.write():
+            if not self.run(run).declaration:
+                self._change_run(run, "declaration", _dump(declaration))
+
     def _change_run(self, run: int, column: str, value: Any) -> None:
         self.run(run)
         with self._db.write():
             self._db.run(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run))
+
+    # The draft of the next run
+
+    def draft(self) -> tuple[list[Any], int] | None:
+        """What the window last made of its next recipe: the edits, oldest first, and how many of them count now."""
+        row = self._db.first("SELECT edits, position FROM drafts ORDER BY id LIMIT 1")
+        return None if row is None else (json.loads(row[0]), int(row[1]))
+
+    def save_draft(self, edits: Sequence[Any], position: int) -> None:
+        """Keep the edits of the next recipe, in place of those before; the window's to say what one edit is."""
+        with self._db.write():
+            self._db.run(
+                "INSERT INTO drafts (id, edits, position, updated) VALUES (1, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET edits = excluded.edits, position = excluded.position, updated = excluded.updated",
+                (_dump(list(edits)), position, time.time()),
+            )
 
     # Attempts and state
 
@@ -286,13 +395,10 @@ class ProjectFile:
 
     def run_state(self, run: int) -> RunState:
         """What a run is doing, judged now from its newest attempt, its process and its open commands."""
-        queue_position = self.run(run).queue_position
         attempts = self.attempts(run)
         newest = attempts[-1] if attempts else None
-        state = liveness.state_of(newest, self.open_commands(run), self._metrics.last_step(run))
-        if queue_position is not None and not state.is_live:
-            return RunState("queued", "It waits in the queue.", state.attempt, state.step)
-        return state
+        queue_position = self.run(run).queue_position
+        return _judged(queue_position, newest, self.open_commands(run), self._metrics.last_step(run))
 
     def prepare_attempt(self, run: int) -> Attempt:
         """Announce an attempt whose process is about to be launched, with a log that it can write to.
@@ -665,6 +771,12 @@ class ProjectFile:
         rows = self._db.rows(f"SELECT {columns(Evaluation)} FROM evaluations WHERE run = ? ORDER BY id", (run,))
         return [read(Evaluation, row) for row in rows]
 
+    def every_evaluation(self) -> list[Evaluation]:
+        """The evaluations of all runs, oldest first."""
+        return [
+            read(Evaluation, row) for row in self._db.rows(f"SELECT {columns(Evaluation)} FROM evaluations ORDER BY id")
+        ]
+
     def add_export(self, run: int, format: str, path: str, sha256: str, verification: Mapping[str, Any]) -> int:
         """Keep that a student left, and what loading it again showed."""
         with self._db.write():
@@ -720,6 +832,14 @@ class ProjectFile:
         return found
 
 
+def _judged(queue_position: int | None, newest: Attempt | None, asked: Sequence[Command], step: int | None) -> RunState:
+    """What a run is doing, from its newest attempt, its open commands and its newest step."""
+    state = liveness.state_of(newest, asked, step)
+    if queue_position is not None and not state.is_live:
+        return RunState("queued", "It waits in the queue.", state.attempt, state.step)
+    return state
+
+
 def files_folder(path: str | Path) -> Path:
     """The folder of files that belongs to a project file: NAME.distill -> NAME.files."""
     return Path(path).absolute().with_suffix(".files")
@@ -751,11 +871,13 @@ def _require_project(database: Database) -> None:
             "update the program to open it."
         )
     if database.readonly and version < VERSION:
-        raise ProjectFileError(
+        raise OlderProject(
             f"{name} was written by an older version; open it once where it can be written, to update it."
         )
 
 
+_RECENT_BATCHES = 16
+"""Among so many there is one of training, which says how many evaluations were spent; one of a preview does not."""
 _RUN = columns(Run)
 _ATTEMPT = columns(Attempt)
 

@@ -7,8 +7,8 @@ dataclass are the columns of its table; `columns` and `read` map between the two
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
@@ -201,6 +201,37 @@ class RunState:
         return self.state in ("starting", "running", "paused", "stopping")
 
 
+@dataclass(frozen=True)
+class RunRow:
+    """A run in a list of all runs: what `ProjectFile.run_rows` says of each.
+
+    steps: how many it was asked for. score, score_step: the best-scored checkpoint ever made, smaller being better, and
+    score_name what it measures. latest: name of a curve -> its value at the end of the line. seconds: of training; of
+    attempts before the newest, from their start to their last sign of life. nfe: network evaluations spent on training.
+    figures: the newest evaluation of the student, with its recipe in `measured`. exports: how many were made.
+    """
+
+    id: int
+    name: str
+    method: str
+    teacher: str
+    created: float
+    tags: tuple[str, ...]
+    has_notes: bool
+    queue_position: int | None
+    state: RunState
+    steps: int
+    score: float | None = None
+    score_step: int | None = None
+    score_name: str = ""
+    latest: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    nfe: int = 0
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    exports: int = 0
+
+
 Row = TypeVar("Row")
 
 _JSON = {
@@ -213,8 +244,8 @@ _PROCESS = ("pid", "process_start", "boot", "host")
 def columns(kind: type[Any]) -> str:
     """The columns that `read` wants for a kind of row, in its order."""
     names: list[str] = []
-    for field in fields(kind):
-        names += _PROCESS if field.name == "process" else (field.name,)
+    for column in fields(kind):
+        names += _PROCESS if column.name == "process" else (column.name,)
     return ", ".join(names)
 
 
