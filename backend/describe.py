@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from backend.assembly import find_method
-from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, TeacherCard
+from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, PresetCard, TeacherCard
 from backend.methods import Method, load_method, method_names
 from backend.teachers import BUNDLED, TeacherError, folder_of, load_teacher
 
@@ -32,8 +32,36 @@ def method_card(key: str, method: Method[Any, Any]) -> MethodCard:
         settings=schema,
         defaults={**defaults.model_dump(mode="json"), "training": dict(method.training)},
         needs=method.needs(defaults),
+        needs_when=_needs_when(method),
         cost_words=f"{cost:g} forwards of the teacher per step and sample, with the defaults",
         cost=cost,
+        presets=tuple(_preset_card(name, method) for name in method.presets),
+    )
+
+
+def _needs_when(method: Method[Any, Any]) -> dict[str, tuple[str, ...]]:
+    """What each setting that is left out with 0 brings along where it is not, found by trying."""
+    defaults = method.settings()
+    found: dict[str, tuple[str, ...]] = {}
+    for name, field in method.settings.model_fields.items():
+        if field.default == 0 and not isinstance(field.default, bool):
+            brought = method.needs(defaults.model_copy(update={name: 1}))
+            more = tuple(need for need in brought if need not in method.needs(defaults))
+            found |= {name: more} if more else {}
+    return found
+
+
+def _preset_card(name: str, method: Method[Any, Any]) -> PresetCard:
+    preset = method.presets[name]
+    settings = method.settings.model_validate(preset.settings)
+    return PresetCard(
+        key=name,
+        title=preset.title,
+        words=preset.words,
+        settings=dict(preset.settings),
+        training=dict(preset.training),
+        needs=method.needs(settings),
+        cost=method.cost(settings),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import torch
 
 from backend import checkpoints
@@ -22,14 +23,32 @@ from backend.teachers import Data, Teacher, load_teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 
 POOR_ALPHA = 0.1
+LONG_SECONDS = 6 * 3600.0
+"""A run longer than this comes with suggestions how to make it shorter."""
+ROOM = 0.9
+"""Share of the memory that a run may take before it is said that it does not fit."""
 DRY_STEPS = 3
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """What would change to make a run fit. change: dotted names of the recipe and their new values.
+
+    left: about what share of the memory, time or disk remains with it; 1 where it is not known to be less.
+    """
+
+    words: str
+    change: dict[str, Any]
+    left: float
+
+
+@dataclass(frozen=True)
 class Preflight:
     """What a run would be. `problems` must be mended before it can start; `warnings` should be read.
+
+    suggestions: where memory, time or disk are short, what would help, the most first.
 
     evaluations_per_step: in forwards of the teacher per sample; a forward and backward of a trained network is 3.
     evaluations: the same for all samples of the whole run.
@@ -40,6 +59,7 @@ class Preflight:
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    suggestions: list[Suggestion] = field(default_factory=list)
     teacher: str = ""
     method: str = ""
     device: str = ""
@@ -118,16 +138,106 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         if known.disk > shutil.disk_usage(project.absolute().parent).free:
             gigabytes = f"{known.disk / 2**30:.1f} GiB"
             problems.append(f"The disk has too little room for the checkpoints, {gigabytes}; free some space.")
+            known.suggestions.extend(fewer_checkpoints(recipe.training))
         elif dry_run:
             seconds, memory = _try(run)
             known = replace(known, seconds=seconds, memory=memory)
+            _mind_size(known, recipe, method, chosen, run.device)
     except NotFiniteError as error:
         problems.append(f"{error} Lower the learning rate, or check the teacher.")
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         problems.append("The device is out of memory; lower, in this order, the batch size or the student's steps.")
+        known.suggestions.extend(less_memory(recipe, chosen))
     return known
+
+
+def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chosen: Any, device: torch.device) -> None:
+    """Warn of what the dry run showed to be too much for this machine, and say what would help."""
+    has = _memory_of(device)
+    if known.memory > ROOM * has:
+        known.warnings.append(
+            f"The run needs about {known.memory / 2**30:.1f} GiB of memory and this machine has {has / 2**30:.1f} GiB; "
+            "make it smaller, or close other programs."
+        )
+        known.suggestions.extend(less_memory(recipe, chosen))
+    elif known.seconds is not None and known.seconds > LONG_SECONDS:
+        known.warnings.append(
+            f"The run takes about {known.seconds / 3600:.0f} hours on this machine; make it shorter, or let it run on."
+        )
+        known.suggestions.extend(less_time(recipe, method, chosen, known.seconds))
+
+
+def _memory_of(device: torch.device) -> int:
+    """Bytes of a GPU, or of the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
+
+
+def less_memory(recipe: Recipe, chosen: Any) -> list[Suggestion]:
+    """What lowers the memory of a step: it grows with the batch and, less, with the student's steps in training."""
+    found = []
+    batch = recipe.training.batch_size
+    for part in (4, 2):
+        if batch >= 2 * part:
+            smaller = batch // part
+            words = f"Lower the batch size from {batch} to {smaller}"
+            found.append(Suggestion(words, {"training.batch_size": smaller}, smaller / batch))
+    if getattr(chosen, "gan_weight", 0):
+        words = "Leave the adversarial loss out: a discriminator less, and no real data"
+        found.append(Suggestion(words, {"settings.gan_weight": 0.0}, 0.7))
+    if getattr(chosen, "student_steps", 1) > 1 and not hasattr(chosen, "start_steps"):
+        words = "Make a student of one step: its training holds no longer rollout"
+        found.append(Suggestion(words, {"settings.student_steps": 1}, 0.9))
+    return _ranked(found)
+
+
+def less_time(recipe: Recipe, method: Method[Any, Any], chosen: Any, seconds: float) -> list[Suggestion]:
+    """What shortens a run, by its own count of network evaluations."""
+    training = recipe.training
+    steps, batch = max(1, int(training.steps * LONG_SECONDS / seconds)), training.batch_size
+    found = [
+        Suggestion(
+            f"Take {steps:,} steps instead of {training.steps:,}: about {LONG_SECONDS / 3600:.0f} hours",
+            {"training.steps": steps},
+            steps / training.steps,
+        )
+    ]
+    if batch >= 2:
+        found.append(
+            Suggestion(f"Lower the batch size from {batch} to {batch // 2}", {"training.batch_size": batch // 2}, 0.5)
+        )
+    for name, value, words in (
+        ("guidance_scale", 1.0, "Leave guidance out: the teacher is asked once instead of twice"),
+        ("gan_weight", 0.0, "Leave the adversarial loss out"),
+        ("student_steps", 1, "Make a student of one step"),
+    ):
+        if getattr(chosen, name, value) != value:
+            left = method.cost(chosen.model_copy(update={name: value})) / method.cost(chosen)
+            if left < 1:
+                found.append(Suggestion(words, {f"settings.{name}": value}, left))
+    return _ranked(found)
+
+
+def fewer_checkpoints(training: Training) -> list[Suggestion]:
+    """What leaves less on the disk."""
+    now = _checkpoints_kept(training)
+    asked = (
+        ("Keep one checkpoint beside the best", {"keep_checkpoints": 1}),
+        ("Save the last checkpoint alone", {"checkpoint_every": 0, "keep_checkpoints": 1, "preview_every": 0}),
+    )
+    found = []
+    for words, change in asked:
+        left = _checkpoints_kept(training.model_copy(update=change)) / now
+        if left < 1:
+            found.append(Suggestion(words, {f"training.{name}": value for name, value in change.items()}, left))
+    return _ranked(found)
+
+
+def _ranked(found: list[Suggestion]) -> list[Suggestion]:
+    return sorted(found, key=lambda suggestion: suggestion.left)
 
 
 def _unavailable(recipe: Recipe) -> list[str]:

@@ -26,11 +26,27 @@ class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+class PresetCard(_Card):
+    """Settings of a method that go together. training: what of the recipe's training part changes with them.
+
+    needs, cost: as of a method, with these settings.
+    """
+
+    key: str
+    title: str
+    words: str
+    settings: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    needs: tuple[str, ...] = ()
+    cost: float = 0.0
+
+
 class MethodCard(_Card):
     """A method as a person chooses it.
 
     key: its name in recipes. paper: where it comes from, such as "arXiv:2405.14867". settings: JSON Schema of its
     settings. defaults: their values. needs: of "real data", "prompts", "pairs", "class labels", ...
+    needs_when: setting -> what it needs besides where that setting is not 0.
     kinds: run kinds it can make. cost: of one step, in words and as a multiple of one forward pass of the teacher.
     """
 
@@ -41,9 +57,11 @@ class MethodCard(_Card):
     settings: dict[str, Any]
     defaults: dict[str, Any]
     needs: tuple[str, ...] = ()
+    needs_when: dict[str, tuple[str, ...]] = {}
     kinds: tuple[str, ...] = ("train",)
     cost_words: str
     cost: float
+    presets: tuple[PresetCard, ...] = ()
 
 
 class BrokenMethod(_Card):

@@ -25,7 +25,12 @@ def version_1(db: sqlite_utils.Database) -> None:
             db.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (version_1,)
+def version_2(db: sqlite_utils.Database) -> None:
+    """The draft of the next run, with what its undo needs."""
+    db.execute(VERSION_2)
+
+
+MIGRATIONS: tuple[Migration, ...] = (version_1, version_2)
 """Function n brings a database from version n to version n + 1."""
 
 
@@ -219,4 +224,13 @@ CREATE TABLE exports (
     sha256 TEXT NOT NULL,
     verification TEXT NOT NULL
 ) STRICT;
+"""
+
+VERSION_2 = """
+CREATE TABLE drafts (
+    id INTEGER PRIMARY KEY,
+    edits TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    updated REAL NOT NULL
+) STRICT
 """

@@ -104,6 +104,17 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """Settings that go together, for a purpose. settings: what differs from the defaults. training: what differs from
+    the method's own training values."""
+
+    title: str
+    words: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Method(Generic[S, N]):
     """A method's card. The file's name is its key.
 
@@ -112,7 +123,8 @@ class Method(Generic[S, N]):
     forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
     stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
-    training: values of the recipe's training part that suit it. notes: departures from the paper.
+    training: values of the recipe's training part that suit it. presets: by a short name. notes: departures from the
+    paper.
     """
 
     title: str
@@ -128,6 +140,7 @@ class Method(Generic[S, N]):
     stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     notes: str = ""
 
     def sampler_after(self, step: int, total: int, settings: S, net: Denoiser) -> Sampler:

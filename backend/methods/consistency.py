@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, StartLevel, Update
+from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.optimizers import adam
 from backend.samplers import Sampler, heun, jump, start_level, student_levels, times
@@ -124,6 +124,17 @@ METHOD = Method(
     needs=lambda s: ("real data",),
     followers=("target",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
+    presets={
+        "one-step": Preset("One step", "One network evaluation for a picture."),
+        "two-steps": Preset(
+            "Two steps", "Two network evaluations for a picture, with noise between them.", {"student_steps": 2}
+        ),
+        "short": Preset(
+            "Cheaper steps",
+            "The teacher steps with one evaluation instead of two, which is less exact.",
+            {"solver": "euler"},
+        ),
+    },
     notes=(
         "The boundary is the student's own jump to the least noise instead of c_skip and c_out; the distance is never "
         "LPIPS; the grid is even in t on every path, and networks run without dropout."

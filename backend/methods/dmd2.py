@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, StartLevel, Update
+from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adam
@@ -128,5 +128,19 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("real data",) if s.gan_weight else (),
     training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
+    presets={
+        "one-step": Preset("One step (fast)", "One network evaluation for a picture; no real data needed."),
+        "four-steps": Preset(
+            "Four steps",
+            "Four network evaluations for a picture; the fake score learns twice for each step of the student.",
+            {"student_steps": 4, "fake_score_updates": 2},
+            {"steps": 1800},
+        ),
+        "gan": Preset(
+            "With real data (GAN)",
+            "One step, and a discriminator on real data, by which the student can pass the teacher.",
+            {"gan_weight": 0.03, "discriminator_weight": 0.03},
+        ),
+    },
     notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average.",
 )

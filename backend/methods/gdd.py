@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, StartLevel, Update
+from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.freezing import Frozen, freeze
 from backend.networks.heads import Heads, example_features
@@ -121,6 +121,17 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("real data",),
     training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
+    presets={
+        "all": Preset("All weights", "Every weight of the student learns."),
+        "frozen": Preset(
+            "Frozen convolutions (GDD-I)",
+            "The block convolutions stay the teacher's and the rest learns: how much the teacher knows already.",
+            {"frozen": "block convolutions"},
+        ),
+        "steady": Preset(
+            "More penalty", "A stronger gradient penalty, for a discriminator that wins.", {"penalty_weight": 10.0}
+        ),
+    },
     notes="The discriminator sees features of the teacher, not of two image classifiers, so that any data will do. "
     "Its gradient penalty is taken at the heads' input, as in arXiv:2311.17042, not at the pixels. Both networks "
     "learn from one rollout, and losses are averaged over the batch, not summed.",

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, StartLevel, Update
+from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.noise import per_sample
 from backend.optimizers import adam
@@ -162,5 +162,12 @@ METHOD = Method(
     stage_sampler=stage_sampler,
     followers=("next_teacher",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
+    presets={
+        "four-steps": Preset("Four steps", "Stages of 32, 16, 8 and 4 steps."),
+        "eight-steps": Preset("Eight steps", "Stages of 32, 16 and 8 steps.", {"student_steps": 8}),
+        "one-step": Preset(
+            "Down to one step", "Stages of 32 steps down to 1; longer.", {"student_steps": 1}, {"steps": 3000}
+        ),
+    },
     notes="The learning rate does not fall within a stage; the average that is promoted takes its place.",
 )

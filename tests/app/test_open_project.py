@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pysqlite3
 from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
@@ -92,3 +93,15 @@ def test_what_an_order_refers_to_dies_in_the_windows_thread(qtbot: QtBot, sessio
         del listener
     qtbot.waitUntil(lambda: len(died_in) == 50)
     assert set(died_in) == {threading.main_thread()}
+
+
+def test_a_project_of_an_earlier_form_is_brought_up_to_date(qtbot: QtBot, tmp_path: Path) -> None:
+    old = Path(__file__).parents[1] / "backend" / "contract" / "project_version_1.sql"
+    path = tmp_path / "old.distill"
+    connection = pysqlite3.connect(path)
+    connection.executescript(old.read_text(encoding="utf-8"))
+    connection.close()
+    project = OpenProject(path)
+    with qtbot.waitSignal(project.opened):
+        project.open()
+    project.close()

@@ -6,7 +6,7 @@ import pytest
 
 from backend import describe
 from backend.contract.catalogue import Catalogue, TeacherCard
-from backend.contract.recipe import RecipeError
+from backend.contract.recipe import RecipeError, Training
 from backend.methods import load_method, method_names
 from backend.teachers import TeacherError
 
@@ -73,3 +73,25 @@ def test_methods_are_sorted_by_whether_data_must_be_brought():
     assert found["methods_with_data"] == needing
     assert sorted(found["methods"] + needing) == method_names()
     assert describe.methods_for(bare.model_copy(update={"data": "digits"}))["methods"] == method_names()
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_presets_are_recipes_that_can_be_asked_for(name):
+    card, method = describe.method(name), load_method(name)
+    for preset in card.presets:
+        chosen = method.settings.model_validate(preset.settings)
+        Training.model_validate({**method.training, **preset.training})
+        assert all(getattr(method.settings(), key) != value for key, value in preset.settings.items())
+        assert (preset.cost, preset.needs) == (method.cost(chosen), method.needs(chosen))
+
+
+def test_bundled_methods_have_presets_of_which_one_is_the_default():
+    for name in ("consistency", "dmd2", "gdd", "progressive"):
+        presets = describe.method(name).presets
+        assert 2 <= len(presets) <= 4
+        assert [preset.key for preset in presets if not preset.settings and not preset.training] == [presets[0].key]
+
+
+def test_a_need_that_a_setting_brings_is_found():
+    assert describe.method("dmd2").needs_when == {"gan_weight": ("real data",)}
+    assert describe.method("gdd").needs_when == {}

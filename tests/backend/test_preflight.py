@@ -141,3 +141,53 @@ def test_too_full_a_disk_is_a_problem(lab, project, monkeypatch):
 def test_other_kinds_of_run_are_refused(lab, project):
     (words,) = look({**lab.recipe(), "kind": "tensors"}, project).problems
     assert words == "This version makes runs of kind train alone, not tensors; change kind."
+
+
+def test_a_lack_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
+    monkeypatch.setattr(preflight, "_memory_of", lambda device: 2**20)
+    asked = {**lab.recipe(batch_size=4), "settings": {"student_steps": 4, "gan_weight": 0.1}}
+    found = look(asked, project)
+    assert found.ok
+    assert any("of memory and this machine has 0.0 GiB; make it smaller" in words for words in found.warnings)
+    assert [suggestion.change for suggestion in found.suggestions] == [
+        {"training.batch_size": 2},
+        {"settings.gan_weight": 0.0},
+        {"settings.student_steps": 1},
+    ]
+    assert found.to_json()["suggestions"][0]["change"] == {"training.batch_size": 2}
+
+
+def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
+    def fail(run):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(preflight, "_try", fail)
+    found = look(lab.recipe(batch_size=64), project)
+    assert not found.ok
+    assert [suggestion.change["training.batch_size"] for suggestion in found.suggestions] == [16, 32]
+
+
+def test_a_long_run_is_shortened_by_what_costs_most(lab, project, monkeypatch):
+    monkeypatch.setattr(preflight, "_try", lambda run: (60 * 3600.0, 0))
+    asked = {**lab.recipe(steps=1000), "settings": {"student_steps": 2, "guidance_scale": 2.0}}
+    found = look(asked, project)
+    assert "The run takes about 60 hours on this machine; make it shorter, or let it run on." in found.warnings
+    assert list(found.suggestions[0].change.items()) == [("training.steps", 100)]
+    assert [suggestion.left for suggestion in found.suggestions] == sorted(s.left for s in found.suggestions)
+    for suggestion in found.suggestions:  # each of them is a recipe that can be asked for
+        for name, value in suggestion.change.items():
+            part, key = name.split(".")
+            changed = {**asked, part: {**asked[part], key: value}}
+            assert Recipe.from_values(changed)
+    method = load_method("dmd2")
+    s = method.settings.model_validate(asked["settings"])
+    shorter = next(s for s in found.suggestions if "settings.guidance_scale" in s.change)
+    assert shorter.left == method.cost(s.model_copy(update={"guidance_scale": 1.0})) / method.cost(s)
+
+
+def test_a_full_disk_comes_with_what_would_help(lab, project, monkeypatch):
+    usage = shutil.disk_usage(project.parent)._replace(free=1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    found = look(lab.recipe(steps=100, checkpoint_every=10, preview_every=20, keep_checkpoints=3), project)
+    assert [suggestion.change.get("training.checkpoint_every") for suggestion in found.suggestions] == [0, None]
+    assert look(lab.recipe(steps=1, checkpoint_every=0, preview_every=0), project).suggestions == []

@@ -5,7 +5,7 @@ import pytest
 
 from backend.contract import migrations
 from backend.contract.database import Database
-from backend.contract.project_file import VERSION, ProjectFile, ProjectFileError
+from backend.contract.project_file import VERSION, OlderProject, ProjectFile, ProjectFileError
 
 SCHEMA = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY name"
 
@@ -78,6 +78,7 @@ def test_versions_are_applied_in_order_and_only_once(old):
 
 def test_a_version_that_fails_leaves_the_one_before(old):
     database = Database(old)
+    migrations.migrate(database)
     before = database.rows(SCHEMA)
     with pytest.raises(ProjectFileError):
         migrations.migrate(database, [*migrations.MIGRATIONS, add_rating, fail_halfway])
@@ -87,5 +88,5 @@ def test_a_version_that_fails_leaves_the_one_before(old):
 
 def test_an_older_project_cannot_be_only_read(old, monkeypatch):
     monkeypatch.setattr("backend.contract.project_file.VERSION", VERSION + 1)
-    with pytest.raises(ProjectFileError, match="written by an older version; open it once where it can be written"):
+    with pytest.raises(OlderProject, match="written by an older version; open it once where it can be written"):
         ProjectFile.open(old, readonly=True)

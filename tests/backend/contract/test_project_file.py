@@ -403,3 +403,11 @@ def test_a_moved_pair_is_whole(path, tmp_path):
     (tmp_path / "a.files").rename(tmp_path / "elsewhere" / "b.files")
     with ProjectFile.open(tmp_path / "elsewhere" / "b.distill") as project:
         assert project.check() == []
+
+
+def test_the_draft_of_the_next_run_is_kept_with_its_position(project, path):
+    assert project.draft() is None
+    project.save_draft([{"teacher": "digits"}, {"teacher": "mine"}], 1)
+    project.save_draft([{"teacher": "digits"}, {"teacher": "mine"}, {"teacher": "é"}], 2)
+    with ProjectFile.open(path, readonly=True) as other:
+        assert other.draft() == ([{"teacher": "digits"}, {"teacher": "mine"}, {"teacher": "é"}], 2)
