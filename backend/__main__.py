@@ -384,16 +384,31 @@ def evaluate(
 @app.command()
 def compare(
     project: Project,
-    run: RunName,
-    out: Annotated[Path, typer.Option(help="PNG.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs by number or name; RUN@STEP, RUN@last.")],
+    out: Annotated[Path | None, typer.Option(help="PNG of all sides.")] = None,
+    parts: Annotated[Path | None, typer.Option(help="Folder for each picture by itself, with index.json.")] = None,
     checkpoint: Which = "best",
+    seed: Annotated[int | None, typer.Option(help="Of the noise that all sides begin with.")] = None,
+    teacher_nfe: Annotated[int | None, typer.Option(help="Network evaluations of the teacher in full.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write teacher and student side by side, from the same noise."""
+    """Write teacher and students side by side, from the same noise."""
     path = studio.project_path(project)
-    sides = studio.compare(path, studio.find(path, run).id, out, checkpoint)
-    rows = [[side["name"], f"{1000 * side['seconds_per_image']:.2f} ms"] for side in sides]
-    answer({"out": str(out), "sides": sides}, as_json, lambda: table(rows, ["", "per picture"]))
+    chosen = [studio.find_student(path, run, checkpoint) for run in runs]
+    done = studio.compare_all(path, chosen, out=out, parts=parts, seed=seed, teacher_nfe=teacher_nfe, report=say)
+    rows = [
+        [
+            side["name"],
+            f"{1000 * side['seconds_per_image']:.2f} ms",
+            f"{side['speed_up']:.1f}",
+            "-" if side["step"] is None else str(side["step"]),
+            number(side["distance"]),
+        ]
+        for side in done["sides"]
+    ]
+    heads = ["", "per picture", "times faster", "step", "distance to the teacher in full"]
+    places = {"out": str(out) if out else None, "parts": str(parts) if parts else None}
+    answer(places | done, as_json, lambda: table(rows, heads))
 
 
 @app.command()

@@ -1,53 +1,207 @@
-"""Teacher and student side by side, from the same noise and conditions."""
+"""Teacher and students side by side, from the same noise and conditions; as one picture, or as parts that a window
+lays out itself."""
 
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from backend import judge, pictures
 from backend.assembly import Student
+from backend.contract.errors import UserError
 from backend.evaluate import latency
+from backend.networks.codec import to_uint8
 from backend.samplers import Denoises, Sampler, teacher_sampler
+from backend.teachers import Teacher
+from backend.teachers.mixture_2d import Mixture
 
 COLUMNS = 10
 ROWS = 4
 POINTS = 4000
+DENSITY_CELLS = 256  # along each side of the grid on which a closed form's density is written
+FORM = 1  # of the index of parts
+
+Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Side:
-    """One side of a comparison. seconds: per image, at batches of one grid."""
+    """One side of a comparison.
+
+    run, step: of a student's checkpoint; None for the teacher. seconds: per image, at batches of one grid. samples:
+    (N, ...) on the CPU, from the noise and conditions that every side has.
+    """
 
     name: str
+    run: int | None
+    step: int | None
     nfe: int
     seconds: float
-    image: Image.Image
+    samples: Tensor
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """Its samples as one picture."""
+        return pictures.sheet(self.samples, COLUMNS)
 
 
-def sides(student: Student, teacher_nfe: int = judge.TEACHER_NFE, seed: int = judge.PREVIEW_SEED) -> list[Side]:
-    """Teacher at the student's NFE, student, teacher in full: the same noise and conditions for each."""
-    teacher = student.teacher
-    few = student.sampler.nfe
-    shown = [
-        (f"Teacher, {few} NFE", teacher.denoiser, teacher_sampler(few)),
-        (f"Student, {few} NFE", student.denoiser, student.sampler),
-        (f"Teacher, {teacher_nfe} NFE", teacher.denoiser, teacher_sampler(teacher_nfe)),
-    ]
-    return [_side(name, net, sampler, student, seed) for name, net, sampler in shown]
+def sides(
+    students: Sequence[tuple[str, Student]],
+    teacher_nfe: int = judge.TEACHER_NFE,
+    seed: int = judge.PREVIEW_SEED,
+    report: Report = lambda words: None,
+) -> list[Side]:
+    """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
+    same noise and conditions for each. Raises `UserError` where the students' samples are of different kinds."""
+    teacher = students[0][1].teacher
+    for name, student in students[1:]:
+        _refuse_another_kind(students[0][0], teacher, name, student.teacher)
+    few = dict.fromkeys(student.sampler.nfe for _, student in students)
+    asked: list[tuple[str, Student | None, int]] = [("Teacher", None, nfe) for nfe in few]
+    asked += [(name, student, student.sampler.nfe) for name, student in students]
+    asked.append(("Teacher", None, teacher_nfe))
+    made = []
+    for number, (name, shown, nfe) in enumerate(asked, 1):
+        report(f"{number} of {len(asked)}: {name}, {nfe} NFE")
+        if shown is None:
+            drawn = _drawn(teacher.denoiser, teacher_sampler(nfe), teacher, seed)
+        else:
+            drawn = _drawn(shown.denoiser, shown.sampler, shown.teacher, seed)
+        run, step = (shown.run, shown.step) if shown else (None, None)
+        made.append(Side(f"{name}, {nfe} NFE", run, step, nfe, *drawn))
+    return made
 
 
-def _side(name: str, net: Denoises, sampler: Sampler, student: Student, seed: int) -> Side:
-    count = POINTS if len(student.denoiser.shape) == 1 else COLUMNS * ROWS
-    cond = student.teacher.each_condition(count)
+def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher) -> None:
+    if teacher.denoiser.shape != other.denoiser.shape:
+        theirs, ours = ("x".join(map(str, t.denoiser.shape)) for t in (other, teacher))
+        what = f"samples of shape {theirs} and {first} of {ours}"
+    elif teacher.labels != other.labels:
+        what = f"{len(other.labels)} classes and {first} {len(teacher.labels)}, or classes of other names"
+    else:
+        return
+    raise UserError(
+        f"{name} has {what}, so they cannot have the same noise and conditions; compare runs of one teacher."
+    )
 
-    def make(size: int) -> torch.Tensor:
-        return judge.draw(net, sampler, student.teacher, cond[slice(size)], seed)
 
-    seconds = latency(make, [count], repeats=3, warm_up=1)[count]
-    return Side(name, sampler.nfe, seconds, pictures.sheet(make(count), COLUMNS))
+def _drawn(net: Denoises, sampler: Sampler, teacher: Teacher, seed: int) -> tuple[float, Tensor]:
+    """Seconds per image, and the samples."""
+    cond = teacher.each_condition(_count(teacher))
+    made: list[Tensor] = []
+
+    def make(size: int) -> None:
+        made[:] = [judge.draw(net, sampler, teacher, cond[slice(size)], seed)]
+
+    seconds = latency(make, [len(cond)], repeats=3, warm_up=1)[len(cond)]
+    return seconds, made[0].cpu()
 
 
-def sheet(shown: list[Side]) -> Image.Image:
+def _count(teacher: Teacher) -> int:
+    return POINTS if len(teacher.denoiser.shape) == 1 else COLUMNS * ROWS
+
+
+def sheet(shown: Sequence[Side]) -> Image.Image:
     """The sides in one picture."""
     return pictures.comparison([(side.name, side.image) for side in shown])
+
+
+def distances(samples: Tensor, reference: Tensor) -> list[float]:
+    """How far each sample lies from its counterpart, (N, ...) both: pictures by the mean absolute difference of their
+    values, from 0 (the same) to 1 (black against white); points by the length between them, in data units."""
+    if samples.ndim == 2:
+        return (samples.float() - reference.float()).norm(dim=1).tolist()  # type: ignore[no-any-return]
+    difference = (to_uint8(samples).float() - to_uint8(reference).float()).abs()
+    return (difference.flatten(1).mean(1) / 255).tolist()
+
+
+def describe(shown: Sequence[Side]) -> list[dict[str, Any]]:
+    """What is said of each side, as data; the last is the teacher in full, with which each is compared.
+
+    speed_up: how many times faster than that. distance: of its samples from that one's, see `distances`; null where
+    the student has diverged.
+    """
+    full = shown[-1]
+    rows: list[dict[str, Any]] = []
+    for side in shown:
+        distance = distances(side.samples, full.samples)
+        mean = math.fsum(distance) / len(distance)
+        rows.append(
+            {
+                "name": side.name,
+                "run": side.run,
+                "step": side.step,
+                "nfe": side.nfe,
+                "seconds_per_image": side.seconds,
+                "speed_up": full.seconds / side.seconds,
+                "distance": mean if math.isfinite(mean) else None,
+            }
+        )
+    return rows
+
+
+def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path) -> None:
+    """Every side's samples as files of their own, and `index.json`, which is written last: where it is, all is.
+
+    Pictures are one PNG for each sample; points one (N, 2) float32 array, and where the exact density is known, that
+    on a grid whose first row is the lowest, with its extent (left, right, bottom, top) in data units.
+    """
+    index = folder / "index.json"
+    index.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    points = len(teacher.denoiser.shape) == 1
+    rows = []
+    for number, (side, about) in enumerate(zip(shown, describe(shown), strict=True)):
+        place = folder / f"side-{number}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        files = _write_points(side.samples, place) if points else _write_pictures(side.samples, place)
+        each = [value if math.isfinite(value) else None for value in distances(side.samples, shown[-1].samples)]
+        own = [f"{place.name}/{name}" for name in files]
+        rows.append(about | {"files": own, "distances": [] if points else each})
+    labels = teacher.each_condition(_count(teacher)).labels
+    found = {
+        "form": FORM,
+        "kind": "points" if points else "pictures",
+        "seed": seed,
+        "teacher": teacher.title,
+        "columns": COLUMNS,
+        "labels": [] if labels is None or points else [teacher.labels[label] for label in labels.tolist()],
+        "sides": rows,
+        "density": _write_density(teacher.draws, folder) if isinstance(teacher.draws, Mixture) else None,
+    }
+    unfinished = folder / ".index.unfinished"
+    unfinished.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+    unfinished.replace(index)
+
+
+def _write_pictures(samples: Tensor, place: Path) -> list[str]:
+    names = [f"{position:03d}.png" for position in range(len(samples))]
+    for name, sample in zip(names, samples, strict=True):
+        (place / name).write_bytes(pictures.png(pictures.picture(sample)))
+    return names
+
+
+def _write_points(samples: Tensor, place: Path) -> list[str]:
+    np.save(place / "points.npy", samples.detach().float().numpy())
+    return ["points.npy"]
+
+
+def _write_density(exact: Mixture, folder: Path) -> dict[str, Any]:
+    reach = pictures.SCATTER_REACH
+    centres = ((torch.arange(DENSITY_CELLS, dtype=torch.float64) + 0.5) / DENSITY_CELLS * 2 - 1) * reach
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    at = torch.stack([x.flatten(), y.flatten()], 1)
+    one, none = torch.ones(len(at), dtype=torch.float64), torch.zeros(len(at), dtype=torch.float64)
+    density = exact.log_density(at, one, none).exp().reshape(DENSITY_CELLS, DENSITY_CELLS)
+    np.save(folder / "density.npy", density.float().numpy())
+    return {"file": "density.npy", "extent": [-reach, reach, -reach, reach]}

@@ -6,7 +6,7 @@ only by those that need a network, because a list of runs must not take seconds.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -305,19 +305,78 @@ def evaluate(
 
 def compare(path: Path, run: int, out: Path, which: str = "best") -> list[dict[str, Any]]:
     """Write teacher and student side by side to a PNG; name, NFE and seconds per image of each."""
-    from backend import compare as comparison  # noqa: PLC0415
-    from backend import pictures  # noqa: PLC0415
+    made: list[dict[str, Any]] = compare_all(path, [(run, which)], out=out)["sides"]
+    return made
 
-    out = out.expanduser()
-    if out.suffix.lower() != ".png":
+
+def compare_all(
+    path: Path,
+    chosen: Sequence[tuple[int, str]],
+    *,
+    out: Path | None = None,
+    parts: Path | None = None,
+    seed: int | None = None,
+    teacher_nfe: int | None = None,
+    report: Report = lambda words: None,
+) -> dict[str, Any]:
+    """Teacher and any students, each a run and one of its checkpoints, from the same noise: as one picture, as a
+    folder of parts, or both. What is said of each side; see `backend.compare.describe`."""
+    from backend import compare as comparison  # noqa: PLC0415
+    from backend import judge, pictures  # noqa: PLC0415
+
+    seed = judge.PREVIEW_SEED if seed is None else seed
+    teacher_nfe = judge.TEACHER_NFE if teacher_nfe is None else teacher_nfe
+    out, parts = (place and place.expanduser() for place in (out, parts))
+    _refuse_comparison(out, parts, seed, teacher_nfe)
+    with ProjectFile.open(path, readonly=True) as project:
+        for run, which in chosen:  # all of them before the first is loaded, which takes seconds
+            project.find_checkpoint(run, which)
+    students = [(f"run {run}", student_of(path, run, which)) for run, which in _reported(chosen, report)]
+    if len(students) == 1:
+        students = [("Student", students[0][1])]
+    else:
+        with ProjectFile.open(path, readonly=True) as project:
+            students = [(f"{project.run(s.run).name} at {s.step}", s) for _, s in students]
+    shown = comparison.sides(students, teacher_nfe, seed, report)
+    with _writing(out or parts or path):
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_bytes(pictures.png(comparison.sheet(shown)))
+        if parts is not None:
+            comparison.write_parts(shown, students[0][1].teacher, seed, parts)
+    return {"seed": seed, "teacher": students[0][1].teacher.title, "sides": comparison.describe(shown)}
+
+
+def _reported(chosen: Sequence[tuple[int, str]], report: Report) -> Iterator[tuple[int, str]]:
+    for number, (run, which) in enumerate(chosen, 1):
+        report(f"loading run {run}, checkpoint {which} ({number} of {len(chosen)})")
+        yield run, which
+
+
+def _refuse_comparison(out: Path | None, parts: Path | None, seed: int, teacher_nfe: int) -> None:
+    if out is None and parts is None:
+        raise UserError("Name a picture to write with --out, or a folder with --parts.")
+    if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"The picture {out} would be a PNG; give it a name that ends in .png.")
-    if out.is_dir():
+    if out is not None and out.is_dir():
         raise UserError(f"{out} is a folder; name a picture in it.")
-    shown = comparison.sides(student_of(path, run, which))
-    with _writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(pictures.png(comparison.sheet(shown)))
-    return [{"name": side.name, "nfe": side.nfe, "seconds_per_image": side.seconds} for side in shown]
+    if parts is not None and parts.exists() and not parts.is_dir():
+        raise UserError(f"{parts} is a file; name a folder for the parts.")
+    if not 1 <= teacher_nfe <= MOST_NFE:
+        raise UserError(f"{teacher_nfe} network evaluations are not possible; choose between 1 and {MOST_NFE}.")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"The seed {seed} is not possible; choose 0 or a whole number above it.")
+
+
+def find_student(path: Path, text: str, which: str = "best") -> tuple[int, str]:
+    """A run and one of its checkpoints, named as RUN or RUN@CHECKPOINT; `which` where no checkpoint is named."""
+    name, at, checkpoint = text.rpartition("@")
+    if not at or not checkpoint or not name:
+        return find(path, text).id, which
+    try:
+        return find(path, text).id, which  # a name may hold the sign itself
+    except NotInProject:
+        return find(path, name).id, checkpoint
 
 
 def export(path: Path, run: int, form: str, out: Path, which: str = "best", nfe: int | None = None) -> dict[str, Any]:

@@ -1,9 +1,16 @@
-"""Teacher and student from the same noise."""
+"""Teacher and students from the same noise."""
 
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
-from backend import compare, judge
+from backend import compare, judge, studio
 from backend.assembly import Student
+from backend.contract.errors import UserError
 from backend.contract.recipe import Recipe
 from backend.methods import load_method
 from backend.samplers import Sampler
@@ -18,17 +25,118 @@ def untrained(where: str) -> Student:
 
 
 def test_a_student_that_is_its_teacher_makes_its_pictures(lab):
-    few, student, full = compare.sides(untrained(str(lab.teacher)), teacher_nfe=3)
+    few, student, full = compare.sides([("Student", untrained(str(lab.teacher)))], teacher_nfe=3)
     assert [side.name for side in (few, student, full)] == ["Teacher, 1 NFE", "Student, 1 NFE", "Teacher, 3 NFE"]
     assert [side.nfe for side in (few, student, full)] == [1, 1, 3]
     assert few.image.tobytes() == student.image.tobytes() != full.image.tobytes()
     assert few.image.size == (320, 128)
     assert min(side.seconds for side in (few, student, full)) > 0
+    assert [(side.run, side.step) for side in (few, student, full)] == [(None, None), (1, 0), (None, None)]
 
 
 def test_vectors_are_compared_as_clouds():
     before = torch.get_rng_state()
-    sides = compare.sides(untrained("mixture-2d"), teacher_nfe=2, seed=judge.PREVIEW_SEED)
+    sides = compare.sides([("Student", untrained("mixture-2d"))], teacher_nfe=2, seed=judge.PREVIEW_SEED)
     assert {side.image.size for side in sides} == {(256, 256)}
     assert compare.sheet(sides).size == (3 * 256 + 4 * 16, 256 + 24 + 2 * 16)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_teacher_is_shown_at_each_number_of_evaluations_that_a_student_has():
+    one = untrained("mixture-2d")
+    two = replace(one, sampler=Sampler("renoise", (1.0, 0.5)))
+    said: list[str] = []
+    sides = compare.sides([("a", one), ("b", two), ("c", one)], teacher_nfe=4, report=said.append)
+    assert [side.name for side in sides] == [
+        *("Teacher, 1 NFE", "Teacher, 2 NFE", "a, 1 NFE", "b, 2 NFE", "c, 1 NFE", "Teacher, 4 NFE"),
+    ]
+    assert said[0] == "1 of 6: Teacher, 1 NFE"
+    assert said[-1] == "6 of 6: Teacher, 4 NFE"
+
+
+def test_students_of_other_samples_or_classes_are_refused():
+    one = untrained("mixture-2d")
+    wide = replace(one.teacher, denoiser=untrained("digits").denoiser)
+    with pytest.raises(UserError, match="b has samples of shape 1x16x16 and a of 2, so they cannot have the same"):
+        compare.sides([("a", one), ("b", replace(one, teacher=wide))], teacher_nfe=1)
+    named = replace(one.teacher, labels=("left", "right"))
+    with pytest.raises(UserError, match="b has 2 classes and a 0"):
+        compare.sides([("a", one), ("b", replace(one, teacher=named))], teacher_nfe=1)
+
+
+def test_distances_are_0_to_itself_and_1_from_black_to_white():
+    black, white = torch.full((2, 1, 4, 4), -1.0), torch.ones(2, 1, 4, 4)
+    assert compare.distances(black, white) == [1, 1]
+    assert compare.distances(white, white) == [0, 0]
+    assert compare.distances(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[3.0, 4.0], [1.0, 1.0]])) == [5, 0]
+
+
+def test_parts_are_the_pictures_of_each_side_and_what_is_said_of_them(distill, lab, tmp_path):
+    parts = tmp_path / "new" / "parts"
+    asked = ("compare", lab.project, "first@4", "raw", "--parts", parts, "--seed", 3, "--teacher-nfe", 2, "--json")
+    done = distill(*asked)
+    index = json.loads((parts / "index.json").read_text())
+    sides = index["sides"]
+    assert [(side["name"], side["run"], side["step"], side["nfe"]) for side in sides] == [
+        ("Teacher, 1 NFE", None, None, 1),
+        ("first at 4, 1 NFE", 1, 4, 1),
+        ("raw at 2, 1 NFE", 2, 2, 1),
+        ("Teacher, 2 NFE", None, None, 2),
+    ]
+    assert done.json["sides"] == [{k: v for k, v in s.items() if k not in ("files", "distances")} for s in sides]
+    assert "4 of 4: Teacher, 2 NFE" in done.err
+    assert (index["kind"], index["seed"], index["density"]) == ("pictures", 3, None)
+    assert index["labels"][:11] == [*map(str, range(10)), "0"]
+    assert sides[-1]["speed_up"] == 1
+    assert sides[-1]["distance"] == 0 < sides[1]["distance"] < 1
+    assert sides[1]["distance"] == pytest.approx(sum(sides[1]["distances"]) / 40)
+    pixels = [np.asarray(Image.open(parts / side["files"][12])).astype(float) for side in sides]
+    assert abs(pixels[1] - pixels[3]).mean() / 255 == pytest.approx(sides[1]["distances"][12])
+    assert len({side["files"][0] for side in sides}) == 4
+    assert all(len(side["files"]) == 40 for side in sides)
+
+
+def test_parts_of_a_plane_are_points_over_the_exact_density(tmp_path):
+    student = untrained("mixture-2d")
+    compare.write_parts(compare.sides([("Student", student)], teacher_nfe=2), student.teacher, 7, tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    points = np.load(tmp_path / index["sides"][1]["files"][0])
+    assert (points.shape, points.dtype) == ((4000, 2), np.float32)
+    density = np.load(tmp_path / index["density"]["file"])
+    left, right, bottom, top = index["density"]["extent"]
+    cell = (right - left) / density.shape[1] * (top - bottom) / density.shape[0]
+    assert density.sum() * cell == pytest.approx(1, abs=1e-3)
+    row, column = np.unravel_index(density.argmax(), density.shape)
+    x = left + (column + 0.5) / density.shape[1] * (right - left)
+    y = bottom + (row + 0.5) / density.shape[0] * (top - bottom)
+    assert (x, y) == (pytest.approx(1, abs=0.02), pytest.approx(0, abs=0.02))  # the heaviest of the ring
+
+
+def test_parts_that_were_not_finished_have_no_index(tmp_path, monkeypatch):
+    student = untrained("mixture-2d")
+    sides = compare.sides([("Student", student)], teacher_nfe=1)
+    compare.write_parts(sides, student.teacher, 7, tmp_path)
+    monkeypatch.setattr(compare, "_write_points", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        compare.write_parts(sides, student.teacher, 7, tmp_path)
+    assert not (tmp_path / "index.json").exists()
+
+
+def test_what_cannot_be_compared_is_refused_in_a_sentence(distill, lab, tmp_path):
+    def said(*arguments: object) -> str:
+        done = distill("compare", lab.project, "first", *arguments, "--json")
+        assert done.status == 2
+        return str(done.json["error"])
+
+    assert said() == "Name a picture to write with --out, or a folder with --parts."
+    assert said("--parts", tmp_path, "--teacher-nfe", 0).startswith("0 network evaluations are not possible")
+    assert said("--parts", tmp_path, "--seed", -1).startswith("The seed -1 is not possible")
+    (tmp_path / "file").write_text("")
+    assert said("--parts", tmp_path / "file").endswith("file is a file; name a folder for the parts.")
+    assert "has no checkpoint 5" in distill("compare", lab.project, "first@5", "--parts", tmp_path).err
+
+
+def test_a_run_is_named_with_its_checkpoint(lab):
+    assert studio.find_student(lab.project, "first@4") == (1, "4")
+    assert studio.find_student(lab.project, "2@last") == (2, "last")
+    assert studio.find_student(lab.project, "raw", "last") == (2, "last")
