@@ -454,8 +454,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure what a step costs, what recording costs a run, how good students get. Leave the machine idle."""
-    if sys.platform == "linux" and not launch.KEEP_MEMORY.keys() <= os.environ.keys():
-        # As a worker is started: glibc reads these when a process begins, and not again.
+    if sys.platform == "linux" and not {*launch.KEEP_MEMORY, *launch.SHARE_CORES} <= os.environ.keys():
+        # As a worker is started: glibc and OpenMP read these when a process begins, and not again.
         command = [sys.executable, "-P", "-m", "backend", *sys.argv[1:]]
         os.execve(sys.executable, command, launch.worker_environment())
     from backend import bench as benchmark  # noqa: PLC0415

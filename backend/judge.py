@@ -71,6 +71,8 @@ def figures(
 
     paired: the teacher's samples from the same noise, for the distance between them.
     """
+    if not can_measure(teacher):
+        return None  # before hundreds of samples are drawn for nothing
     samples = draw_many(net, sampler, teacher, count, seed)
     labels = teacher.each_condition(count).labels
     return figures_of(samples, labels, teacher, sampler.nfe, seed, paired)

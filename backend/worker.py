@@ -78,8 +78,9 @@ class Worker:
         run = self.run
         self.recorder.first_step(run.step + 1)
         if run.step == 0:
-            self._show_teacher()
+            # What is quick and what the run is about comes first; its watcher has waited since the start.
             self.preview()
+            self._show_teacher()
         begun = time.monotonic()
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
@@ -135,10 +136,10 @@ class Worker:
                 place.unlink(missing_ok=True)
 
     def _show_teacher(self) -> None:
-        """The teacher's own samples from the previews' noise: in full, and at the student's number of evaluations."""
+        """The teacher's own samples from the previews' noise: at the student's number of evaluations, and in full."""
         teacher, sampler = self.run.teacher, self.run.last_sampler
-        self._record_samples("teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
         self._record_samples("teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
+        self._record_samples("teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
 
     def _record_samples(self, kind: str, net: Denoises, sampler: Sampler, scores: Mapping[str, float]) -> None:
         run = self.run
@@ -239,6 +240,7 @@ def main(arguments: list[str]) -> int:
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
+                project.set_declaration(run_id, run.method.settings.model_json_schema())
             worker = Worker(path, run_id, run, recorder)
             _heed_signals(worker)
             worker.resume()

@@ -13,6 +13,7 @@ from backend.assembly import load_student
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Attempt
+from backend.methods import load_method
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,24 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
         assert max(sample.step for sample in opened.samples_after(run)) == 30
         assert "preview_frechet" in opened.latest_metrics(run)
         assert opened.check() == []
+
+
+def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in_full(project: Path) -> None:
+    run = add(project, steps=1)
+    work(project, run)
+    with ProjectFile.open(project, readonly=True) as opened:
+        kinds = [sample.kind for sample in opened.samples_after(run) if sample.step == 0]
+        scores = opened.find_series(run, "preview_frechet")
+        assert scores is not None
+        assert opened.points(scores).steps.tolist() == [0, 1]
+    assert list(dict.fromkeys(kinds)) == ["preview", "teacher_at_student_nfe", "teacher"]
+
+
+def test_a_run_added_without_its_methods_declaration_gets_it_from_the_worker(project: Path) -> None:
+    run = add(project, steps=1)
+    work(project, run)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert opened.run(run).declaration == load_method("dmd2").settings.model_json_schema()
 
 
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(

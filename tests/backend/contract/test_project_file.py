@@ -229,6 +229,13 @@ def test_a_client_folds_the_log_only_where_no_worker_lives(path):
 # Runs, attempts, state
 
 
+def test_a_declaration_is_stored_where_there_is_none_and_never_replaced(project):
+    run = project.add_run(RECIPE)
+    project.set_declaration(run, {"title": "then"})
+    project.set_declaration(run, {"title": "now"})
+    assert project.run(run).declaration == {"title": "then"}
+
+
 def test_a_run_keeps_what_it_was_asked_to_be(project):
     run = project.add_run(RECIPE, declaration={"properties": {}}, teacher_hash="abc", consumes={"store": "def"})
     second = project.add_run(RECIPE, name="again")
