@@ -11,6 +11,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication
 
 from app import fault_report, look, single_instance
+from app.garbage import GarbageCollection
 from app.main_window import SUFFIX, new_window
 
 ORGANISATION, NAME, APP_ID = "DistillStudio", "Distill Studio", "org.distillstudio.DistillStudio"
@@ -50,6 +51,7 @@ def make_application(arguments: list[str]) -> QApplication:
     app.setApplicationDisplayName(NAME)
     app.setDesktopFileName(APP_ID)
     look.apply(app)
+    GarbageCollection(app)
     return app
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from backend.contract import catalogue
 from backend.contract.catalogue import Catalogue
@@ -121,13 +121,14 @@ class Backend(QObject):
         said: Callable[[str], object] | None = None,
     ) -> Job:
         """`distill ARGUMENTS --json` in the background. Keep the job to cancel it."""
-        job = Job(arguments, self)
+        job = Job(arguments)  # no child of this: one of the two may go first
         job.answered.connect(answered)
         job.failed.connect(failed)
         if said is not None:
             job.said.connect(said)
         self._jobs.add(job)
-        job.ended.connect(lambda: self._forget(job))
+        # Not at once: it must outlive the signal of its process that is being answered.
+        job.ended.connect(lambda: QTimer.singleShot(0, lambda: self._jobs.discard(job)))
         job.start()
         return job
 
@@ -165,7 +166,3 @@ class Backend(QObject):
     def _know(self, found: Catalogue) -> None:
         self.catalogue = found
         self.catalogue_arrived.emit(found)
-
-    def _forget(self, job: Job) -> None:
-        self._jobs.discard(job)
-        job.deleteLater()
