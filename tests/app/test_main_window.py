@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
@@ -130,6 +131,42 @@ def test_the_size_of_the_window_is_remembered(
     window.resize(760, 600)  # the screen without a screen is 800 wide
     window.close()
     assert find_new().size() == window.size()
+
+
+def drop(window: MainWindow, path: Path) -> None:
+    what = QMimeData()
+    what.setUrls([QUrl.fromLocalFile(str(path))])
+    event = QDropEvent(
+        QPointF(200, 200),
+        Qt.DropAction.CopyAction,
+        what,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    window.dropEvent(event)
+    assert event.isAccepted()
+
+
+def test_a_project_that_is_dropped_is_opened(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        drop(window, project_path)
+    assert window.session is not None
+
+
+def test_anything_else_needs_a_project_first(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    drop(window, tmp_path)
+    qtbot.waitUntil(lambda: bool(boxes()))
+    assert "open or make a project first" in boxes()[0].text()
+    boxes()[0].close()
+
+
+def test_a_folder_that_is_dropped_begins_a_run_of_it(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    drop(window, tmp_path)
+    qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "Wizard")
 
 
 @pytest.fixture
