@@ -419,11 +419,14 @@ def export(
     form: Annotated[str, typer.Option("--format", help="diffusers, safetensors or lora.")] = "diffusers",
     nfe: Annotated[int | None, typer.Option(help="Network evaluations; by default the student's own.")] = None,
     checkpoint: Which = "best",
+    weights: Annotated[
+        str | None, typer.Option(help="ema (averaged) or raw; by default the average where one was kept.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Export a student, and check a diffusers export in a fresh process."""
     path = studio.project_path(project)
-    done = studio.export(path, studio.find(path, run).id, form, out, checkpoint, nfe)
+    done = studio.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say)
 
     def show() -> None:
         print(done["path"])

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from backend.contract import launch
 from backend.contract.errors import UserError, unknown
-from backend.contract.project_file import NotInProject, ProjectFile
+from backend.contract.project_file import NotInProject, ProjectFile, files_folder
 from backend.contract.recipe import Recipe, RecipeError, Training
-from backend.contract.rows import Run, RunState
+from backend.contract.rows import VIEWS, Run, RunState
 
 if TYPE_CHECKING:
     from backend.assembly import Student
     from backend.exports import Facts
-    from backend.samplers import Sampler
+    from backend.samplers import Denoises, Sampler
+    from backend.teachers import Teacher
 
 FOLLOW_SECONDS = 0.2
 REPORT_SECONDS = 2.0
@@ -30,7 +31,11 @@ RESUME_SECONDS = 10.0
 EVALUATION_SAMPLES = 1000
 LEAST_SAMPLES = 50
 MOST_NFE = 250
-
+TIMED_BATCH = 32
+SECONDS_PER_IMAGE = "seconds_per_image"
+"""Among the figures of an evaluation: how fast, beside how good."""
+WEIGHTS = {"ema": "average", "raw": "student"}
+"""What a person calls the two kinds of a student's weights -> the network of a checkpoint that holds them."""
 
 Report = Callable[[str], None]
 """Told in a sentence how it goes."""
@@ -236,7 +241,8 @@ def samples(path: Path, run: int, out: Path) -> list[Path]:
                 place.with_name(f"{place.name}-{position:03d}.png").write_bytes(data)
             sheets.append(place.with_suffix(".png"))
             images = [pictures.open_png(data) for _, data in sorted(tiles.items())]
-            pictures.tile(images, columns=10, scale=pictures.scale_of(images[0])).save(sheets[-1])
+            columns = 1 if kind in VIEWS else 10  # such a picture is a row already
+            pictures.tile(images, columns, scale=pictures.scale_of(images[0])).save(sheets[-1])
     return sheets
 
 
@@ -248,12 +254,21 @@ def _writing(out: Path) -> Iterator[None]:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
 
 
-def student_of(path: Path, run: int, which: str = "best", nfe: int | None = None) -> "Student":
-    """The student of a run, at another number of evaluations than it was trained for where `nfe` says so."""
+def student_of(
+    path: Path, run: int, which: str = "best", nfe: int | None = None, weights: str | None = None
+) -> "Student":
+    """The student of a run, at another number of evaluations than it was trained for where `nfe` says so.
+
+    weights: a word of `WEIGHTS`; by default the average where one was kept.
+    """
     from backend.assembly import load_student  # noqa: PLC0415
 
+    if weights is not None and weights not in WEIGHTS:
+        raise UserError(unknown("kind of weights", weights, list(WEIGHTS)))
     with ProjectFile.open(path, readonly=True) as project:
-        student = load_student(project, run, which)
+        if weights == "ema" and not project.recipe(run).training.ema_decay:
+            raise UserError(f"Run {run} kept no average of its weights (its ema_decay is 0); choose the raw weights.")
+        student = load_student(project, run, which, WEIGHTS[weights] if weights else "")
     if nfe is None or nfe == student.sampler.nfe:
         return student
     return replace(student, sampler=_at_nfe(student, nfe))
@@ -292,15 +307,32 @@ def evaluate(
         "teacher": judge.figures_of(whole, labels, teacher, many, seed),
         "teacher_at_student_nfe": judge.figures(teacher.denoiser, teacher_sampler(few), teacher, count, seed),
     }
+    seconds = {
+        "student": _seconds_per_image(student.denoiser, student.sampler, teacher),
+        "teacher": _seconds_per_image(teacher.denoiser, teacher_sampler(many), teacher),
+        "teacher_at_student_nfe": _seconds_per_image(teacher.denoiser, teacher_sampler(few), teacher),
+    }
     answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
     with ProjectFile.open(path) as project, project.transaction():
         for who, figures in found.items():
             assert figures is not None  # it can be measured
             recipe = {key: value for key, value in asdict(figures).items() if key != "values"} | {"of": who}
-            project.add_evaluation(run, student.step, recipe, dict(figures.values))
-            answer[who] = {"nfe": figures.nfe, **figures.values}
+            kept = {**figures.values, SECONDS_PER_IMAGE: seconds[who]}
+            project.add_evaluation(run, student.step, recipe, kept)
+            answer[who] = {"nfe": figures.nfe, **kept}
             answer["measured_in"] = figures.measured_in
     return answer
+
+
+def _seconds_per_image(net: "Denoises", sampler: "Sampler", teacher: "Teacher") -> float:
+    """How long one picture takes on this machine, in batches of `TIMED_BATCH`."""
+    from backend import judge  # noqa: PLC0415
+    from backend.evaluate import latency  # noqa: PLC0415
+
+    def make(size: int) -> object:
+        return judge.draw(net, sampler, teacher, teacher.each_condition(size), judge.EVALUATION_SEED)
+
+    return latency(make, [TIMED_BATCH], repeats=3, warm_up=1)[TIMED_BATCH]
 
 
 def compare(path: Path, run: int, out: Path, which: str = "best") -> list[dict[str, Any]]:
@@ -379,15 +411,31 @@ def find_student(path: Path, text: str, which: str = "best") -> tuple[int, str]:
         return find(path, name).id, checkpoint
 
 
-def export(path: Path, run: int, form: str, out: Path, which: str = "best", nfe: int | None = None) -> dict[str, Any]:
-    """Export a student, check it in a fresh process where the format has pictures, and keep the record."""
+def export(  # the whole of `distill export`'s request
+    path: Path,
+    run: int,
+    form: str,
+    out: Path,
+    which: str = "best",
+    nfe: int | None = None,
+    weights: str | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Export a student, check it in a fresh process where the format has pictures, and keep the record.
+
+    Both sheets of pictures, ours and the fresh process's, are kept in the project's folder of files and named in the
+    record relative to it.
+    """
     from backend import exports  # noqa: PLC0415
     from backend.exports import verify  # noqa: PLC0415
 
     if form not in exports.FORMATS:
         raise UserError(unknown("format", form, exports.FORMATS))
     require(path)
-    student = student_of(path, run, which, nfe)
+    say = report or (lambda words: None)
+    say("loading the student")
+    student = student_of(path, run, which, nfe, weights)
+    say("writing the files and the preview's pictures")
     made = exports.export(
         form,
         student.denoiser,
@@ -399,19 +447,26 @@ def export(path: Path, run: int, form: str, out: Path, which: str = "best", nfe:
     answer: dict[str, Any] = {
         "run": run,
         "step": student.step,
+        "nfe": student.sampler.nfe,
         "path": str(made.path),
         "format": form,
         "files": dict(made.hashes),
     }
+    record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
     if form == "diffusers":
-        found = verify.verify(made.path)
+        say("loading the export in a fresh process with plain diffusers")
+        folder = files_folder(path)
+        sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"
+        found = verify.verify(made.path, sheets)
         if not found.sound:
             raise WorkFailed(f"The export was written to {made.path}, but {found.sentence}")
-        answer["max_abs_difference"] = found.difference
+        answer["max_abs_difference"] = record["max_abs_difference"] = found.difference
+        answer["tolerance"] = record["tolerance"] = verify.TOLERANCE
+        kept = {name: sheets / file for name, file in verify.SHEETS.items()}
+        answer["sheets"] = {name: str(file) for name, file in kept.items()}
+        record["sheets"] = {name: file.relative_to(folder).as_posix() for name, file in kept.items()}
     with ProjectFile.open(path) as project:
-        project.add_export(
-            run, form, str(made.path), made.digest, {k: answer[k] for k in ("max_abs_difference",) if k in answer}
-        )
+        project.add_export(run, form, str(made.path), made.digest, record)
     return answer
 
 

@@ -58,7 +58,7 @@ def write(student: Denoiser, sampler: Sampler, cond: Condition, facts: Facts, ou
         text = script(usage, sheet)
         (draft / "sample.py").write_text(text, encoding="utf-8")
         save_weights({"samples": pictures}, draft / "expected.safetensors", {"seed": str(seed)})
-        _sheet_image(pictures).save(draft / "samples.png")
+        sheet_image(pictures).save(draft / "samples.png")
         card = model_card(facts, usage, sampler, text, seed, _hashes(draft))
         (draft / "README.md").write_text(card, encoding="utf-8")
         hashes = _hashes(draft)
@@ -115,7 +115,7 @@ def _hashes(folder: FilePath) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): file_hash(file) for file in files}
 
 
-def _sheet_image(pictures: Tensor) -> Image.Image:
+def sheet_image(pictures: Tensor) -> Image.Image:
     """The pictures (B, C, H, W) in rows of up to ten, small ones enlarged so that they can be seen."""
     images = numpy_to_pil((pictures.permute(0, 2, 3, 1).numpy() + 1) / 2)
     factor = -(-SMALLEST_SHEET_SIDE // min(images[0].size))

@@ -1,8 +1,8 @@
 """Runs the sample.py of exports, in a process of its own that has never seen this program.
 
 `verify` starts this file by its path. It imports nothing of the program, and says at the end which modules of it were
-loaded all the same. Jobs come as JSON on standard input: folder, text, argument (labels or count) and seed of each; the
-answer is one JSON line on standard output.
+loaded all the same. Jobs come as JSON on standard input: folder, text, argument (labels or count) and seed of each, and
+where to keep the pictures if they are wanted; the answer is one JSON line on standard output.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 
 def difference(job: dict[str, Any]) -> dict[str, Any]:
@@ -23,6 +23,8 @@ def difference(job: dict[str, Any]) -> dict[str, Any]:
         exec(compile(job["text"], "sample.py", "exec"), scope)
         made = scope["sample"](job["folder"], job["argument"], job["seed"])
         expected = load_file(Path(job["folder"]) / "expected.safetensors")["samples"]
+        if job.get("keep"):
+            save_file({"made": made.contiguous(), "expected": expected.contiguous()}, job["keep"])
         if made.shape != expected.shape:
             raise ValueError(f"it makes pictures of shape {tuple(made.shape)}, not {tuple(expected.shape)}")
         largest = float((made - expected).abs().max())

@@ -18,13 +18,17 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file
 
 from backend.exports import ExportError
+from backend.exports.diffusers_folder import sheet_image
 from backend.exports.sample_script import Sheet, script
 from backend.exports.usage import Usage
 from backend.exports.writing import file_hash
 
 TOLERANCE = 1e-5  # of pictures in [-1, 1]; an 8-bit step is 8e-3
+SHEETS = {"expected": "preview.png", "made": "plain-diffusers.png"}
+"""The pictures of a check, as files: ours, and those of the fresh process."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,44 @@ class Verification:
         return f"{self.folder} makes the preview's pictures with plain diffusers (difference {self.difference:.1e})."
 
 
-def verify(folder: FilePath) -> Verification:
-    """Checks one export. Raises `ExportError` where the folder is no export or no process could be started."""
-    return verify_all([folder])[0]
+def verify(folder: FilePath, sheets: FilePath | None = None) -> Verification:
+    """Checks one export. Raises `ExportError` where the folder is no export or no process could be started.
+
+    sheets: a folder to make, with `SHEETS` in it: the preview's pictures and those that the fresh process made.
+    """
+    if sheets is None:
+        return verify_all([folder])[0]
+    with tempfile.TemporaryDirectory() as between:
+        kept = FilePath(between) / "pictures.safetensors"
+        found = verify_all([folder], keep=[kept])[0]
+        if kept.is_file():
+            _write_sheets(kept, sheets)
+    return found
 
 
-def verify_all(folders: Sequence[FilePath], timeout: float = 1800) -> list[Verification]:
-    """Checks several exports in one fresh process, which saves importing diffusers for each. timeout: seconds."""
+def _write_sheets(kept: FilePath, sheets: FilePath) -> None:
+    pictures = load_file(kept)
+    try:
+        sheets.mkdir(parents=True, exist_ok=True)
+        for name, file in SHEETS.items():
+            sheet_image(pictures[name]).save(sheets / file)
+    except OSError as error:
+        raise ExportError(
+            f"The pictures of the check could not be kept in {sheets} ({error.strerror or error}); make room there."
+        ) from error
+
+
+def verify_all(
+    folders: Sequence[FilePath], timeout: float = 1800, keep: Sequence[FilePath] | None = None
+) -> list[Verification]:
+    """Checks several exports in one fresh process, which saves importing diffusers for each. timeout: seconds.
+
+    keep: for each, a safetensors file to make of the pictures "expected" and "made".
+    """
     abouts = [_about(folder) for folder in folders]
     jobs = [_job(folder, about) for folder, about in zip(folders, abouts, strict=True)]
+    for job, place in zip(jobs, keep or [], strict=False):
+        job["keep"] = str(place.absolute())
     answers = _run({"jobs": jobs, "threads": torch.get_num_threads()}, timeout)
     return [
         Verification(

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from backend import losses, studio
 from backend.contract import launch
 from backend.contract.metrics import MetricRow
-from backend.contract.project_file import ProjectFile
+from backend.contract.project_file import ProjectFile, files_folder
 from backend.contract.recipe import Recipe
 
 Distill = Callable[..., Any]
@@ -312,6 +313,8 @@ def test_evaluate_measures_and_keeps(distill, lab):
         kept = {row.recipe["of"]: row for row in opened.evaluations(2)}
     assert kept["student"].figures["frechet"] == done["student"]["frechet"]
     assert kept["student"].recipe["count"] == 60
+    assert all(row.figures["seconds_per_image"] > 0 for row in kept.values())
+    assert kept["teacher"].figures["seconds_per_image"] > 5 * kept["student"].figures["seconds_per_image"]  # 50 : 2
 
 
 def test_compare_writes_a_picture(distill, lab, tmp_path):
@@ -330,6 +333,16 @@ def test_a_diffusers_export_is_verified_and_recorded(distill, lab, tmp_path):
     with ProjectFile.open(lab.project, readonly=True) as opened:
         record = opened.exports(1)[-1]
     assert (record.path, record.verification["max_abs_difference"]) == (str(out), done["max_abs_difference"])
+    sheets = {name: files_folder(lab.project) / place for name, place in record.verification["sheets"].items()}
+    assert {name: str(place) for name, place in sheets.items()} == done["sheets"]
+    with (
+        Image.open(sheets["expected"]) as ours,
+        Image.open(sheets["made"]) as theirs,
+        Image.open(out / "samples.png") as card,
+    ):
+        assert ours.size == theirs.size == card.size
+        assert ours.tobytes() == card.tobytes()
+        assert max(abs(a - b) for a, b in zip(ours.tobytes(), theirs.tobytes(), strict=True)) <= 1
 
 
 def test_a_safetensors_export_of_a_step_is_one_file(distill, lab, tmp_path):
@@ -341,10 +354,30 @@ def test_a_safetensors_export_of_a_step_is_one_file(distill, lab, tmp_path):
         assert opened.metadata()["distill.step"] == "6"
 
 
+def test_raw_and_averaged_weights_are_both_to_be_had(distill, lab, tmp_path):
+    made = {}
+    for weights in ("ema", "raw", None):
+        out = tmp_path / f"{weights}.safetensors"
+        chosen = ("--format", "safetensors", "--out", out, *(("--weights", weights) if weights else ()))
+        assert distill("export", lab.project, "first", *chosen, "--json").status == 0
+        made[weights] = load_file(out)
+    same = {name: all(torch.equal(made[name][key], made[None][key]) for key in made[None]) for name in ("ema", "raw")}
+    assert same == {"ema": True, "raw": False}
+
+
+def test_weights_that_were_not_kept_are_refused(distill, lab, tmp_path):
+    chosen = ("--format", "safetensors", "--out", tmp_path / "x.safetensors", "--json")
+    done = distill("export", lab.project, "raw", *chosen, "--weights", "ema")
+    assert (done.status, "kept no average" in done.json["error"]) == (2, True)
+    done = distill("export", lab.project, "raw", *chosen, "--weights", "mean")
+    assert done.status == 2
+    assert "mean" in done.json["error"]
+
+
 def test_an_export_that_makes_other_pictures_ends_with_1(distill, lab, tmp_path, monkeypatch):
     from backend.exports import verify
 
-    monkeypatch.setattr(verify, "verify", lambda folder: verify.Verification(folder, 0.5))
+    monkeypatch.setattr(verify, "verify", lambda folder, sheets: verify.Verification(folder, 0.5))
     done = distill("export", lab.project, "first", "--out", tmp_path / "student", "--json")
     assert done.status == 1
     assert "makes other pictures than the preview" in done.json["error"]
