@@ -1,9 +1,425 @@
-"""A run, live."""
+"""A run, live: what it is doing, its curves, its pictures, what they mean, and what can be asked of it.
+
+A finished run is shown by the same queries as a live one. The screen connects widgets to the news of one run; each of
+them shows one thing and knows nothing of the others.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QStackedLayout,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look, run_words
+from app.picture_store import PictureStore
+from app.run_commands import RunCommands
+from app.run_watcher import RunWatcher
+from app.sample_rounds import Rounds
 from app.screens import Screen
+from app.session import Session
+from app.widgets.health_panel import HealthPanel
+from app.widgets.icon_button import IconButton, action
+from app.widgets.live_settings import LiveSettings
+from app.widgets.log_view import LogView, tail
+from app.widgets.notes import Notes
+from app.widgets.run_header import RunHeader
+from app.widgets.sample_history import SampleHistory
+from app.widgets.triptych import Triptych
+from backend.contract.metrics import Pace
+from backend.contract.project_file import ProjectFile
+from backend.contract.rows import Attempt, Checkpoint, Command, LogEvent, Run, RunState, Sample
+
+LIST_MILLISECONDS = 2000
+"""No more often than this are the names of the project's runs read again."""
+CURVES_WIDTH, SIDE_WIDTH = 90 * look.SPACE, 75 * look.SPACE
+TOP_HEIGHT, BOTTOM_HEIGHT = 60 * look.SPACE, 36 * look.SPACE
 
 
 class RunScreen(Screen):
-    """A run, live."""
+    """Follows one run; without one it says how to begin."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self._run: Run | None = None
+        self._state: RunState | None = None
+        self._attempts: list[Attempt] = []
+        self._checkpoints: list[Checkpoint] = []
+        self._events: list[LogEvent] = []
+        self._latest: dict[str, tuple[int, float]] = {}
+        self._pace = Pace()
+        self._samples = Rounds()
+        self._names: list[tuple[int, str]] = []
+        self._overlays: dict[int, None] = {}
+
+        self.watcher = RunWatcher(session.project, self)
+        self.pictures = PictureStore(session.project, self)
+        self.commands = RunCommands(session, self)
+        self.header = RunHeader(self.commands)
+        self.samples = SampleHistory(self.pictures)
+        self.triptych = Triptych(self.pictures)
+        self.health = HealthPanel()
+        self.log = LogView(session)
+        self.notes = Notes(session)
+        self.live_settings = LiveSettings()
+        self.curves: Any = None
+
+        self._pages = QStackedLayout(self)
+        self._pages.addWidget(self._empty())
+        self._pages.addWidget(self._whole())
+        self._connect()
+        self._add_actions()
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(LIST_MILLISECONDS)
+        self._later.timeout.connect(self._ask_names)
+        session.project.changed.connect(self._names_may_differ)
+
+    # What it is made of
+
+    def _empty(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.addStretch(2)
+        column.addWidget(look.label(self.tr("No runs yet"), "heading"), 0, Qt.AlignmentFlag.AlignHCenter)
+        words = self.tr("A run trains a student. Choose a teacher and a method, and it begins.")
+        column.addWidget(look.label(words, "body", "muted"), 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(look.GAP)
+        self.begin = QPushButton(self.tr("New run..."))
+        self.begin.setProperty("primary", True)
+        self.begin.clicked.connect(lambda: self.leads_to.emit("wizard", None))
+        column.addWidget(self.begin, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(3)
+        return page
+
+    def _whole(self) -> QWidget:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(look.MARGIN, look.MARGIN, look.MARGIN, look.GAP)
+        column.setSpacing(look.GAP)
+        column.addWidget(self.header)
+        self.side = _tabs(
+            (self.tr("Samples"), self.samples), (self.tr("Triptych"), self.triptych), (self.tr("Health"), self.health)
+        )
+        self.side.setAccessibleName(self.tr("Pictures and health"))
+        self.below = _tabs(
+            (self.tr("Log"), self.log),
+            (self.tr("Notes and tags"), self.notes),
+            (self.tr("Settings"), self.live_settings),
+        )
+        self.below.setAccessibleName(self.tr("Log, notes and settings"))
+        self._across = QSplitter(Qt.Orientation.Horizontal)
+        self._across.addWidget(self._curves())
+        self._across.addWidget(self.side)
+        self._across.setSizes([600, 400])
+        self._across.setStretchFactor(0, 3)
+        self._across.setStretchFactor(1, 2)
+        self._down = QSplitter(Qt.Orientation.Vertical)
+        self._down.addWidget(self._across)
+        self._down.addWidget(self.below)
+        self._down.setSizes([600, 240])
+        self._down.setStretchFactor(0, 3)
+        self._down.setStretchFactor(1, 1)
+        self._across.setMinimumHeight(TOP_HEIGHT)
+        self.below.setMinimumHeight(BOTTOM_HEIGHT)
+        self.side.setMinimumWidth(SIDE_WIDTH)
+        for name, splitter in (("across", self._across), ("down", self._down)):
+            splitter.setChildrenCollapsible(False)
+            splitter.setHandleWidth(look.GAP)
+            kept = self.session.settings.value(f"run/{name}")
+            if isinstance(kept, QByteArray):
+                splitter.restoreState(kept)
+            splitter.splitterMoved.connect(
+                lambda *_, n=name, s=splitter: self.session.settings.setValue(f"run/{n}", s.saveState())
+            )
+        # The rest of the height, however little: what it would like to have is no reason to scroll.
+        self._down.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        column.addWidget(self._down, 1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(content)
+        return area
+
+    def _curves(self) -> QWidget:
+        place = QWidget()
+        place.setMinimumWidth(CURVES_WIDTH)
+        column = QVBoxLayout(place)
+        column.setContentsMargins(0, 0, look.GAP, 0)
+        column.setSpacing(look.SPACE)
+        row = QHBoxLayout()
+        row.addWidget(look.label(self.tr("Curves"), "strong"))
+        row.addStretch(1)
+        self.overlay = IconButton("layers", self.tr("Overlay runs..."), quiet=True)
+        self._overlay_menu = QMenu(self.overlay)
+        self._overlay_menu.aboutToShow.connect(self._fill_overlays)
+        self.overlay.setMenu(self._overlay_menu)
+        self.overlay.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        row.addWidget(self.overlay)
+        column.addLayout(row)
+        try:
+            from app.widgets.curves import Curves  # noqa: PLC0415  (plots are not needed to start the window)
+
+            self.curves = Curves(self.session.project, self.session.settings)
+            column.addWidget(self.curves, 1)
+        except ImportError:
+            column.addStretch(1)
+        return place
+
+    def _connect(self) -> None:
+        watcher, header = self.watcher, self.header
+        watcher.run_changed.connect(self._show_run)
+        watcher.state_changed.connect(self._show_state)
+        watcher.attempts_changed.connect(self._show_attempts)
+        watcher.checkpoints_changed.connect(self._show_checkpoints)
+        watcher.commands_changed.connect(self._show_commands)
+        watcher.samples_arrived.connect(self._show_samples)
+        watcher.events_arrived.connect(self._show_events)
+        watcher.metrics_arrived.connect(self._show_metrics)
+        watcher.pace_changed.connect(self._show_pace)
+        header.run_chosen.connect(self.show_item)
+        header.renamed.connect(self._rename)
+        header.compare_wanted.connect(lambda: self._lead_to("compare"))
+        header.export_wanted.connect(lambda: self._lead_to("export"))
+        header.duplicate_wanted.connect(self.duplicate)
+        header.details_wanted.connect(self._read_log)
+        self.health.export_wanted.connect(lambda: self._lead_to("export"))
+        self.live_settings.wanted.connect(lambda values: self.commands.ask("set", values))
+
+    def _add_actions(self) -> None:
+        self.addActions(self.commands.actions())
+        self._own_actions = [
+            action(self.tr("Rename run"), self.header.begin_renaming, "F2"),
+            action(self.tr("Compare this run"), lambda: self._lead_to("compare")),
+            action(self.tr("Export this run"), lambda: self._lead_to("export"), "Ctrl+E"),
+            action(self.tr("Duplicate as new recipe"), self.duplicate, "Ctrl+D"),
+            action(self.tr("Show samples"), lambda: self.side.setCurrentWidget(self.samples)),
+            action(self.tr("Show triptych"), lambda: self.side.setCurrentWidget(self.triptych)),
+            action(self.tr("Show health"), lambda: self.side.setCurrentWidget(self.health)),
+            action(self.tr("Show log"), lambda: self.below.setCurrentWidget(self.log)),
+            action(self.tr("Show notes and tags"), lambda: self.below.setCurrentWidget(self.notes)),
+            action(self.tr("Show settings that can be changed"), self._show_settings),
+        ]
+        self.addActions(self._own_actions)
+
+    # Which run
+
+    def show_item(self, item: object) -> None:
+        """Follow a run, by its id."""
+        if not isinstance(item, int) or item == self.watcher.run:
+            return
+        self.notes.save()
+        self._run, self._state, self._attempts, self._checkpoints, self._events = None, None, [], [], []
+        self._latest, self._pace, self._samples, self._overlays = {}, Pace(), Rounds(), {}
+        self.commands.follow(item)
+        self.log.follow()
+        self._pages.setCurrentIndex(1)
+        self.setFocusProxy(self.header.runs)
+        self.watcher.follow(item)
+        self._ask_names()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._ask_names()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.notes.save()
+        self.watcher.follow(None)
+        super().closeEvent(event)
+
+    def _names_may_differ(self) -> None:
+        if not self._later.isActive() and self.isVisible():
+            self._later.start()
+
+    def _ask_names(self) -> None:
+        self.session.project.ask(_names, self._show_names, key=f"run-names-{id(self)}")
+
+    def _show_names(self, found: tuple[list[tuple[int, str]], int | None]) -> None:
+        self._names, first = found
+        if self.watcher.run is None and first is not None:
+            self.show_item(first)
+        if self.watcher.run is None:
+            self._pages.setCurrentIndex(0)
+            self.setFocusProxy(self.begin)
+        self.header.show_runs(list(reversed(self._names)), self.watcher.run)
+        self.overlay.setEnabled(len(self._names) > 1)
+
+    def _fill_overlays(self) -> None:
+        self._overlay_menu.clear()
+        for run, name in reversed(self._names):
+            if run != self.watcher.run:
+                entry = self._overlay_menu.addAction(name)
+                entry.setCheckable(True)
+                entry.setChecked(run in self._overlays)
+                entry.toggled.connect(lambda on, run=run: self._overlay(run, on))
+
+    def _overlay(self, run: int, on: bool) -> None:
+        if on:
+            self._overlays[run] = None
+        else:
+            self._overlays.pop(run, None)
+        self._show_curves()
+
+    def _show_curves(self) -> None:
+        if self.curves is not None and self.watcher.run is not None:
+            self.curves.show_runs([self.watcher.run, *self._overlays])
+
+    # The news
+
+    def _show_run(self, run: Run) -> None:
+        is_new = self._run is None
+        self._run = run
+        self.notes.show_run(run)
+        self.live_settings.show_run(run)
+        if is_new:
+            self._show_curves()
+        if (run.id, run.name) not in self._names:
+            self._ask_names()
+
+    @property
+    def _steps(self) -> int:
+        return int(self._run.recipe.get("training", {}).get("steps", 0)) if self._run is not None else 0
+
+    def _show_state(self, state: RunState) -> None:
+        self._state = state
+        self.header.show_state(state, self._steps)
+        self.commands.show_state(state)
+        self.live_settings.show_state(state)
+        self._show_vitals()
+
+    def _show_attempts(self, attempts: list[Attempt]) -> None:
+        begins = [(attempt.id, attempt.first_step) for attempt in attempts]
+        changed = begins != [(attempt.id, attempt.first_step) for attempt in self._attempts]
+        self._attempts = attempts
+        newest = attempts[-1] if attempts else None
+        self.header.show_attempt(newest)
+        self.log.show_log_of(newest.log if newest else None)
+        self.live_settings.show_attempts(attempts)
+        if changed:
+            self._samples.set_attempts(attempts)
+            self._show_pictures()
+            self._mark()
+        self._show_vitals()
+
+    def _show_checkpoints(self, checkpoints: list[Checkpoint]) -> None:
+        self._checkpoints = checkpoints
+        self.health.show_checkpoints(checkpoints)
+        self._show_pictures()
+        self._mark()
+
+    def _show_commands(self, commands: list[Command]) -> None:
+        self.commands.show_commands(commands)
+        self.live_settings.show_commands(commands)
+
+    def _show_samples(self, samples: list[Sample]) -> None:
+        self._samples.add(samples)
+        self._show_pictures()
+
+    def _show_pictures(self) -> None:
+        self.samples.show_rounds(self._samples, self._checkpoints)
+        self.triptych.show_rounds(self._samples)
+
+    def _show_events(self, events: list[LogEvent]) -> None:
+        self._events += events
+        self.log.add_events(events)
+        self.health.show_events(self._events)
+        wrong = len(self.health.words())
+        self.side.setTabText(
+            self.side.indexOf(self.health), self.tr("Health ({0})").format(wrong) if wrong else self.tr("Health")
+        )
+
+    def _show_metrics(self, latest: Mapping[str, tuple[int, float]]) -> None:
+        self._latest.update(latest)
+        if self.curves is not None:
+            self.curves.refresh()
+        self._show_vitals()
+
+    def _show_pace(self, pace: Pace) -> None:
+        self._pace = pace
+        self._show_vitals()
+
+    def _show_vitals(self) -> None:
+        if self._state is not None:
+            state, attempts = self._state, self._attempts
+            found = run_words.vitals(state, self._steps, self._pace, self._latest, attempts, time.time(), self.tr)
+            self.header.vitals.show_vitals(found)
+
+    def _mark(self) -> None:
+        """What the curves show on their axis: checkpoints, the best of them, and where later attempts began."""
+        if self.curves is None:
+            return
+        from app.widgets.curves import Mark  # noqa: PLC0415
+
+        marks = [
+            Mark(one.step, self.tr("Best checkpoint") if one.is_best else self.tr("Checkpoint"), _kind_of(one))
+            for one in self._checkpoints
+        ]
+        for attempt in self._attempts[1:]:
+            if attempt.first_step is not None:
+                marks.append(Mark(attempt.first_step, self.tr("Attempt {0}").format(attempt.number), "attempt"))
+        self.curves.set_marks(marks)
+
+    # What a person does
+
+    def _rename(self, name: str) -> None:
+        run = self.watcher.run
+        if run is not None:
+            self.session.project.write(lambda project: project.rename_run(run, name), lambda _: self._ask_names())
+
+    def _lead_to(self, screen: str) -> None:
+        if self.watcher.run is not None:
+            self.leads_to.emit(screen, self.watcher.run)
+
+    def duplicate(self) -> None:
+        """Begin a new recipe from this run's."""
+        if self._run is not None:
+            self.leads_to.emit("wizard", self._run.recipe)
+
+    def _show_settings(self) -> None:
+        self.below.setCurrentWidget(self.live_settings)
+        next(iter(self.live_settings.fields.values())).setFocus()
+
+    def _read_log(self) -> None:
+        log = self._attempts[-1].log if self._attempts else None
+        if log is None:
+            return
+
+        def read(project: ProjectFile) -> str:
+            return tail(project.files / log)[0]
+
+        self.session.project.ask(read, self.header.show_log, key=f"run-log-{id(self)}")
+
+
+def _names(project: ProjectFile) -> tuple[list[tuple[int, str]], int | None]:
+    """The project's runs by id and name, and the one to look at first: what runs, else the newest."""
+    names = [(run.id, run.name) for run in project.runs()]
+    live = project.live_runs()
+    return names, live[-1][0].id if live else names[-1][0] if names else None
+
+
+def _kind_of(checkpoint: Checkpoint) -> str:
+    return "best" if checkpoint.is_best else "checkpoint"
+
+
+def _tabs(*pages: tuple[str, QWidget]) -> QTabWidget:
+    tabs = QTabWidget()
+    tabs.setDocumentMode(True)
+    tabs.setUsesScrollButtons(True)
+    for words, page in pages:
+        tabs.addTab(page, words)
+    return tabs

@@ -1,0 +1,77 @@
+"""A button with a line icon that keeps the colours of the scheme when these change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QToolButton
+
+from app import look
+
+
+class IconButton(QToolButton):
+    """words: what it does; its text, or its tool tip and accessible name where the icon stands alone."""
+
+    def __init__(self, icon: str, words: str, *, alone: bool = False, quiet: bool = False) -> None:
+        super().__init__()
+        self._name = icon
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setIconSize(QSize(16, 16))
+        self.setAccessibleName(words)
+        self.setToolTip(words)
+        if alone:
+            self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
+        else:
+            self.setText(_apart(words))
+            self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        if quiet:
+            self.setProperty("quiet", True)
+        self.setIcon(look.icon(icon))
+
+    def show_icon(self, icon: str) -> None:
+        """Another icon from now on."""
+        self._name = icon
+        self.setIcon(look.icon(icon))
+
+    def say(self, words: str) -> None:
+        """Another name from now on."""
+        if self.toolButtonStyle() != Qt.ToolButtonStyle.ToolButtonIconOnly:
+            self.setText(_apart(words))
+        self.setAccessibleName(words)
+        self.setToolTip(words)
+
+    def follow(self, action: QAction) -> None:
+        """Do what an action does, under its name, whenever it can be done."""
+
+        def show() -> None:
+            keys = action.shortcut().toString(action.shortcut().SequenceFormat.NativeText)
+            self.say(action.text())
+            self.setToolTip(f"{action.text()} ({keys})" if keys else action.text())
+            self.setEnabled(action.isEnabled())
+            self.setVisible(action.isVisible())
+
+        action.changed.connect(show)
+        self.clicked.connect(action.trigger)
+        show()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self.setIcon(look.icon(self._name))
+
+
+def _apart(words: str) -> str:
+    """Tool buttons set their words too close to the icon."""
+    return f" {words}"
+
+
+def action(words: str, deed: Callable[[], object], shortcut: str = "") -> QAction:
+    """Something a person may want by name or by shortcut, while the screen that it is added to has the focus."""
+    made = QAction(words)
+    made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    made.triggered.connect(lambda _=False: deed())
+    if shortcut:
+        made.setShortcut(shortcut)
+    return made

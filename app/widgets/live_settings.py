@@ -1,0 +1,128 @@
+"""The settings of a run that may be changed while it goes on. It asks for a change; the run says what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+
+from app import look, run_words
+from backend.contract import recipe
+from backend.contract.rows import Attempt, Command, Run, RunState
+
+NAMES: tuple[str, ...] = getattr(recipe, "LIVE_SETTINGS", ("preview_every", "checkpoint_every"))
+MOST = 10**7
+
+
+class LiveSettings(QWidget):
+    """wanted: settings by name, to be changed to these values."""
+
+    wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._run: Run | None = None
+        self._attempts: Sequence[Attempt] = ()
+        self._commands: Sequence[Command] = ()
+        self._shown: dict[str, int] = {}
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, look.GAP, look.GAP, 0)
+        column.setSpacing(look.GAP)
+        form = QFormLayout()
+        form.setHorizontalSpacing(look.MARGIN)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self.fields: dict[str, QSpinBox] = {}
+        for name in NAMES:
+            declared = recipe.Training.model_fields[name]
+            field = QSpinBox()
+            field.setRange(0, MOST)
+            field.setGroupSeparatorShown(True)
+            field.setSuffix(self.tr(" steps"))
+            words = self.tr(declared.description or name)
+            field.setAccessibleName(words)
+            field.setToolTip(name)
+            field.valueChanged.connect(self._show)
+            form.addRow(words, field)
+            self.fields[name] = field
+        column.addLayout(form)
+        row = QHBoxLayout()
+        self.change = QPushButton(self.tr("Change"))
+        self.change.clicked.connect(self._ask)
+        row.addWidget(self.change)
+        self.result = look.label("", "body", "muted", wraps=True)
+        self.result.setAccessibleName(self.tr("What became of the change"))
+        row.addWidget(self.result, 1)
+        column.addLayout(row)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(content)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
+        self._is_live = False
+        self._show()
+
+    def show_run(self, run: Run) -> None:
+        """The run whose settings these are."""
+        is_other = self._run is None or run.id != self._run.id
+        self._run = run
+        if is_other:
+            self._attempts, self._commands, self._shown = (), (), {}
+        self._take_values()
+
+    def show_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """A change lasts as long as the process that heard of it."""
+        self._attempts = attempts
+        self._take_values()
+
+    def show_commands(self, commands: Sequence[Command]) -> None:
+        """What was asked for, and what came of it."""
+        self._commands = commands
+        self._take_values()
+
+    def show_state(self, state: RunState) -> None:
+        """Only a run that goes on can be changed."""
+        self._is_live = state.state in ("running", "paused", "starting")
+        self._show()
+
+    def values(self) -> dict[str, int]:
+        """What is in force now."""
+        if self._run is None:
+            return {}
+        training = recipe.Training.model_validate(self._run.recipe.get("training", {})).model_dump()
+        changed = run_words.set_values(self._commands, self._attempts)
+        found = {name: changed.get(name, training[name]) for name in NAMES}
+        return {name: value for name, value in found.items() if isinstance(value, int)}
+
+    def _take_values(self) -> None:
+        for name, value in self.values().items():
+            if self._shown.get(name) != value:  # what a person has typed stays until the run says otherwise
+                self._shown[name] = value
+                self.fields[name].blockSignals(True)
+                self.fields[name].setValue(value)
+                self.fields[name].blockSignals(False)
+        self._show()
+
+    def _changes(self) -> dict[str, int]:
+        return {name: f.value() for name, f in self.fields.items() if f.value() != self._shown.get(name, f.value())}
+
+    def _ask(self) -> None:
+        self.wanted.emit(self._changes())
+
+    def _show(self) -> None:
+        for field in self.fields.values():
+            field.setEnabled(self._is_live)
+        self.change.setEnabled(self._is_live and bool(self._changes()))
+        asked = [command for command in self._commands if command.verb == "set"]
+        if asked:
+            last = asked[-1]
+            values = ", ".join(f"{name} {value}" for name, value in last.arguments.items())
+            result = last.result if last.finished is not None else self.tr("asked; the run answers after its step.")
+            self.result.setText(self.tr("{0}: {1}").format(values, result or self.tr("Done.")))
+        elif not self._is_live:
+            self.result.setText(self.tr("Only a run that goes on can be changed. Duplicate it to try other settings."))
+        else:
+            self.result.setText(self.tr("A change counts from the next step on, and is noted in the log."))

@@ -1,0 +1,262 @@
+"""The head of a run: its name, what it is doing and why, how far it is, and what can be asked of it.
+
+It shows and asks; it reads nothing itself, but for the end of a log when details are opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look, run_words
+from app.run_commands import RunCommands
+from app.widgets.flow import Flow
+from app.widgets.icon_button import IconButton
+from app.widgets.vitals import Vitals
+from backend.contract.rows import Attempt, RunState
+
+NAME_WIDTH = 60 * look.SPACE
+DETAILS_HEIGHT = 45 * look.SPACE
+
+
+class RunHeader(QWidget):
+    """run_chosen: another run, by its id. renamed: a new name was typed. compare, export, duplicate: wanted.
+    details_wanted: the end of the log is to be shown (`show_log`)."""
+
+    run_chosen = Signal(int)
+    renamed = Signal(str)
+    compare_wanted = Signal()
+    export_wanted = Signal()
+    duplicate_wanted = Signal()
+    details_wanted = Signal()
+
+    def __init__(self, commands: RunCommands, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._commands = commands
+        self._state: RunState | None = None
+        self._attempt: Attempt | None = None
+        self._log = ""
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(look.GAP)
+        column.addLayout(self._title())
+        column.addLayout(self._progress())
+        self.vitals = Vitals()
+        column.addWidget(self.vitals)
+        column.addWidget(self._reason())
+        self._asked = look.label("", "caption", "muted", wraps=True)
+        self._asked.setAccessibleName(self.tr("What was asked of the run"))
+        self._refused = look.label("", "body", "bad", wraps=True)
+        column.addWidget(self._asked)
+        column.addWidget(self._refused)
+        commands.changed.connect(self._show_asked)
+        self._show_asked()
+
+    def _title(self) -> Flow:
+        row = Flow()
+        self.runs = QComboBox()
+        self.runs.setFont(look.font("heading"))
+        self.runs.setAccessibleName(self.tr("Run"))
+        self.runs.setToolTip(self.tr("Choose another run of this project"))
+        self.runs.activated.connect(lambda index: self.run_chosen.emit(self.runs.itemData(index)))
+        self.name = _NameEdit()
+        self.name.setFont(look.font("heading"))
+        self.name.setAccessibleName(self.tr("New name of the run"))
+        self.name.given.connect(self._end_renaming)
+        place = QWidget()
+        place.setMinimumWidth(NAME_WIDTH)
+        self._place = QStackedLayout(place)
+        self._place.addWidget(self.runs)
+        self._place.addWidget(self.name)
+        row.addWidget(place)
+        self.rename = IconButton("pencil", self.tr("Rename"), alone=True, quiet=True)
+        self.rename.clicked.connect(self.begin_renaming)
+        row.addWidget(self.rename)
+        shown = QWidget()
+        state = QHBoxLayout(shown)
+        state.setContentsMargins(look.GAP, 0, look.MARGIN, 0)
+        state.setSpacing(look.SPACE)
+        self._dot = look.label("●", "body", "muted")
+        self.state = look.label("", "strong")
+        self.state.setAccessibleName(self.tr("State"))
+        state.addWidget(self._dot)
+        state.addWidget(self.state)
+        row.addWidget(shown)
+        for icon, words, wanted in (
+            ("columns-2", self.tr("Compare"), self.compare_wanted),
+            ("share", self.tr("Export"), self.export_wanted),
+            ("copy", self.tr("Duplicate as new recipe"), self.duplicate_wanted),
+        ):
+            button = IconButton(icon, words, quiet=True)
+            button.clicked.connect(wanted)
+            row.addWidget(button)
+        return row
+
+    def _progress(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(look.MARGIN)
+        side = QVBoxLayout()
+        side.setSpacing(look.SPACE)
+        self.steps = look.label("")
+        self.steps.setFont(look.figures("body"))
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setAccessibleName(self.tr("Steps done"))
+        side.addWidget(self.steps)
+        side.addWidget(self.bar)
+        row.addLayout(side, 1)
+        asks = self._commands
+        for icon, ask in (
+            ("pause", asks.pause),
+            ("play", asks.resume),
+            ("square", asks.stop),
+            ("camera", asks.sample),
+            ("save", asks.save),
+        ):
+            button = IconButton(icon, ask.text())
+            button.follow(ask)
+            row.addWidget(button)
+        return row
+
+    def _reason(self) -> QWidget:
+        self._why = QWidget()
+        column = QVBoxLayout(self._why)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(look.GAP)
+        row = QHBoxLayout()
+        self.reason = look.label("", "body", "text", wraps=True)
+        self.reason.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.reason.setAccessibleName(self.tr("Reason"))
+        row.addWidget(self.reason, 1)
+        self.details = IconButton("chevron-right", self.tr("Details"), quiet=True)
+        self.details.setCheckable(True)
+        self.details.toggled.connect(self._show_details)
+        self.copy = IconButton("copy", self.tr("Copy report"), quiet=True)
+        self.copy.clicked.connect(lambda: QApplication.clipboard().setText(self.report()))
+        self.end = IconButton("triangle-alert", self._commands.end.text())
+        self.end.follow(self._commands.end)
+        for button in (self.end, self.details, self.copy):
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(row)
+        self.story = QPlainTextEdit()
+        self.story.setReadOnly(True)
+        self.story.setFont(look.figures("caption"))
+        self.story.setAccessibleName(self.tr("Traceback and log"))
+        self.story.setTabChangesFocus(True)
+        self.story.setMaximumHeight(DETAILS_HEIGHT)
+        self.story.hide()
+        column.addWidget(self.story)
+        self._why.hide()
+        return self._why
+
+    # What is shown
+
+    def show_runs(self, runs: Sequence[tuple[int, str]], current: int | None) -> None:
+        """The runs to choose from, by id and name."""
+        before = [(self.runs.itemData(i), self.runs.itemText(i)) for i in range(self.runs.count())]
+        if before != list(runs):
+            self.runs.clear()
+            for run, name in runs:
+                self.runs.addItem(name, run)
+        self.runs.setCurrentIndex(self.runs.findData(current))
+        self.runs.setToolTip(self.runs.currentText())
+
+    def show_state(self, state: RunState, steps: int) -> None:
+        """What the run is doing, and how far it is of its steps."""
+        self._state = state
+        tone = run_words.TONES[state.state]
+        look.set_tone(self._dot, tone)
+        self.state.setText(run_words.state_in_words(state.state, self.tr))
+        done = min(state.step or 0, steps)
+        self.bar.setRange(0, max(steps, 1))
+        self.bar.setValue(done)
+        self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}").replace(",", " "))
+        wrong = state.state in ("failed", "lost")
+        self.reason.setText(state.reason)
+        look.set_tone(self.reason, "bad" if wrong else "muted")
+        self.details.setVisible(wrong)
+        self.copy.setVisible(wrong)
+        if not wrong and self.details.isChecked():
+            self.details.setChecked(False)
+        self._show_asked()
+
+    def show_attempt(self, attempt: Attempt | None) -> None:
+        """The newest attempt, whose traceback the details have."""
+        self._attempt = attempt
+        if self.details.isChecked():
+            self._fill_story()
+
+    def show_log(self, text: str) -> None:
+        """The end of the newest attempt's log."""
+        self._log = text
+        self._fill_story()
+
+    def report(self) -> str:
+        """What somebody needs who is to find out why the run failed."""
+        assert self._state is not None
+        return run_words.report(self.runs.currentText(), self._state, self._attempt, self._log)
+
+    def begin_renaming(self) -> None:
+        """Type a new name in the place of the old one."""
+        self.name.setText(self.runs.currentText())
+        self.name.selectAll()
+        self._place.setCurrentWidget(self.name)
+        self.name.setFocus()
+
+    def _end_renaming(self, name: str) -> None:
+        if self._place.currentWidget() is self.runs:
+            return
+        self._place.setCurrentWidget(self.runs)
+        self.runs.setFocus()
+        if name.strip() and name.strip() != self.runs.currentText():
+            self.renamed.emit(name.strip())
+
+    def _show_details(self, wanted: bool) -> None:
+        self.details.show_icon("chevron-down" if wanted else "chevron-right")
+        self.story.setVisible(wanted)
+        if wanted:
+            self._fill_story()
+            self.details_wanted.emit()
+
+    def _fill_story(self) -> None:
+        if self._state is not None:
+            self.story.setPlainText(self.report())
+
+    def _show_asked(self) -> None:
+        asks = self._commands
+        self._asked.setText(asks.words)
+        self._asked.setVisible(bool(asks.words))
+        self._refused.setText(asks.refusal)
+        self._refused.setVisible(bool(asks.refusal))
+        self._why.setVisible(bool(self.reason.text()) or asks.may_end)
+
+
+class _NameEdit(QLineEdit):
+    """given: the name to take, when Enter is pressed or the field is left; empty when Escape was pressed."""
+
+    given = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.editingFinished.connect(lambda: self.given.emit(self.text()))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.given.emit("")
+            return
+        super().keyPressEvent(event)

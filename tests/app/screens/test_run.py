@@ -1,0 +1,216 @@
+"""The run screen, over rows that a worker would write: from the first row of a run to its end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from app.screens.run import RunScreen
+from app.session import Session
+from backend.contract.metrics import MetricRow
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+from tests.app.conftest import RECIPE, ask, picture_bytes
+
+
+@pytest.fixture
+def screen(qtbot: QtBot, session: Session) -> RunScreen:
+    """The screen with the finished run 1 in it."""
+    return shown(qtbot, session)
+
+
+def shown(qtbot: QtBot, session: Session, run: int = 1) -> RunScreen:
+    made = RunScreen(session)
+    qtbot.addWidget(made)
+    made.resize(1180, 740)
+    made.show()
+    made.show_item(run)
+    qtbot.waitUntil(lambda: made._state is not None and made.header.runs.currentData() == run)
+    return made
+
+
+@pytest.fixture
+def live(qtbot: QtBot, session: Session) -> tuple[RunScreen, int]:
+    """The screen with a run in it that this process works on, at step 100 of 400; and its attempt."""
+    with ProjectFile.open(session.project.path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="live one")
+        attempt = project.begin_attempt(run)
+        project.set_first_step(attempt, 1)
+        project.record(attempt, [MetricRow(step, {"matching": 1 / step}, wall=step * 0.1) for step in range(1, 101)])
+    made = shown(qtbot, session, run)
+    qtbot.waitUntil(lambda: "Time left" in made.header.vitals.words())
+    return made, attempt
+
+
+def visible_words(widget: QWidget) -> str:
+    return widget.text() if widget.isVisible() else ""  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_finished_run_shows_how_far_it_came_and_its_pictures(qtbot: QtBot, screen: RunScreen) -> None:
+    qtbot.waitUntil(lambda: len(screen.samples._rounds) == 4)
+    assert screen.header.state.text() == "Finished"
+    assert screen.header.steps.text() == "Step 400 of 400"
+    assert "best so far" in screen.samples.words.text()
+    assert "Step 400" in screen.health.best.text()
+    assert not screen.commands.stop.isEnabled()
+    assert not screen.commands.sample.isEnabled()
+
+
+def test_a_live_run_moves(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
+    screen, attempt = live
+    assert screen.header.state.text() == "Running"
+    assert screen.header.steps.text() == "Step 100 of 400"
+    qtbot.waitUntil(lambda: "Pace 10 steps/s" in screen.header.vitals.words())
+    assert "Time left 30 s" in screen.header.vitals.words()
+    with ProjectFile.open(session.project.path) as project:
+        project.record(attempt, [MetricRow(200, {"matching": 0.1, "memory_mib": 812.0}, wall=20.0)])
+        project.add_event(project.attempt(attempt).run, "warning", "The disk is nearly full.", attempt=attempt)
+        for position in range(3):
+            image = picture_bytes(position)
+            project.add_sample(
+                screen.watcher.run or 0, step=200, kind="preview", position=position, image=image, attempt=attempt
+            )
+    qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 200 of 400")
+    qtbot.waitUntil(lambda: "Memory 812 MiB" in screen.header.vitals.words())
+    qtbot.waitUntil(lambda: "The disk is nearly full." in screen.log.text.toPlainText())
+    qtbot.waitUntil(lambda: "Step 200" in screen.samples.words.text())
+
+
+def test_a_pause_is_asked_for_acknowledged_and_undone(
+    qtbot: QtBot, live: tuple[RunScreen, int], session: Session
+) -> None:
+    screen, _ = live
+    run = screen.watcher.run or 0
+    with qtbot.waitSignal(screen.commands.changed):
+        screen.commands.pause.trigger()
+    qtbot.waitUntil(lambda: "Pause: asked." in screen.header._asked.text())
+    with ProjectFile.open(session.project.path) as project:
+        pause = project.open_commands(run)[0]
+        assert pause.verb == "pause"
+        project.acknowledge(pause.id)
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Paused")
+    assert "acknowledged" in screen.header._asked.text()
+    screen.commands.resume.trigger()
+    qtbot.waitUntil(lambda: "Resume: asked." in screen.header._asked.text())
+    with ProjectFile.open(session.project.path) as project:
+        for command in project.open_commands(run):
+            project.finish(command.id)
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Running")
+    assert "Resume: done." in screen.header._asked.text()
+
+
+def test_a_button_asks_for_a_sample(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
+    screen, _ = live
+    button = next(b for b in screen.header.findChildren(QWidget) if b.accessibleName() == "Sample now")
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "Sample now: asked." in screen.header._asked.text())
+    assert [c.verb for c in ask(qtbot, session, lambda p: p.open_commands(screen.watcher.run or 0))] == ["sample"]
+
+
+def test_what_cannot_be_asked_is_said(qtbot: QtBot, screen: RunScreen) -> None:
+    screen.commands.ask("save")
+    qtbot.waitUntil(lambda: screen.header._refused.isVisible())
+    assert screen.header._refused.text() == "Run 1 is finished, so there is nothing to save."
+
+
+def test_a_failure_says_why_and_can_be_reported(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
+    screen, attempt = live
+    with ProjectFile.open(session.project.path) as project:
+        project.end_attempt(attempt, "failed", "The loss is not finite; lower the learning rate.", "Traceback: boom")
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Failed")
+    assert visible_words(screen.header.reason) == "The loss is not finite; lower the learning rate."
+    assert not screen.header.story.isVisible()
+    qtbot.mouseClick(screen.header.details, Qt.MouseButton.LeftButton)
+    assert "Traceback: boom" in screen.header.story.toPlainText()
+    qtbot.mouseClick(screen.header.copy, Qt.MouseButton.LeftButton)
+    report = QApplication.clipboard().text()
+    assert "live one" in report
+    assert "Traceback: boom" in report
+
+
+def test_a_new_name_is_typed_in_place(qtbot: QtBot, screen: RunScreen, session: Session) -> None:
+    qtbot.mouseClick(screen.header.rename, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(screen.header.name, "a better name")
+    qtbot.keyClick(screen.header.name, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: screen.header.runs.currentText() == "a better name")
+    assert ask(qtbot, session, lambda p: p.run(1).name) == "a better name"
+    qtbot.mouseClick(screen.header.rename, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(screen.header.name, "no")
+    qtbot.keyClick(screen.header.name, Qt.Key.Key_Escape)
+    assert screen.header.runs.isVisible()
+    assert ask(qtbot, session, lambda p: p.run(1).name) == "a better name"
+
+
+def test_another_run_is_chosen(qtbot: QtBot, screen: RunScreen) -> None:
+    runs = screen.header.runs
+    assert [runs.itemText(i) for i in range(runs.count())] == ["second", "first"]
+    qtbot.keyClick(runs, Qt.Key.Key_Up)
+    qtbot.waitUntil(lambda: screen._run is not None and screen._run.name == "second")
+
+
+def test_it_leads_to_other_screens(qtbot: QtBot, screen: RunScreen) -> None:
+    led: list[tuple[str, object]] = []
+    screen.leads_to.connect(lambda key, item: led.append((key, item)))
+    for words in ("Compare", "Export", "Duplicate as new recipe"):
+        button = next(b for b in screen.header.findChildren(QWidget) if b.accessibleName() == words)
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(screen.health.export, Qt.MouseButton.LeftButton)
+    assert [key for key, _ in led] == ["compare", "export", "wizard", "export"]
+    assert led[0][1] == 1
+    assert led[2][1] == Recipe.from_values(RECIPE).model_dump(mode="json")
+
+
+def test_without_runs_it_says_how_to_begin(
+    qtbot: QtBot, open_session: Callable[[Path], Session], tmp_path: Path
+) -> None:
+    ProjectFile.create(tmp_path / "empty.distill").close()
+    screen = RunScreen(open_session(tmp_path / "empty.distill"))
+    qtbot.addWidget(screen)
+    screen.show()
+    with qtbot.waitSignal(screen.leads_to) as led:
+        qtbot.mouseClick(screen.begin, Qt.MouseButton.LeftButton)
+    assert led.args == ["wizard", None]
+
+
+def test_without_being_told_it_shows_the_newest_run(qtbot: QtBot, session: Session) -> None:
+    screen = RunScreen(session)
+    qtbot.addWidget(screen)
+    screen.show()
+    qtbot.waitUntil(lambda: screen._run is not None)
+    assert screen._run is not None
+    assert screen._run.name == "second"
+
+
+def test_what_was_typed_is_kept_when_the_window_closes(qtbot: QtBot, screen: RunScreen, session: Session) -> None:
+    screen.below.setCurrentWidget(screen.notes)
+    qtbot.keyClicks(screen.notes.text, "half a wo")
+    screen.close()
+    session.project.close()
+    with ProjectFile.open(session.project.path) as project:
+        assert project.run(1).notes == "half a wo"
+
+
+def test_a_setting_is_changed_while_the_run_goes_on(
+    qtbot: QtBot, live: tuple[RunScreen, int], session: Session
+) -> None:
+    screen, _ = live
+    form = screen.live_settings
+    screen.below.setCurrentWidget(form)
+    assert form.values()["preview_every"] == 250
+    assert not form.change.isEnabled()
+    field = form.fields["preview_every"]
+    field.selectAll()
+    qtbot.keyClicks(field, "40")
+    qtbot.mouseClick(form.change, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "preview_every 40: asked" in form.result.text())
+    with ProjectFile.open(session.project.path) as project:
+        command = project.open_commands(screen.watcher.run or 0)[0]
+        assert (command.verb, command.arguments) == ("set", {"preview_every": 40})
+        project.finish(command.id)
+    qtbot.waitUntil(lambda: form.result.text() == "preview_every 40: Done.")
+    assert form.values()["preview_every"] == 40
+    assert not form.change.isEnabled()
