@@ -39,7 +39,7 @@ def png(image: Image.Image) -> bytes:
 
 def scale_of(image: Image.Image) -> int:
     """How many times a picture is enlarged on a sheet so that it can be seen."""
-    return max(1, SMALLEST_TILE // image.width)
+    return max(1, SMALLEST_TILE // min(image.size))
 
 
 def sheet(samples: Tensor, columns: int) -> Image.Image:

@@ -30,6 +30,7 @@ from backend.memory import peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.teachers import TeacherError
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
+from backend.triptych import triptych
 
 PREVIEW_SAMPLES = 40
 SCORED_SAMPLES = 500
@@ -107,6 +108,9 @@ class Worker:
         if scores:
             self.recorder.metrics(run.step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
         self._record_samples("preview", run.exported, run.sampler, scores)
+        for row in triptych(run):
+            words, level = f"t = {row.t:.2f}", {"t": row.t}
+            self.recorder.sample(run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level)
         return scored[1] if scored and run.sampler == run.last_sampler else None
 
     def save(self, score: float | None = None, always: bool = True) -> None:

@@ -13,6 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
 Outcome = Literal["finished", "stopped", "failed"]
+VIEWS = ("student_view", "noised_view", "teacher_view", "fake_score_view")
+"""Kinds of samples that show what training sees: one picture holds a row of samples, `position` is that of the noise
+level and `sampler` says which, {"t": 0.6}. The last is there where the method has such a network."""
 Verb = Literal["stop", "pause", "resume", "sample", "save", "set"]
 
 
@@ -84,7 +87,7 @@ class Attempt:
 class Sample:
     """One picture (or other sample) of a grid; its bytes come from `ProjectFile.image`.
 
-    kind: "preview", "teacher", ... position: its place in the grid, from 0. label: class or prompt.
+    kind: "preview", "teacher", ..., or one of `VIEWS`. position: its place in the grid, from 0. label: class or prompt.
     sampler: what draws it again. scores: name -> figure. media: MIME type of its bytes.
     path: where it lies when it is not inside the database.
     """

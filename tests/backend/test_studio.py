@@ -91,6 +91,19 @@ def test_a_grid_that_was_drawn_twice_is_written_once(project, tmp_path):
     }
 
 
+def test_rows_of_a_view_stand_below_each_other(project, tmp_path):
+    from backend import pictures
+
+    with ProjectFile.open(project) as opened:
+        run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
+        row = pictures.png(Image.new("L", (160, 16)))
+        for position in range(3):
+            opened.add_sample(run, step=5, kind="teacher_view", position=position, image=row)
+    (sheet,) = studio.samples(project, run, tmp_path / "out")
+    with Image.open(sheet) as page:
+        assert page.size == (320, 3 * 32)
+
+
 def test_a_student_is_used_at_other_numbers_of_evaluations(lab):
     student = studio.student_of(lab.project, 1, "last", nfe=4)
     assert student.sampler.kind == "renoise"

@@ -12,7 +12,7 @@ from backend import losses, studio, worker
 from backend.assembly import load_student
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
-from backend.contract.rows import Attempt
+from backend.contract.rows import VIEWS, Attempt
 from backend.methods import load_method
 
 
@@ -73,7 +73,7 @@ def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in
         scores = opened.find_series(run, "preview_frechet")
         assert scores is not None
         assert opened.points(scores).steps.tolist() == [0, 1]
-    assert list(dict.fromkeys(kinds)) == ["preview", "teacher_at_student_nfe", "teacher"]
+    assert list(dict.fromkeys(kinds)) == ["preview", *VIEWS, "teacher_at_student_nfe", "teacher"]
 
 
 def test_a_run_added_without_its_methods_declaration_gets_it_from_the_worker(project: Path) -> None:
@@ -163,7 +163,8 @@ def test_a_stage_is_shown_with_its_own_steps_and_only_the_last_ones_compete_for_
         run = opened.add_run(Recipe.from_values(asked))
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
-        shown = {(s.kind, s.step): len(s.sampler["levels"]) for s in opened.samples_after(run)}
+        drawn = [sample for sample in opened.samples_after(run) if sample.kind not in VIEWS]
+        shown = {(s.kind, s.step): len(s.sampler["levels"]) for s in drawn}
         early = load_student(opened, run, "3")
         (best,) = (c for c in opened.checkpoints(run) if c.is_best)
     assert [shown["preview", step] for step in range(7)] == [4, 4, 4, 2, 2, 1, 1]

@@ -14,6 +14,7 @@ from backend import studio
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from backend.contract.rows import VIEWS
 
 TRAINING = {"batch_size": 4, "preview_every": 0, "checkpoint_every": 10, "keep_checkpoints": 100, "ema_decay": 0.9}
 
@@ -70,7 +71,7 @@ def check_same(path: Path, one: int, other: int) -> None:
     for name, value in ours_weights.items():
         assert np.array_equal(value, theirs_weights[name]), name
     assert pictures(path, one, steps) == pictures(path, other, steps)
-    assert len(pictures(path, one, steps)) == 40
+    assert len(pictures(path, one, steps)) == 40 + 20  # the preview, and four views at five noise levels
 
 
 @pytest.fixture
@@ -155,6 +156,6 @@ def test_pause_sample_save_resume_and_stop_are_acknowledged(project: Path) -> No
         results = {command.verb: command.result for command in opened.commands(run)}
         assert all(command.finished is not None for command in opened.commands(run))
         assert len(opened.checkpoints(run)) >= 2
-        assert {s.kind for s in opened.samples_after(run)} == {"preview", "teacher", "teacher_at_student_nfe"}
+        assert {s.kind for s in opened.samples_after(run)} == {"preview", "teacher", "teacher_at_student_nfe", *VIEWS}
     assert results["stop"] is not None
     assert results["stop"].startswith("Stopped after step")
