@@ -1,9 +1,413 @@
-"""Teacher and students side by side."""
+"""Teacher and students from the same noise: side by side, wiped, blinked, subtracted.
+
+The command line draws; what it drew is kept beside the project, so that a comparison seen before is there at once.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, Qt, QTimer, Slot
+from PySide6.QtGui import QAction, QImage, QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look
+from app.backend_process import Job
+from app.comparison import (
+    Comparison,
+    Mode,
+    Pick,
+    Place,
+    RunChoice,
+    Wanted,
+    choices,
+    forget_old,
+    place_of,
+    read,
+    seconds_words,
+    speed_words,
+)
 from app.screens import Screen
+from app.session import Session
+from app.widgets.comparison_bar import ComparisonBar
+from app.widgets.comparison_view import ComparisonView
+from app.widgets.density import PointLayers
+from app.widgets.picture_layers import PictureLayers, open_pictures
+from app.widgets.side_bar import SideBar
+from backend.contract.project_file import ProjectFile
+
+SIDE_WIDTH = 64 * look.SPACE
+KEPT_IN_MEMORY = 4
+REFRESH_MILLISECONDS = 1500
+_PROGRESS = re.compile(r"(\d+) of (\d+): (.+)")
+AnyLayers = PictureLayers | PointLayers
+Found = tuple[Wanted, Place, AnyLayers | None]
+
+
+def load(folder: Path) -> AnyLayers | None:
+    """What can be painted of the comparison in a folder; None where there is none. For the reading thread."""
+    found = read(folder)
+    if found is None:
+        return None
+    return PointLayers(found) if found.kind == "points" else PictureLayers(found)
 
 
 class CompareScreen(Screen):
-    """Teacher and students side by side."""
+    """Choose sides on the left, look at them on the right."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self._runs: list[RunChoice] | None = None
+        self._shown_first: int | None = None
+        self._job: Job | None = None
+        self._place: Place | None = None
+        self._kept: dict[Path, AnyLayers] = {}
+        self.view = ComparisonView()
+        self.view.sample_shown.connect(self._want_whole)
+        self.bar = ComparisonBar(self.view)
+        self.bar.picture_wanted.connect(self._take_picture)
+        self.side_bar = SideBar()
+        self.side_bar.wanted.connect(self.draw)
+        self.side_bar.cancelled.connect(self._cancel)
+        self._lay_out()
+        self._add_actions()
+        self._refreshing = QTimer(self)
+        self._refreshing.setSingleShot(True)
+        self._refreshing.setInterval(REFRESH_MILLISECONDS)
+        self._refreshing.timeout.connect(self._ask_runs)
+        session.project.changed.connect(self._project_changed)
+        self._ask_runs()
+
+    def _lay_out(self) -> None:
+        side = QScrollArea()
+        side.setWidgetResizable(True)
+        side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, look.GAP, 0)
+        column.addWidget(self.side_bar)
+        side.setWidget(inside)
+        side.setFixedWidth(SIDE_WIDTH + 12)
+        shown = QWidget()
+        right = QVBoxLayout(shown)
+        right.setContentsMargins(0, 0, 0, 0)
+        right.setSpacing(look.GAP)
+        right.addWidget(self.bar)
+        right.addWidget(self.view, 1)
+        self._hint = look.label("", "caption", "muted", wraps=True)
+        self._hint.setText(
+            self.tr(
+                "Wheel, + and - zoom, drag pans, 0 fits. Space flips the two. Enter shows one sample, arrows the next."
+            )
+        )
+        right.addWidget(self._hint)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self._empty_page())
+        self.stack.addWidget(shown)
+        self._whole = QWidget()
+        row = QHBoxLayout(self._whole)
+        row.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
+        row.setSpacing(look.MARGIN)
+        row.addWidget(side)
+        row.addWidget(self.stack, 1)
+        self._side = side
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._whole)
+
+    def _empty_page(self) -> QFrame:
+        frame, column = look.card()
+        column.addStretch(1)
+        self.empty_title = look.label("", "heading")
+        self.empty_words = look.label("", "body", "muted", wraps=True)
+        self.empty_button = QPushButton()
+        for label in (self.empty_title, self.empty_words):
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            column.addWidget(label)
+        column.addSpacing(look.GAP)
+        column.addWidget(self.empty_button, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(2)
+        self._empty_leads: Callable[[], object] = lambda: None
+        self.empty_button.clicked.connect(self._lead)
+        return frame
+
+    def _add_actions(self) -> None:
+        modes: list[tuple[str, Mode]] = [
+            (self.tr("Compare side by side"), "side"),
+            (self.tr("Compare by wiping"), "wipe"),
+            (self.tr("Compare by blinking"), "blink"),
+            (self.tr("Show the difference"), "difference"),
+        ]
+        deeds: list[tuple[str, Callable[[], object]]] = [
+            *((words, partial(self.view.set_mode, mode)) for words, mode in modes),
+            (self.tr("Draw the comparison"), self.side_bar.ask),
+            (self.tr("Fit the comparison"), self.view.fit),
+            (self.tr("Copy the comparison as a picture"), partial(self._take_picture, "copy")),
+            (self.tr("Save the comparison as a picture..."), partial(self._take_picture, "save")),
+        ]
+        for words, deed in deeds:
+            action = QAction(words, self)
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            action.triggered.connect(lambda _=False, deed=deed: deed())
+            self.addAction(action)
+
+    # What there is to compare
+
+    def show_item(self, item: object) -> None:
+        """Compare this run's best checkpoint with its teacher."""
+        if not isinstance(item, int):
+            return
+        self._shown_first = item
+        self._ask_runs()
+
+    @Slot()
+    def _project_changed(self) -> None:
+        if self.isVisible() and not self._refreshing.isActive():
+            self._refreshing.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._ask_runs()
+
+    @Slot()
+    def _ask_runs(self) -> None:
+        self.session.project.ask(choices, self._know_runs, key="compare runs")
+
+    def _know_runs(self, runs: list[RunChoice]) -> None:
+        first_time, self._runs = self._runs is None, runs
+        self.side_bar.set_runs(runs)
+        asked, self._shown_first = self._shown_first, None
+        finished = [run for run in runs if run.checkpoints]
+        if asked is not None and any(run.run == asked for run in finished):
+            self.side_bar.choose([Pick(asked)])
+            self.side_bar.ask()
+        elif asked is not None or not finished:
+            self.side_bar.choose([])
+            self._show_empty(asked)
+        elif not self.side_bar.picks and (first_time or self.view.layers is None):
+            self.side_bar.choose([Pick(finished[0].run)])
+            self._look_up(Wanted(self.side_bar.picks, self.side_bar.seed.value(), self.side_bar.teacher_nfe.value()))
+
+    def _show_empty(self, asked: int | None = None) -> None:
+        runs = self._runs or []
+        self._side.setVisible(any(run.checkpoints for run in runs))
+        run = next((run for run in runs if run.run == asked), runs[0] if runs else None)
+        if run is None:
+            self._say_empty(
+                self.tr("Nothing to compare yet"),
+                self.tr("This project has no runs. Distil a student first; then it stands here beside its teacher."),
+                self.tr("New run"),
+                lambda: self.leads_to.emit("wizard", None),
+            )
+        else:
+            self._say_empty(
+                self.tr("{0} has no checkpoint yet").format(run.name),
+                self.tr(
+                    "A student can be compared once its first checkpoint is saved: let it train on, or press Save now."
+                ),
+                self.tr("Go to the run"),
+                lambda: self.leads_to.emit("run", run.run),
+            )
+
+    @Slot()
+    def _lead(self) -> None:
+        self._empty_leads()
+
+    def _say_empty(self, title: str, words: str, button: str, leads: Callable[[], object]) -> None:
+        self.empty_title.setText(title)
+        self.empty_words.setText(words)
+        self.empty_button.setText(button)
+        self._empty_leads = leads
+        self.stack.setCurrentIndex(0)
+        self.setFocusProxy(self.empty_button)
+
+    # Drawing
+
+    @Slot(object)
+    def draw(self, wanted: Wanted) -> None:
+        """Show this comparison: as it was kept, or else draw it."""
+        if self._job is None and wanted.picks:
+            self.side_bar.set_busy(True)
+            self._look(wanted, self._found_or_draw)
+
+    def _look_up(self, wanted: Wanted) -> None:
+        """Show this comparison where it was kept, and offer to draw it where not."""
+        self._look(wanted, self._found_or_offer)
+
+    def _look(self, wanted: Wanted, answered: Callable[[Found], object]) -> None:
+        kept = frozenset(self._kept)
+
+        def look_for(project: ProjectFile) -> Found:
+            place = place_of(project, wanted)
+            return wanted, place, None if place.folder in kept else load(place.folder)
+
+        self.session.project.ask(look_for, answered, key="compare place", failed=self._refuse)
+
+    def _found_or_offer(self, found: Found) -> None:
+        _, place, layers = found
+        layers = layers or self._kept.get(place.folder)
+        if layers is not None:
+            self._show(layers)
+            return
+        self._say_empty(
+            self.tr("Teacher and student, from the same noise"),
+            self.tr("Choose students and draw them beside their teacher. It takes some seconds for small teachers."),
+            self.tr("Draw"),
+            self.side_bar.ask,
+        )
+
+    def _found_or_draw(self, found: Found) -> None:
+        wanted, place, layers = found
+        layers = layers or self._kept.get(place.folder)
+        if layers is not None:
+            self.side_bar.set_busy(False)
+            self._show(layers)
+            return
+        self._place = place
+        path = str(self.session.project.path)
+        options = ["--seed", str(wanted.seed), "--teacher-nfe", str(wanted.teacher_nfe), "--parts", str(place.folder)]
+        arguments = ["compare", path, *place.names, *options]
+        self._job = self.session.backend.ask(arguments, self._drawn, self._refuse, self._hear)
+        self._job.ended.connect(self._ended)
+
+    @Slot(str)
+    def _hear(self, words: str) -> None:
+        found = _PROGRESS.fullmatch(words)
+        if found:
+            words = self.tr("Drawing {0}").format(found[3])
+            self.side_bar.show_progress(int(found[1]) - 1, int(found[2]), words)
+
+    @Slot(object)
+    def _drawn(self, answer: object) -> None:
+        place = self._place
+        if place is not None:
+
+            def load_and_tidy(project: ProjectFile) -> AnyLayers | None:
+                forget_old(place.folder.parent)
+                return load(place.folder)
+
+            self.session.project.ask(load_and_tidy, self._show, key="compare drawn", failed=self._refuse)
+
+    @Slot()
+    def _ended(self) -> None:
+        self._job = None
+        had_focus = self.side_bar.cancel.hasFocus()
+        self.side_bar.set_busy(False)
+        if had_focus:
+            self.side_bar.draw.setFocus()
+
+    @Slot(str)
+    def _refuse(self, words: str) -> None:
+        self.side_bar.set_busy(False)
+        self.side_bar.refuse(words)
+
+    @Slot()
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self.says.emit(self.tr("The drawing was cancelled."))
+
+    # Showing
+
+    def _show(self, layers: AnyLayers | None) -> None:
+        if layers is None:
+            self._refuse(self.tr("What was drawn is no longer there; draw it again."))
+            return
+        comparison = layers.comparison
+        self._kept.pop(comparison.folder, None)
+        self._kept[comparison.folder] = layers
+        while len(self._kept) > KEPT_IN_MEMORY:
+            self._kept.pop(next(iter(self._kept)))
+        if isinstance(layers, PictureLayers):
+            layers.sample = None
+        self._side.setVisible(True)
+        self.stack.setCurrentIndex(1)
+        self.setFocusProxy(self.view)
+        self.view.show_layers(layers, partial(self._words, comparison))
+        self.bar.set_sides([side.name for side in comparison.sides])
+        if self.isVisible() and self.side_bar.draw.hasFocus():
+            self.view.setFocus()
+
+    def _words(self, comparison: Comparison, index: int) -> tuple[str, str]:
+        """Name and figures of a side."""
+        side = comparison.sides[index]
+        points = comparison.kind == "points"
+        each = self.tr("{0} per sample") if points else self.tr("{0} per picture")
+        said = [each.format(seconds_words(side.seconds))]
+        last = index == len(comparison.sides) - 1
+        if not last:
+            faster = side.speed_up >= 1
+            words = self.tr("{0} faster") if faster else self.tr("{0} slower")
+            said.append(words.format(speed_words(side.speed_up if faster else 1 / side.speed_up)))
+            distance = comparison.distance(index, self.view.sample)
+            if distance is None:
+                said.append(self.tr("diverged"))
+            elif points:
+                said.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
+            else:
+                said.append(self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}"))
+        if side.step is not None:
+            said.append(self.tr("step {0}").format(side.step))
+        said.append(self.tr("seed {0}").format(comparison.seed))
+        return side.name, " · ".join(said)
+
+    @Slot(int)
+    def _want_whole(self, sample: int) -> None:
+        """The files of one sample, where its tile in the grid is smaller than it."""
+        layers = self.view.layers
+        if isinstance(layers, PictureLayers) and layers.needs_files:
+            files = layers.files_of(sample)
+            give = partial(self._give, layers, sample)
+            self.session.project.ask(
+                lambda project: open_pictures(files), give, key="compare sample", failed=self._refuse
+            )
+
+    def _give(self, layers: PictureLayers, sample: int, images: list[QImage]) -> None:
+        layers.give(sample, images)
+        self.view.refresh()
+
+    @Slot(str)
+    def _take_picture(self, what: str) -> None:
+        if self.view.layers is None or self.stack.currentIndex() != 1:
+            self.says.emit(self.tr("There is no comparison to keep yet; draw one first."))
+            return
+        picture = self.view.picture()
+        if what == "copy":
+            QApplication.clipboard().setPixmap(picture)
+            self.says.emit(self.tr("The comparison was copied as a picture."))
+            return
+        dialog = QFileDialog(self, self.tr("Save picture"), str(self.session.project.path.parent / "comparison.png"))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter(self.tr("PNG pictures (*.png)"))
+        dialog.setDefaultSuffix("png")
+        dialog.selectFile("comparison.png")
+
+        def save(chosen: str) -> None:
+            if picture.save(chosen, "PNG"):
+                self.says.emit(self.tr("Saved {0}.").format(Path(chosen).name))
+            else:
+                self._refuse(self.tr("{0} cannot be written; choose another place.").format(chosen))
+
+        dialog.fileSelected.connect(save)
+        dialog.open()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "side_bar"):
+            self.bar.refresh_icons()
+            self.side_bar.refresh_icons()
