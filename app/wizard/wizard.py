@@ -1,9 +1,502 @@
-"""The wizard: from a teacher to a run that has started."""
+"""The wizard: from a teacher to a run that has started.
+
+Seven pages in any order over one draft. It can be started from every page as soon as the whole recipe is valid; a
+start checks the recipe first, unless this very recipe was found to be fit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look
+from app.drafts import Draft
 from app.screens import Screen
+from app.session import Session
+from app.widgets.icon_button import action
+from app.widgets.step_list import Mark, StepList
+from app.wizard import choices
+from app.wizard.check import Check
+from app.wizard.compute import ComputePage
+from app.wizard.data import DataPage
+from app.wizard.method import MethodPage
+from app.wizard.page import Candidate, Page, State
+from app.wizard.review import ReviewPage
+from app.wizard.student import StudentPage
+from app.wizard.teacher import TeacherPage
+from app.wizard.teacher_lookup import TeacherLookup
+from app.wizard.training import TrainingPage
+from backend.contract import launch
+from backend.contract.catalogue import Catalogue
+from backend.contract.errors import UserError
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+LOOK_MILLISECONDS = 400
+"""A folder that is being written is looked at when the writing rests."""
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+MODEL_FILES = ("model_index.json", "config.json", "scheduler/scheduler_config.json", "unet/config.json")
 
 
 class Wizard(Screen):
-    """The wizard: from a teacher to a run that has started."""
+    """A new run. pages: by their keys, in order."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.draft = Draft(session.project, self)
+        self.undo_stack = self.draft.undo_stack
+        self.check = Check(session, self)
+        self.lookup = TeacherLookup(session, self)
+        self.state: State | None = None
+        self._wanted: object = None
+        self._candidates: tuple[Candidate, ...] = ()
+        self._is_busy = False
+        self._catalogue = Catalogue(version="")
+        self._starts_when_checked = False
+        self._queues = False
+        self._visited: set[str] = set()
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(LOOK_MILLISECONDS)
+        self._rest.timeout.connect(self._look_at_teacher)
+
+        self.review = ReviewPage(self.check)
+        made: tuple[Page, ...] = (
+            TeacherPage(),
+            DataPage(),
+            MethodPage(),
+            StudentPage(),
+            TrainingPage(),
+            ComputePage(),
+            self.review,
+        )
+        self.pages: dict[str, Page] = {page.key: page for page in made}
+        self._make_layout()
+        self._make_actions()
+        for page in made:
+            page.edited.connect(self._take)
+            page.finished.connect(self.draft.end_typing)
+            page.page_wanted.connect(self.go_to)
+        self.review.check_wanted.connect(self._check_now)
+        self.review.cancel_wanted.connect(self._cancel_check)
+        self.check.changed.connect(self._show_start)
+        self.check.answered.connect(self._checked)
+        self.draft.changed.connect(self._refresh)
+        self.draft.loaded.connect(self._loaded)
+        self.lookup.changed.connect(self._refresh)
+        session.backend.catalogue_arrived.connect(self._know)
+        session.backend.catalogue_failed.connect(self._say_no_catalogue)
+        session.project.changed.connect(self._ask_about_runs)
+        session.backend.want_catalogue()
+
+    # What it begins with
+
+    def show_item(self, item: object) -> None:
+        """Begin from a recipe's values, or with a folder that was dropped."""
+        self._wanted = item
+        self._use_wanted()
+
+    def _use_wanted(self) -> None:
+        if self.state is None or self._wanted is None:
+            return
+        item, self._wanted = self._wanted, None
+        if isinstance(item, Mapping):
+            values = choices.whole(item, self.state.catalogue)
+            self.draft.edit({**values, "name": ""}, self.tr("begin from another recipe"))
+            self.go_to("review")
+        elif isinstance(item, Path):
+            self._take_path(item)
+
+    def _take_path(self, path: Path) -> None:
+        what = contents(path)
+        if what == "recipe":
+            try:
+                recipe = Recipe.from_json(path.read_bytes())
+            except (OSError, UserError) as error:
+                self.says.emit(str(error))
+                return
+            self.show_item(recipe.model_dump(mode="json"))
+        elif what == "data":
+            self.draft.edit({"data": str(path)}, self.tr("a folder of pictures"))
+            self.go_to("data")
+        else:  # what it is, or why it is no teacher, is said beside its field
+            self.draft.edit({"teacher": str(path)}, self.tr("a teacher of my own"))
+            self.go_to("teacher")
+
+    def _know(self, catalogue: Catalogue) -> None:
+        is_first = self.state is None
+        if is_first:
+            self.draft.load(choices.fresh(catalogue))
+            self._catalogue = catalogue
+        elif self.state is not None:
+            self.state = State(self.draft.values, catalogue)
+            self._refresh()
+
+    def _loaded(self) -> None:
+        self.state = State(self.draft.values, self._catalogue)
+        self._whole.setCurrentIndex(1)
+        self.steps.setCurrentRow(0)
+        self._ask_about_runs()
+        self._use_wanted()
+
+    def _say_no_catalogue(self, words: str) -> None:
+        if self.state is None:
+            look.set_tone(self.waiting, "bad")
+            self.waiting.setText(words)
+            self._waiting_bar.hide()
+            self.again.show()
+
+    def _ask_again(self) -> None:
+        look.set_tone(self.waiting, "muted")
+        self.waiting.setText(self._waiting_words)
+        self._waiting_bar.show()
+        self.again.hide()
+        self.session.backend.refresh_catalogue()
+
+    # Editing
+
+    def _take(self, change: Mapping[str, Any], words: str, typing: str) -> None:
+        self.draft.edit(change, words, typing)
+
+    def _refresh(self) -> None:
+        """Show the recipe as it is now."""
+        if self.state is None or not self.draft.values:
+            return
+        values, catalogue = self.draft.values, self.state.catalogue
+        key = str(values["teacher"])
+        teacher = self.lookup.card(key, catalogue)
+        refusal = self.lookup.refusal(key, catalogue)
+        found = choices.problems(values, catalogue, teacher, refusal)
+        self.state = State(values, catalogue, teacher, refusal, found, self._candidates)
+        if teacher is None and not refusal:
+            self._rest.start()
+        if self._starts_when_checked and not self._is_still_asked():
+            self._cancel_check()
+        for page in self.pages.values():
+            page.show_state(self.state)
+        self._show_steps()
+        self._show_start()
+
+    def _look_at_teacher(self) -> None:
+        if self.state is not None and self.lookup.card(self.draft.values["teacher"], self.state.catalogue) is None:
+            self.lookup.look_at(str(self.draft.values["teacher"]))
+
+    # Pages
+
+    def go_to(self, key: str, name: str = "") -> None:
+        """Show a page, and in it the value of a dotted name."""
+        self.steps.setCurrentRow(list(self.pages).index(key))
+        if name:
+            self.pages[key].show_setting(name)
+
+    def _show_page(self, row: int) -> None:
+        key = list(self.pages)[row]
+        self._stack.setCurrentIndex(row)
+        self._visited.add(key)
+        self.back.setEnabled(row > 0)
+        self.next.setEnabled(row < len(self.pages) - 1)
+        self.draft.end_typing()
+        if key == "teacher" and self.state is not None and self.state.refusal:
+            self._look_at_teacher()
+        if key == "review":
+            self._check_now()
+        self._show_steps()
+
+    def _turn(self, by: int) -> None:
+        row = self.steps.currentRow() + by
+        if 0 <= row < len(self.pages):
+            self.steps.setCurrentRow(row)
+
+    def _show_steps(self) -> None:
+        if self.state is None:
+            return
+        wrong = {problem.page for problem in self.state.problems}
+        words = self._choice_words(self.state)
+        for row, key in enumerate(self.pages):
+            mark: Mark = "wrong" if key in wrong else "done" if key in self._visited else "open"
+            self.steps.show_step(row, words[key], mark)
+
+    def _choice_words(self, state: State) -> dict[str, str]:
+        """What was chosen on each page, in a few words."""
+        values, training = state.values, state.values["training"]
+        method = state.method
+        needs_data = method is not None and "real data" in choices.needs(method, values["settings"])
+        own = values["data"] is None
+        return {
+            "teacher": state.teacher.title if state.teacher else Path(str(values["teacher"])).name,
+            "data": self.tr("none needed")
+            if not needs_data
+            else self.tr("the teacher's own")
+            if own
+            else Path(values["data"]).name,
+            "method": method.title if method else str(values["method"]),
+            "student": values["student"].get("start") or self.tr("from the teacher"),
+            "training": self.tr("{0} steps of {1}").format(training["steps"], training["batch_size"]),
+            "compute": str(training["device"]),
+            "review": self.tr("cost and start"),
+        }
+
+    # Starting
+
+    def start(self) -> None:
+        """Check the recipe if that was not done, and start it."""
+        self._begin(queues=False)
+
+    def enqueue(self) -> None:
+        """The same, with a place in the queue instead of a process."""
+        self._begin(queues=True)
+
+    def _begin(self, queues: bool) -> None:
+        if self.state is None or self.state.problems or self._starts_when_checked:
+            return
+        recipe = choices.recipe_of(self.draft.values)
+        self._queues = queues
+        if self.check.is_ok_for(recipe):
+            self._start(recipe)
+            return
+        self._starts_when_checked = True
+        self.check.begin(recipe)
+        if not self.check.is_running:  # it was answered before, and not with yes
+            self._checked()
+        self._show_start()
+
+    def _check_now(self) -> None:
+        if self.state is not None and not self.state.problems:
+            self.check.begin(choices.recipe_of(self.draft.values))
+
+    def _cancel_check(self) -> None:
+        self._starts_when_checked = False
+        self.check.cancel()
+        self._show_start()
+
+    def _is_still_asked(self) -> bool:
+        return bool(
+            self.state is not None
+            and not self.state.problems
+            and self.check.is_about(choices.recipe_of(self.draft.values))
+        )
+
+    def _checked(self) -> None:
+        wanted, self._starts_when_checked = self._starts_when_checked, False
+        if not wanted or self.state is None:
+            return
+        recipe = choices.recipe_of(self.draft.values) if not self.state.problems else None
+        if recipe is not None and self.check.is_ok_for(recipe):
+            self._start(recipe)
+        else:
+            self.go_to("review")
+            self._show_start()
+
+    def _start(self, recipe: Recipe) -> None:
+        assert self.state is not None
+        card = self.state.method
+        name, declaration = str(self.draft.values.get("name") or "").strip() or None, card.settings if card else {}
+        queues = self._queues
+
+        def begin(project: ProjectFile) -> int:
+            run = project.add_run(recipe, name=name, declaration=declaration)
+            if queues:
+                launch.enqueue(project.path, run)  # type: ignore[attr-defined]
+            else:
+                launch.start_worker(project.path, run)
+            return run
+
+        self.start_button.setEnabled(False)
+        self.session.project.write(begin, self._started, failed=self._not_started)
+
+    def _started(self, run: int) -> None:
+        if self.draft.values.get("name"):  # the next run wants a name of its own
+            self.draft.edit({"name": ""}, self.tr("name of the run"))
+        self._show_start()
+        self.leads_to.emit("run", run)
+
+    def _not_started(self, words: str) -> None:
+        self._show_start()
+        look.set_tone(self.status, "bad")
+        self.status.setText(words)
+
+    def _show_start(self) -> None:
+        state = self.state
+        if state is None:
+            return
+        count = len(state.problems)
+        is_waiting = self._starts_when_checked
+        self.start_button.setEnabled(not count and not is_waiting)
+        self.queue_button.setEnabled(not count and not is_waiting)
+        self.queue_button.setVisible(self._is_busy)
+        self.start_button.setText(self.tr("Checking...") if is_waiting else self.tr("Start"))
+        self.start_action.setEnabled(self.start_button.isEnabled())
+        self.cancel_button.setVisible(is_waiting)
+        look.set_tone(self.status, "bad" if count else "muted")
+        if count == 1:
+            self.status.setText(state.problems[0].words)
+        elif count:
+            self.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
+        elif is_waiting:
+            self.status.setText(self.tr("It starts as soon as the check is done."))
+        else:
+            self.status.setText(self.tr("Ready to start."))
+        self.status.setToolTip(self.status.text())
+
+    # The project's other runs
+
+    def _ask_about_runs(self) -> None:
+        if self.isVisible() and self.state is not None:
+            self.session.project.ask(_runs, self._know_runs, key="wizard-runs")
+
+    def _know_runs(self, found: tuple[tuple[Candidate, ...], bool]) -> None:
+        if found != (self._candidates, self._is_busy):
+            self._candidates, self._is_busy = found
+            self._refresh()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._ask_about_runs()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.draft.end_typing()
+
+    # Layout
+
+    def _make_layout(self) -> None:
+        self.steps = StepList()
+        self.steps.setAccessibleName(self.tr("Pages of the new run"))
+        self._stack = QStackedWidget()
+        for page in self.pages.values():
+            self.steps.add_step(page.title)
+            area = QScrollArea()
+            area.setWidgetResizable(True)
+            area.setWidget(page)
+            area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            self._stack.addWidget(area)
+        self.steps.currentRowChanged.connect(self._show_page)
+
+        left = QVBoxLayout()
+        left.setContentsMargins(look.MARGIN, look.WIDE, 0, look.MARGIN)
+        left.addWidget(self.steps)
+        body = QHBoxLayout()
+        body.setSpacing(0)
+        body.addLayout(left)
+        body.addWidget(self._stack, 1)
+
+        rule = QFrame()
+        rule.setProperty("rule", True)
+        working = QWidget()
+        column = QVBoxLayout(working)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(body, 1)
+        column.addWidget(rule)
+        column.addLayout(self._make_footer())
+
+        self._whole = QStackedWidget(self)
+        self._whole.addWidget(self._make_waiting())
+        self._whole.addWidget(working)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._whole)
+        self.setFocusProxy(self.steps)
+
+    def _make_footer(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setContentsMargins(look.MARGIN, look.GAP + look.SPACE, look.WIDE, look.GAP + look.SPACE)
+        row.setSpacing(look.GAP)
+        self.back, self.next = QPushButton(self.tr("Back")), QPushButton(self.tr("Next"))
+        self.back.clicked.connect(lambda: self._turn(-1))
+        self.next.clicked.connect(lambda: self._turn(1))
+        self.status = look.label("", "body", "muted", wraps=True)
+        self.status.setAccessibleName(self.tr("Whether the run can start"))
+        self.cancel_button = QPushButton(self.tr("Cancel"))
+        self.cancel_button.setAccessibleName(self.tr("Do not start"))
+        self.cancel_button.clicked.connect(self._cancel_check)
+        self.cancel_button.hide()
+        self.queue_button = QPushButton(self.tr("Add to queue"))
+        self.queue_button.setToolTip(self.tr("It starts by itself when the runs before it have ended"))
+        self.queue_button.clicked.connect(self.enqueue)
+        self.queue_button.hide()
+        self.start_button = QPushButton(self.tr("Start"))
+        self.start_button.setProperty("primary", True)
+        self.start_button.setAccessibleName(self.tr("Start the run"))
+        self.start_button.setEnabled(False)
+        self.start_button.clicked.connect(self.start)
+        row.addWidget(self.back)
+        row.addWidget(self.next)
+        row.addSpacing(look.GAP)
+        row.addWidget(self.status, 1)
+        for button in (self.cancel_button, self.queue_button, self.start_button):
+            row.addWidget(button)
+        return row
+
+    def _make_waiting(self) -> QWidget:
+        made = QWidget()
+        column = QVBoxLayout(made)
+        column.setContentsMargins(look.WIDE, look.WIDE, look.WIDE, look.WIDE)
+        column.addStretch(1)
+        self._waiting_words = self.tr("Asking what there is: methods, teachers, devices. Once, for some seconds.")
+        self.waiting = look.label(self._waiting_words, "body", "muted", wraps=True)
+        column.addWidget(self.waiting)
+        self._waiting_bar = QProgressBar()
+        self._waiting_bar.setRange(0, 0)
+        self._waiting_bar.setTextVisible(False)
+        self._waiting_bar.setAccessibleName(self.tr("Asking what this machine offers"))
+        column.addWidget(self._waiting_bar)
+        self.again = QPushButton(self.tr("Try again"))
+        self.again.clicked.connect(self._ask_again)
+        self.again.hide()
+        column.addWidget(self.again)
+        column.addStretch(1)
+        return made
+
+    def _make_actions(self) -> None:
+        self.start_action = action(self.tr("Start the run"), self.start, "Ctrl+Return")
+        self.start_action.setEnabled(False)
+        self._actions = [
+            self.start_action,
+            action(self.tr("Next page"), lambda: self._turn(1), "Alt+Right"),
+            action(self.tr("Previous page"), lambda: self._turn(-1), "Alt+Left"),
+            action(self.tr("Check the recipe"), self._check_now),
+            action(self.tr("Begin anew with the defaults"), self._begin_anew),
+        ]
+        self.addActions(self._actions)
+
+    def _begin_anew(self) -> None:
+        if self.state is not None:
+            self.draft.edit(choices.fresh(self.state.catalogue), self.tr("begin anew"))
+
+
+def contents(path: Path) -> str:
+    """What a dropped path is: "recipe", "teacher", "data", or "" where it is not seen."""
+    if path.is_file():
+        return "recipe" if path.suffix == ".json" else ""
+    if any((path / name).is_file() for name in MODEL_FILES):
+        return "teacher"
+    below = [path, *sorted(child for child in path.glob("*") if child.is_dir())[:50]]
+    found = (file.suffix.lower() in PICTURES for folder in below for file in folder.glob("*"))
+    return "data" if any(found) else ""
+
+
+def _runs(project: ProjectFile) -> tuple[tuple[Candidate, ...], bool]:
+    """The runs that a student can start from, newest first, and whether any has a process."""
+    found = []
+    for run in reversed(project.runs()):
+        kept = project.checkpoints(run.id)
+        if kept:
+            best = next((checkpoint for checkpoint in reversed(kept) if checkpoint.is_best), kept[-1])
+            named = str(run.recipe.get("method", "")), str(run.recipe.get("teacher", ""))
+            found.append(Candidate(run.id, run.name, *named, best.step))
+    return tuple(found), bool(project.live_runs())

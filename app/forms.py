@@ -1,0 +1,324 @@
+"""Settings -> editors -> values: the one place that maps what a field takes to the widget in which it is edited.
+
+A form knows a JSON Schema and defaults, and nothing of what the settings mean. What a person writes is a value at once,
+right or wrong; what is wrong stands beside it in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look
+from app.fields import Field, fields_of, matches
+from app.widgets.icon_button import IconButton
+
+EDITOR_CHARACTERS = 22
+ChoiceWords = Mapping[str, Mapping[Any, str]]
+
+
+class Editor(QWidget):
+    """Where one value is edited. edited: a person gave it another one. finished: and is done with that."""
+
+    edited = Signal(object)
+    finished = Signal()
+
+    def value(self) -> Any:
+        """What it holds now."""
+        raise NotImplementedError
+
+    def set_value(self, value: Any) -> None:
+        """Show a value, without a word of it."""
+        raise NotImplementedError
+
+
+class TextEditor(Editor):
+    """Numbers and texts. What is no number is kept as it was written."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self._field = field
+        self.line = QLineEdit()
+        _fill(self, self.line)
+        self.line.textEdited.connect(lambda _: self.edited.emit(self.value()))
+        self.line.editingFinished.connect(self.finished)
+
+    def value(self) -> Any:
+        return self._field.parse(self.line.text())
+
+    def set_value(self, value: Any) -> None:
+        if self.value() != value or not self.line.text():  # "5e-1" stays as it was written while it means the same
+            self.line.setText(self._field.show(value))
+
+
+class BoolEditor(Editor):
+    """Yes or no."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.box = QCheckBox(field.label)
+        _fill(self, self.box)
+        self.box.clicked.connect(lambda on: self.edited.emit(bool(on)))
+
+    def value(self) -> Any:
+        return self.box.isChecked()
+
+    def set_value(self, value: Any) -> None:
+        self.box.setChecked(value is True)
+
+
+class ChoiceEditor(Editor):
+    """One of a few. A value that is none of them is shown beside them."""
+
+    def __init__(self, field: Field, words: Mapping[Any, str]) -> None:
+        super().__init__()
+        self._field, self._words = field, words
+        self.box = QComboBox()
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setMinimumContentsLength(8)
+        _fill(self, self.box)
+        for choice in field.choices:
+            self.box.addItem(words.get(choice, field.show(choice)), choice)
+        self.box.activated.connect(lambda _: self.edited.emit(self.value()))
+
+    def value(self) -> Any:
+        return self.box.currentData()
+
+    def set_value(self, value: Any) -> None:
+        with QSignalBlocker(self.box):
+            index = self.box.findData(value)
+            if index < 0:
+                self.box.addItem(self._field.show(value), value)
+                index = self.box.count() - 1
+            self.box.setCurrentIndex(index)
+        self.box.setToolTip(self.box.currentText())
+
+
+def editor_of(field: Field, words: Mapping[Any, str] | None = None) -> Editor:
+    """The editor of a field. words: how its choices are called, where their values do not say it."""
+    if field.kind == "bool":
+        return BoolEditor(field)
+    if field.kind == "choice":
+        return ChoiceEditor(field, words or {})
+    return TextEditor(field)
+
+
+class SettingRow(QWidget):
+    """One setting: its name, what it does and takes, its editor, and what is wrong with its value.
+
+    edited: its name and new value. finished: the person is done with it.
+    """
+
+    edited = Signal(str, object)
+    finished = Signal()
+
+    def __init__(self, field: Field, default: Any, words: Mapping[Any, str] | None = None) -> None:
+        super().__init__()
+        self.field, self.default = field, default
+        self.editor = editor_of(field, words)
+        control = self.editor.focusProxy()
+        assert control is not None
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, look.GAP, 0, look.GAP)
+        row.setSpacing(look.WIDE)
+        about = QVBoxLayout()
+        about.setSpacing(0)
+        head = look.label(field.label, "strong")
+        head.setBuddy(control)
+        about.addWidget(head)
+        self._range = look.label("", "caption", "muted", wraps=True)
+        about.addWidget(self._range)
+        about.addStretch(1)
+        row.addLayout(about, 3)
+
+        side = QVBoxLayout()
+        side.setSpacing(look.SPACE)
+        line = QHBoxLayout()
+        line.setSpacing(look.GAP)
+        line.addWidget(self.editor, 1)
+        if field.unit:
+            line.addWidget(look.label(field.unit, "body", "muted"))
+        self.reset = IconButton("rotate-ccw", self.tr("Set {0} back to its default").format(field.label), alone=True)
+        self.reset.setProperty("quiet", True)
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.reset.setSizePolicy(policy)
+        self.reset.clicked.connect(lambda: self._take(self.default))
+        line.addWidget(self.reset)
+        side.addLayout(line)
+        self.wrong = look.label("", "caption", "bad", wraps=True)
+        self.wrong.hide()
+        side.addWidget(self.wrong)
+        side.addStretch(1)
+        row.addLayout(side, 2)
+
+        control.setAccessibleName(field.label)
+        self._control = control
+        self.editor.edited.connect(self._take)
+        self.editor.finished.connect(self.finished)
+        self.set_default(default)
+
+    def set_default(self, default: Any) -> None:
+        """Another default, as when another method is chosen."""
+        self.default = default
+        parts = [self.field.range_words(), self.tr("default {0}").format(self.field.show(default))]
+        if default is None or default == "":
+            parts.pop()
+        takes = ", ".join(part for part in parts if part)
+        said = f"{self.field.words}. {takes[:1].upper()}{takes[1:]}." if takes else f"{self.field.words}."
+        self._range.setText(said)
+        self._control.setAccessibleDescription(said)
+        self._show_state()
+
+    def set_value(self, value: Any) -> None:
+        """Show a value."""
+        self.editor.set_value(value)
+        self._show_state()
+
+    def problem(self) -> str:
+        """What is wrong with its value."""
+        return self.field.problem(self.editor.value())
+
+    def _take(self, value: Any) -> None:
+        self.editor.set_value(value)
+        self._show_state()
+        self.edited.emit(self.field.name, value)
+
+    def _show_state(self) -> None:
+        words = self.problem()
+        self.wrong.setText(words)
+        self.wrong.setVisible(bool(words))
+        if self._control.property("wrong") != bool(words):
+            self._control.setProperty("wrong", bool(words))
+            self._control.style().unpolish(self._control)
+            self._control.style().polish(self._control)
+        changed = self.editor.value() != self.default
+        self.reset.setVisible(changed)
+        shown = self.field.show(self.default) or self.tr("empty")
+        self.reset.setToolTip(self.tr("Changed from the default, {0}; set it back").format(shown))
+
+
+class SettingsForm(QWidget):
+    """The settings of a schema: what matters in sight, the rest behind "Advanced", a search over all of them.
+
+    changed: name and value of a setting that a person edited. finished: they are done with it.
+    """
+
+    changed = Signal(str, object)
+    finished = Signal()
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        names: Sequence[str] | None = None,
+        choice_words: ChoiceWords | None = None,
+    ) -> None:
+        super().__init__()
+        self._values: dict[str, Any] = dict(defaults)
+        self.rows: dict[str, SettingRow] = {}
+        words = choice_words or {}
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        fields = fields_of(schema, names)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Find a setting"))
+        self.search.setAccessibleName(self.tr("Find a setting"))
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._filter)
+        whole.addWidget(self.search)
+        self.search.setVisible(len(fields) > 3)
+        self._nothing = look.label("", "body", "muted", wraps=True)
+        self._nothing.hide()
+        whole.addWidget(self._nothing)
+        for field in [field for field in fields if not field.advanced]:
+            whole.addWidget(self._row(field, defaults, words))
+        advanced = [field for field in fields if field.advanced]
+        self.more = QToolButton()
+        self.more.setProperty("quiet", True)
+        self.more.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.more.setCheckable(True)
+        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.more.setText(self.tr("Advanced ({0})").format(len(advanced)))
+        self.more.setAccessibleName(self.tr("Advanced settings"))
+        self.more.toggled.connect(lambda _: self._filter())
+        self.more.setVisible(bool(advanced))
+        whole.addWidget(self.more)
+        for field in advanced:
+            whole.addWidget(self._row(field, defaults, words))
+        self._filter()
+
+    def values(self) -> dict[str, Any]:
+        """Every value, right or wrong, with those that the schema does not know."""
+        return dict(self._values)
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show values, without `changed`."""
+        self._values = dict(values)
+        for name, row in self.rows.items():
+            row.set_value(values.get(name, row.default))
+        if not self.more.isChecked():  # what is wrong or differs is never out of sight
+            self._filter()
+
+    def set_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Other defaults."""
+        for name, row in self.rows.items():
+            row.set_default(defaults.get(name, row.field.default))
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by name."""
+        return {name: words for name, row in self.rows.items() if (words := row.problem())}
+
+    def show_setting(self, name: str) -> None:
+        """Bring a setting into sight and put the cursor there."""
+        row = self.rows.get(name)
+        if row is not None:
+            self.search.clear()
+            if row.field.advanced:
+                self.more.setChecked(True)
+            row.editor.setFocus()
+
+    def _row(self, field: Field, defaults: Mapping[str, Any], words: ChoiceWords) -> SettingRow:
+        row = SettingRow(field, defaults.get(field.name, field.default), words.get(field.name))
+        row.set_value(row.default)
+        row.edited.connect(self._take)
+        row.finished.connect(self.finished)
+        self.rows[field.name] = row
+        return row
+
+    def _take(self, name: str, value: Any) -> None:
+        self._values[name] = value
+        self.changed.emit(name, value)
+
+    def _filter(self) -> None:
+        wanted = self.search.text().strip()
+        is_open = self.more.isChecked()
+        count = 0
+        for row in self.rows.values():
+            in_sight = is_open or not row.field.advanced or not row.reset.isHidden() or not row.wrong.isHidden()
+            row.setVisible(matches(row.field, wanted) if wanted else in_sight)
+            count += matches(row.field, wanted) if wanted else 1
+        self._nothing.setText(self.tr("No setting is called or described so. Clear the search to see all."))
+        self._nothing.setVisible(bool(wanted) and not count)
+        self.more.setIcon(look.icon("chevron-down" if is_open else "arrow-right"))
+
+
+def _fill(editor: Editor, control: QWidget) -> None:
+    layout = QHBoxLayout(editor)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(control)
+    control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    editor.setFocusProxy(control)

@@ -1,0 +1,61 @@
+"""Where a folder is named: written, or chosen in a dialog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+from app import look
+
+
+class PathField(QWidget):
+    """edited: what it says now. finished: the person is done writing, or has chosen."""
+
+    edited = Signal(str)
+    finished = Signal()
+
+    def __init__(self, title: str, hint: str) -> None:
+        super().__init__()
+        self._title = title
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(look.GAP)
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(hint)
+        self.line.setAccessibleName(title)
+        self.line.textEdited.connect(self.edited)
+        self.line.editingFinished.connect(self.finished)
+        row.addWidget(self.line, 1)
+        self.browse = QPushButton(self.tr("Browse..."))
+        self.browse.setAccessibleName(self.tr("Browse for: {0}").format(title))
+        self.browse.clicked.connect(self._browse)
+        row.addWidget(self.browse)
+        self.setFocusProxy(self.line)
+
+    def set_text(self, text: str) -> None:
+        """Show a path, without a word of it."""
+        if self.line.text() != text:
+            self.line.setText(text)
+
+    def set_wrong(self, wrong: bool) -> None:
+        """Mark what it says as wrong."""
+        if self.line.property("wrong") != wrong:
+            self.line.setProperty("wrong", wrong)
+            self.line.style().unpolish(self.line)
+            self.line.style().polish(self.line)
+
+    def _browse(self) -> None:
+        start = Path(self.line.text()).expanduser()
+        dialog = QFileDialog(self, self._title, str(start if start.is_dir() else Path.home()))
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+        dialog.fileSelected.connect(self._chosen)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _chosen(self, path: str) -> None:
+        self.line.setText(path)
+        self.edited.emit(path)
+        self.finished.emit()

@@ -1,0 +1,248 @@
+"""What a recipe's values mean to the wizard: defaults, needs, changes that belong together, and what is wrong where.
+
+Pure functions of values and catalogue; no widgets, no backend. The deeper check is `distill preflight`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from app.drafts import Values, value_at
+from app.fields import Field, fields_of, label_of
+from backend.contract.catalogue import Catalogue, MethodCard, PresetCard, TeacherCard
+from backend.contract.recipe import Recipe, Student, Training
+
+PageKey = Literal["teacher", "data", "method", "student", "training", "compute", "review"]
+FIRST_TEACHER, FIRST_METHOD = "digits", "dmd2"
+COMPUTE = ("device", "precision", "threads")
+TRAINING_SCHEMA = Training.model_json_schema()
+TRAINING_FIELDS = {field.name: field for field in fields_of(TRAINING_SCHEMA)}
+PLAIN_TRAINING: dict[str, Any] = Training().model_dump(mode="json")
+ABOUT_TRAINING = tuple(name for name in TRAINING_FIELDS if name not in COMPUTE)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What must be mended before a start. name: the dotted name of the value; empty where it is not one value's."""
+
+    page: PageKey
+    name: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that is not its default."""
+
+    page: PageKey
+    label: str
+    value: str
+    default: str
+
+
+def defaults_of(card: MethodCard) -> dict[str, Any]:
+    """The defaults of a method's own settings."""
+    return {name: value for name, value in card.defaults.items() if name != "training"}
+
+
+def training_of(card: MethodCard | None) -> dict[str, Any]:
+    """The training values that suit a method."""
+    suited = card.defaults.get("training", {}) if card is not None else {}
+    return {**PLAIN_TRAINING, **suited}
+
+
+def fresh(catalogue: Catalogue) -> Values:
+    """A whole recipe to begin with, which can be started as it is."""
+    usable = [card.key for card in catalogue.teachers if not card.problem]
+    teacher = FIRST_TEACHER if FIRST_TEACHER in usable else next(iter(usable), "")
+    card = catalogue.method(FIRST_METHOD) or next(iter(catalogue.methods), None)
+    return {
+        "name": "",
+        "teacher": teacher,
+        "data": None,
+        "method": card.key if card else "",
+        "settings": defaults_of(card) if card else {},
+        "student": Student().model_dump(mode="json"),
+        "training": training_of(card),
+    }
+
+
+def whole(values: Mapping[str, Any], catalogue: Catalogue) -> Values:
+    """A recipe of any form (a run's, a file's) with every value that it leaves out."""
+    base = fresh(catalogue)
+    card = catalogue.method(str(values.get("method", base["method"])))
+    settings = {**(defaults_of(card) if card else {}), **(values.get("settings") or {})}
+    given = {name: values[name] for name in ("name", "teacher", "data", "method") if name in values}
+    return {
+        **base,
+        **given,
+        "settings": settings,
+        "student": {**base["student"], **(values.get("student") or {})},
+        "training": {**training_of(card), **(values.get("training") or {})},
+    }
+
+
+def recipe_of(values: Values) -> Recipe:
+    """The recipe itself. Raises `RecipeError`."""
+    return Recipe.from_values({name: value for name, value in values.items() if name != "name"})
+
+
+def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, Any]:
+    """The change to another method: its defaults, and the training values that suit it where none was chosen."""
+    before, after = training_of(catalogue.method(values["method"])), training_of(catalogue.method(key))
+    card = catalogue.method(key)
+    change: dict[str, Any] = {"method": key, "settings": defaults_of(card) if card else {}}
+    for name, value in after.items():
+        if before[name] != value and values["training"].get(name) == before[name]:
+            change[f"training.{name}"] = value
+    return change
+
+
+def choose_preset(card: MethodCard, preset: PresetCard) -> dict[str, Any]:
+    """The change to a preset: its settings and the defaults of all others, and the training values presets speak of."""
+    change: dict[str, Any] = {"settings": {**defaults_of(card), **preset.settings}}
+    spoken_of = {name for other in card.presets for name in other.training}
+    values = {**training_of(card), **preset.training}
+    return change | {f"training.{name}": values[name] for name in sorted(spoken_of)}
+
+
+def preset_in(card: MethodCard, values: Values) -> str:
+    """The preset whose values these are; empty where there is none."""
+    for preset in card.presets:
+        change = choose_preset(card, preset)
+        if all(value_at(values, name) == value for name, value in change.items()):
+            return preset.key
+    return ""
+
+
+def needs(card: MethodCard, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a method needs with these settings."""
+    found = list(card.needs)
+    for name, more in card.needs_when.items():
+        if settings.get(name) not in (0, None):
+            found += [need for need in more if need not in found]
+    return tuple(found)
+
+
+def method_fields(card: MethodCard) -> list[Field]:
+    """The settings of a method."""
+    return fields_of(card.settings)
+
+
+def problems(values: Values, catalogue: Catalogue, teacher: TeacherCard | None, refusal: str = "") -> list[Problem]:
+    """What is seen to be wrong with a recipe without asking the backend, in the order of the pages.
+
+    teacher: what the recipe's teacher is, None while that is not known. refusal: why it cannot be used.
+    """
+    found: list[Problem] = []
+    card = catalogue.method(values["method"])
+    if not str(values["teacher"] or "").strip():
+        found.append(Problem("teacher", "teacher", "No teacher is chosen; choose one, or name a folder."))
+    elif refusal:
+        found.append(Problem("teacher", "teacher", refusal))
+    if card is not None:
+        found += _data_problems(values, catalogue, card, teacher)
+        found += _setting_problems(values, card)
+    else:
+        broken = {fault.key: fault.error for fault in catalogue.broken_methods}
+        why = f"does not load ({broken[values['method']]})" if values["method"] in broken else "is not there"
+        found.append(Problem("method", "method", f"The method {values['method']} {why}; choose another."))
+    for name, value in values["training"].items():
+        field = TRAINING_FIELDS.get(name)
+        words = field.problem(value) if field else f"{label_of(name)} is unknown here; leave it out."
+        if words:
+            found.append(Problem("compute" if name in COMPUTE else "training", f"training.{name}", words))
+    found += _device_problems(values, catalogue)
+    try:
+        Student.model_validate(values["student"])
+    except ValueError:
+        words = "The start of the student names no checkpoint; choose one of the runs, or the teacher's weights."
+        found.append(Problem("student", "student.start", words))
+    return found
+
+
+def _data_problems(
+    values: Values, catalogue: Catalogue, card: MethodCard, teacher: TeacherCard | None
+) -> list[Problem]:
+    data = values["data"]
+    if "real data" not in needs(card, values["settings"]):
+        return []
+    if data == "" or (data is None and teacher is not None and not teacher.data):
+        words = f"{card.title} needs real data with these settings; choose a folder of pictures."
+        return [Problem("data", "data", words)]
+    known = [one.key for one in catalogue.data] + ([teacher.data] if teacher is not None else [])
+    if data and data not in known and not Path(data).expanduser().is_dir():
+        return [Problem("data", "data", f"{data} is no folder; choose a folder of pictures.")]
+    return []
+
+
+def _setting_problems(values: Values, card: MethodCard) -> list[Problem]:
+    known = {field.name: field for field in method_fields(card)}
+    found = []
+    for name, value in values["settings"].items():
+        if name in known:
+            words = known[name].problem(value)
+        else:
+            close = get_close_matches(name, known, n=1)
+            words = f"{name} is unknown here; " + (f"did you mean {close[0]}?" if close else "leave it out.")
+        if words:
+            found.append(Problem("method", f"settings.{name}", words))
+    return found
+
+
+def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:
+    device = values["training"].get("device")
+    if device in ("cuda", "mps") and catalogue.devices and all(found.kind != device for found in catalogue.devices):
+        words = f"This machine has no {device} device; choose cpu or auto."
+        return [Problem("compute", "training.device", words)]
+    return []
+
+
+_SIGNS: tuple[tuple[str, PageKey], ...] = (
+    (r"first_level|guidance_scale|learning rate", "method"),
+    (r"real data|pictures|The data |images|class", "data"),
+    (r"disk|memory|hours", "training"),
+    (r"^Run |run:|another run|checkpoint ", "student"),
+    (r"float32|device that torch", "compute"),
+    (r"[Tt]eacher", "teacher"),
+)
+
+
+def page_of(words: str, values: Values) -> PageKey:
+    """The page where what a sentence of preflight speaks of can be mended."""
+    first = re.split(r"[^\w.]", words, maxsplit=1)[0]
+    name = first.removeprefix("training.")
+    if name in TRAINING_FIELDS and name not in values["settings"]:
+        return "compute" if name in COMPUTE else "training"
+    if first in values["settings"]:
+        return "method"
+    if values["data"] and values["data"] in words:
+        return "data"
+    if words.startswith(str(values["teacher"])):
+        return "teacher"
+    return next((page for sign, page in _SIGNS if re.search(sign, words)), "method")
+
+
+def differences(values: Values, catalogue: Catalogue) -> list[Difference]:
+    """What is not its default, page by page."""
+    found: list[Difference] = []
+    card = catalogue.method(values["method"])
+    if card is not None:
+        defaults = defaults_of(card)
+        for field in method_fields(card):
+            value = values["settings"].get(field.name)
+            if value != defaults.get(field.name):
+                default = field.show(defaults.get(field.name))
+                found.append(Difference("method", field.label, field.show(value), default))
+    suited = training_of(card)
+    for name, field in TRAINING_FIELDS.items():
+        value = values["training"].get(name)
+        if value != suited[name]:
+            page: PageKey = "compute" if name in COMPUTE else "training"
+            found.append(Difference(page, field.label, field.show(value), field.show(suited[name])))
+    return found

@@ -1,0 +1,98 @@
+"""What real data the run learns from, if any: the method's settings decide, and the page says why."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QButtonGroup
+
+from app import look
+from app.widgets.choice_card import ChoiceCard
+from app.widgets.path_field import PathField
+from app.wizard.choices import needs
+from app.wizard.page import Page, State
+
+
+class DataPage(Page):
+    key = "data"
+
+    def __init__(self) -> None:
+        super().__init__(self.tr("Data"), "")
+        self._is_needed = True
+        self.group = QButtonGroup(self)
+        self.own = ChoiceCard(self.tr("The teacher's own"))
+        self.folder_card = ChoiceCard(
+            self.tr("A folder of pictures"),
+            self.tr("One folder for each class, named as the teacher names it. Pictures are scaled to its size."),
+        )
+        self.folder = PathField(self.tr("Folder of pictures"), self.tr("Folder of pictures"))
+        self.wrong = look.label("", "body", "bad", wraps=True)
+        self.wrong.hide()
+        self.folder_card.content.addWidget(self.folder)
+        self.folder_card.content.addWidget(self.wrong)
+        for card in (self.own, self.folder_card):
+            self.group.addButton(card.radio)
+            self.content.addWidget(card)
+        self.content.addStretch(1)
+        self.own.radio.clicked.connect(lambda _: self.edit({"data": None}, self.tr("data")))
+        self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
+        self.folder.edited.connect(lambda text: self.edit({"data": text}, self.tr("folder of pictures"), "data"))
+        self.folder.finished.connect(self.finished)
+
+    def show_state(self, state: State) -> None:
+        method, data, teacher = state.method, state.values["data"], state.teacher
+        self._is_needed = method is not None and "real data" in needs(method, state.values["settings"])
+        self._say_why(state)
+        own = teacher.data if teacher is not None else ""
+        bundled = {card.key: card for card in state.catalogue.data}
+        if own in bundled:
+            self.own.say(f"{bundled[own].title}: {bundled[own].summary}.")
+        elif own:
+            self.own.say(self.tr("{0}, which this teacher draws from.").format(own))
+        elif self._is_needed:
+            self.own.say(self.tr("This teacher brings none along."))
+        self.own.radio.setEnabled(bool(own))
+        is_own = data is None or data == own
+        self.own.setVisible(self._is_needed)
+        self.folder_card.setVisible(self._is_needed or not is_own)
+        if is_own and not own:  # neither is chosen yet
+            self.group.setExclusive(False)
+            self.own.radio.setChecked(False)
+            self.folder_card.radio.setChecked(False)
+            self.group.setExclusive(True)
+        else:
+            (self.own if is_own else self.folder_card).radio.setChecked(True)
+        if not is_own:
+            self.folder.set_text(str(data))
+        wrong = state.wrong("data")
+        self.wrong.setText(wrong)
+        self.wrong.setVisible(bool(wrong))
+        self.folder.set_wrong(bool(wrong) and not is_own)
+        if not self._is_needed and not is_own:
+            look.set_tone(self.wrong, "warning")
+            self.wrong.setText(self.tr("It is not used: the method needs none with these settings."))
+            self.wrong.show()
+        else:
+            look.set_tone(self.wrong, "bad")
+
+    def show_setting(self, name: str) -> None:
+        self.folder.setFocus()
+
+    def _say_why(self, state: State) -> None:
+        method = state.method
+        if method is None:
+            return
+        if not self._is_needed:
+            words = self.tr("None needed. {0} learns from the teacher alone with these settings.")
+            brings = [name for name, more in method.needs_when.items() if "real data" in more]
+            if brings:
+                words += " " + self.tr("It looks at real pictures too where {1} is more than 0.")
+            self.words.setText(words.format(method.title, " or ".join(brings)))
+        elif "real data" in method.needs:
+            self.words.setText(self.tr("{0} learns from real pictures beside the teacher.").format(method.title))
+        else:
+            named = ", ".join(name for name in method.needs_when if state.values["settings"].get(name))
+            words = self.tr("{0} looks at real pictures because {1} is more than 0.")
+            self.words.setText(words.format(method.title, named))
+
+    def _take_folder(self) -> None:
+        self.edit({"data": self.folder.line.text()}, self.tr("a folder of pictures"))
+        self.folder.setFocus()

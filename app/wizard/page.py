@@ -1,0 +1,80 @@
+"""What the wizard's pages have in common: a heading, what they show, and how they say that something was edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from app import look
+from app.drafts import Values
+from app.wizard.choices import PageKey, Problem
+from backend.contract.catalogue import Catalogue, MethodCard, TeacherCard
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run whose student another run can start from. best: the step of its best checkpoint, or of its last."""
+
+    run: int
+    name: str
+    method: str
+    teacher: str
+    best: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What the pages show. teacher: None while it is looked at, or refused."""
+
+    values: Values
+    catalogue: Catalogue
+    teacher: TeacherCard | None = None
+    refusal: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def method(self) -> MethodCard | None:
+        """The chosen method."""
+        return self.catalogue.method(self.values["method"])
+
+    def wrong(self, name: str) -> str:
+        """What is wrong with the value of a dotted name."""
+        return next((problem.words for problem in self.problems if problem.name == name), "")
+
+
+class Page(QWidget):
+    """One page. edited: a change of dotted names, what to call it, and of what it is the typing ("" when it is none).
+
+    finished: what was typed is a step of its own. page_wanted: another page by its key, and a dotted name there.
+    """
+
+    edited = Signal(object, str, str)
+    finished = Signal()
+    page_wanted = Signal(str, str)
+    key: PageKey
+
+    def __init__(self, title: str, words: str) -> None:
+        super().__init__()
+        self.title = title
+        self.content = QVBoxLayout(self)
+        self.content.setContentsMargins(look.WIDE, look.WIDE, look.WIDE, look.WIDE)
+        self.content.setSpacing(look.GAP + look.SPACE)
+        self.content.addWidget(look.label(title, "title"))
+        self.words = look.label(words, "body", "muted", wraps=True)
+        self.content.addWidget(self.words)
+
+    def show_state(self, state: State) -> None:
+        """Show the recipe as it is now."""
+        raise NotImplementedError
+
+    def show_setting(self, name: str) -> None:
+        """Bring the value of a dotted name into sight."""
+
+    def edit(self, change: Mapping[str, Any], words: str, typing: str = "") -> None:
+        """Say that something was edited."""
+        self.edited.emit(dict(change), words, typing)

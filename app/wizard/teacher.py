@@ -1,0 +1,148 @@
+"""Which model is to be made faster: one of the bundled teachers, or one in a folder."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel
+
+from app import look
+from app.widgets.choice_card import ChoiceCard
+from app.widgets.path_field import PathField
+from app.wizard.amounts import count
+from app.wizard.page import Page, State
+from backend.contract.catalogue import TeacherCard
+
+PICTURE_COLUMNS = 8
+"""So many of the samples fit into a card of a narrow window."""
+
+
+class TeacherPage(Page):
+    key = "teacher"
+
+    def __init__(self) -> None:
+        super().__init__(self.tr("Teacher"), "")
+        self.words.setText(self.tr("The diffusion model to learn from. The student starts as a copy of it."))
+        self.group = QButtonGroup(self)
+        self.cards: dict[str, ChoiceCard] = {}
+        self._grid = QGridLayout()
+        self._grid.setSpacing(look.GAP + look.SPACE)
+        self.content.addLayout(self._grid)
+        self.folder_card = ChoiceCard(
+            self.tr("A folder of mine"),
+            self.tr("A diffusers folder with a U-Net and a scheduler, as safetensors. Drop one here, or choose it."),
+        )
+        self.folder = PathField(self.tr("Teacher's folder"), self.tr("Folder of the model"))
+        self.found = look.label("", "body", "muted", wraps=True)
+        self.found.setAccessibleName(self.tr("What is in the teacher's folder"))
+        self.found.hide()
+        self.folder_card.content.addWidget(self.folder)
+        self.folder_card.content.addWidget(self.found)
+        self.group.addButton(self.folder_card.radio)
+        self.content.addWidget(self.folder_card)
+        self.content.addStretch(1)
+        self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
+        self.folder.edited.connect(lambda text: self.edit({"teacher": text}, self.tr("teacher's folder"), "teacher"))
+        self.folder.finished.connect(self.finished)
+
+    def show_state(self, state: State) -> None:
+        if list(self.cards) != [card.key for card in state.catalogue.teachers]:
+            self._fill(state.catalogue.teachers)
+        chosen = state.values["teacher"]
+        bundled = self.cards.get(chosen)
+        (bundled or self.folder_card).radio.setChecked(True)
+        if bundled is None:
+            self.folder.set_text(chosen)
+        wrong = state.wrong("teacher") if bundled is None else ""
+        self.folder.set_wrong(bool(wrong) and bool(chosen))
+        self.found.setVisible(bundled is None)
+        if bundled is None:
+            self._show_found(wrong, state.teacher)
+
+    def show_setting(self, name: str) -> None:
+        self.folder.setFocus()
+
+    def _show_found(self, wrong: str, found: TeacherCard | None) -> None:
+        look.set_tone(self.found, "bad" if wrong else "text" if found else "muted")
+        self.found.setText(wrong or (described(found) if found else self.tr("Looking at it...")))
+
+    def _take_folder(self) -> None:
+        self.edit({"teacher": self.folder.line.text()}, self.tr("a teacher of my own"))
+        self.folder.setFocus()
+
+    def _fill(self, teachers: tuple[TeacherCard, ...]) -> None:
+        for card in self.cards.values():
+            self.group.removeButton(card.radio)
+            card.deleteLater()
+        self.cards = {}
+        for index, teacher in enumerate(sorted(teachers, key=lambda one: one.source != "bundled")):
+            card = self._card(teacher)
+            self._grid.addWidget(card, index // 2, index % 2)
+        self.cards = {teacher.key: self.cards[teacher.key] for teacher in teachers}
+        self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1)
+
+    def _card(self, teacher: TeacherCard) -> ChoiceCard:
+        card = ChoiceCard(teacher.title)
+        card.radio.setAccessibleDescription(teacher.problem or teacher.summary)
+        card.words.hide()
+        picture = QPixmap(str(look.RESOURCES / "teachers" / teacher.key / "samples.png"))
+        if not picture.isNull():
+            card.content.addWidget(self._picture(picture, teacher.title))
+        side = card.content
+        tone = "bad" if teacher.problem else "muted"
+        side.addWidget(look.label(teacher.problem or teacher.summary, "body", tone, wraps=True))
+        side.addWidget(look.label(facts(teacher), "caption", "muted", wraps=True))
+        if teacher.figures:
+            side.addLayout(self._figures(teacher.figures))
+        side.addStretch(1)
+        card.radio.setEnabled(not teacher.problem)
+        card.radio.clicked.connect(lambda _=False: self.edit({"teacher": teacher.key}, self.tr("teacher")))
+        self.group.addButton(card.radio)
+        self.cards[teacher.key] = card
+        return card
+
+    def _picture(self, samples: QPixmap, title: str) -> QLabel:
+        """The first columns of its samples, which are three rows of squares."""
+        shown = QLabel()
+        shown.setAccessibleName(self.tr("Samples of {0}").format(title))
+        cut = samples.copy(0, 0, PICTURE_COLUMNS * samples.height() // 3, samples.height())
+        drawn = cut.scaled(cut.size() * 2, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.FastTransformation)
+        drawn.setDevicePixelRatio(2.0)
+        shown.setPixmap(drawn)
+        return shown
+
+    def _figures(self, figures: dict[str, float]) -> QGridLayout:
+        """Its Frechet distance by the number of network evaluations."""
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(look.GAP)
+        grid.setVerticalSpacing(0)
+        grid.addWidget(look.label(self.tr("NFE"), "caption", "muted"), 0, 0)
+        distance = look.label(self.tr("Fréchet"), "caption", "muted")
+        distance.setToolTip(self.tr("Distance of its samples to real ones in the bundled features; smaller is better"))
+        grid.addWidget(distance, 1, 0)
+        shown = [(name.split("_")[1], value) for name, value in figures.items() if name.startswith("frechet_")]
+        for column, (nfe, value) in enumerate(shown, 1):
+            for line, words in enumerate((nfe, f"{value:.3g}")):
+                label = look.label(words, "caption", "muted" if line == 0 else "text")
+                label.setFont(look.figures("caption"))
+                grid.addWidget(label, line, column, Qt.AlignmentFlag.AlignRight)
+        grid.setColumnStretch(len(shown) + 1, 1)
+        return grid
+
+
+def facts(teacher: TeacherCard) -> str:
+    """Its shape and size in a line."""
+    sides = teacher.shape[1:] if len(teacher.shape) == 3 else teacher.shape
+    parts = [f"points in {sides[0]} dimensions" if len(sides) == 1 else "×".join(map(str, sides))]
+    if teacher.parameters:
+        parts.append(f"{count(teacher.parameters)} parameters")
+    if teacher.classes:
+        parts.append(f"{teacher.classes} classes")
+    return ", ".join(part for part in parts if part)
+
+
+def described(teacher: TeacherCard) -> str:
+    """What a folder turned out to be."""
+    licence = f" Licence: {teacher.licence}." if teacher.licence else ""
+    return f"{teacher.title}: {facts(teacher)}. {teacher.summary}{licence}"
