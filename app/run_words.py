@@ -182,6 +182,12 @@ def signs(events: Sequence[LogEvent]) -> list[LogEvent]:
     return sorted(bad, key=lambda event: (_rank(event), -(event.step or 0)))
 
 
+def overall(events: Sequence[LogEvent]) -> LogEvent | None:
+    """The newest word that all is well, if it is well."""
+    found = [event for event in events if event.kind == "health" and event.data.get("sign") == "overall"]
+    return found[-1] if found and not signs(events) else None
+
+
 def _rank(event: LogEvent) -> int:
     level = str(event.data.get("level", "warning"))
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from backend.contract.rows import Attempt, Checkpoint, Sample
+from backend.contract.rows import VIEWS, Attempt, Checkpoint, Sample
 
 PREVIEW = "preview"
 REFERENCES = ("teacher", "teacher_at_student_nfe")
-VIEWS = ("student_view", "noised_view", "teacher_view", "fake_score_view")
 RANKED_BY = ("frechet", "sliced_wasserstein")
 """The figures by which checkpoints are ranked, the smaller the better; the first that a round has counts."""
 

@@ -296,10 +296,13 @@ class RunScreen(Screen):
         return int(self._run.recipe.get("training", {}).get("steps", 0)) if self._run is not None else 0
 
     def _show_state(self, state: RunState) -> None:
+        is_other = self._state is None or state.state != self._state.state
         self._state = state
         self.header.show_state(state, self._steps)
         self.commands.show_state(state)
         self.live_settings.show_state(state)
+        if is_other:
+            self.samples.show_state(state)
         self._show_vitals()
 
     def _show_attempts(self, attempts: list[Attempt]) -> None:

@@ -22,6 +22,7 @@ class HealthPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._events: list[LogEvent] = []
+        self._overall: LogEvent | None = None
         self._drawn: list[tuple[QLabel, str, str]] = []
         content = QWidget()
         column = QVBoxLayout(content)
@@ -74,10 +75,10 @@ class HealthPanel(QWidget):
 
     def show_events(self, events: Sequence[LogEvent]) -> None:
         """All events of the run so far."""
-        found = run_words.signs(events)
-        if self._events and found == self._events:
+        found, overall = run_words.signs(events), run_words.overall(events)
+        if self._drawn and (found, overall) == (self._events, self._overall):
             return
-        self._events = found
+        self._events, self._overall = found, overall
         self._drawn = []
         while (item := self._signs.takeAt(0)) is not None:
             widget = item.widget()
@@ -98,6 +99,9 @@ class HealthPanel(QWidget):
         row.addWidget(self._icon("circle-check", "good"), 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(look.label(self.tr("Nothing unusual"), "strong"), 1)
         inside.addLayout(row)
+        if self._overall is not None:
+            inside.addWidget(look.label(self._overall.text, "body", "text", wraps=True))
+            inside.addWidget(look.label(run_words.reading(self._overall), "caption", "muted", wraps=True))
         watched = self.tr(
             "Watched: losses that are not finite; a fake score network that lags behind the student; a discriminator "
             "that no longer teaches; diversity that falls; quality past its peak."

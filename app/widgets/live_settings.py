@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
 from app import look, run_words
@@ -33,6 +33,8 @@ class LiveSettings(QWidget):
         form = QFormLayout()
         form.setHorizontalSpacing(look.MARGIN)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.fields: dict[str, QSpinBox] = {}
         for name in NAMES:
             declared = recipe.Training.model_fields[name]
@@ -41,6 +43,7 @@ class LiveSettings(QWidget):
             field.setGroupSeparatorShown(True)
             field.setSuffix(self.tr(" steps"))
             words = self.tr(declared.description or name)
+            field.setMinimumWidth(40 * look.SPACE)
             field.setAccessibleName(words)
             field.setToolTip(name)
             field.valueChanged.connect(self._show)

@@ -257,6 +257,7 @@ class _NameEdit(QLineEdit):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
+            self.clear()  # the field is left by this, which would give what was typed
             self.given.emit("")
             return
         super().keyPressEvent(event)

@@ -17,7 +17,7 @@ from app.widgets.history_slider import HistorySlider
 from app.widgets.icon_button import IconButton
 from app.widgets.picture import PictureView, sample_words
 from app.widgets.sample_grid import SampleGrid, Tile
-from backend.contract.rows import Checkpoint, Sample
+from backend.contract.rows import Checkpoint, RunState, Sample
 
 PLAY_MILLISECONDS = 120
 NEIGHBOURS = (1, -1, 2, -2, 3)
@@ -33,6 +33,7 @@ class SampleHistory(QWidget):
         self._store, self._samples = store, Rounds()
         self._rounds: list[Round] = []
         self._best: int | None = None
+        self._is_over = False
         self._checkpoints: Sequence[Checkpoint] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, look.GAP, 0, 0)
@@ -100,6 +101,11 @@ class SampleHistory(QWidget):
         self._samples, self._checkpoints = samples, checkpoints
         self._refresh()
 
+    def show_state(self, state: RunState) -> None:
+        """Whether more is to come."""
+        self._is_over = not (state.is_live or state.state == "queued")
+        self._show()
+
     @property
     def shown_round(self) -> Round | None:
         """What the slider is at."""
@@ -164,7 +170,10 @@ class SampleHistory(QWidget):
         self.slider.setVisible(one is not None)
         self.play.setVisible(one is not None)
         self._empty.setVisible(not has_any)
-        self._empty.setText(self.tr("No previews yet. The first one comes as soon as the run has loaded its teacher."))
+        if self._is_over:
+            self._empty.setText(self.tr("This run ended before its first preview."))
+        else:
+            self._empty.setText(self.tr("No previews yet. The first comes as soon as the run has loaded its teacher."))
         if one is None:
             self.words.setText("")
             return

@@ -12,11 +12,11 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QSizePolicy, QVB
 
 from app import look
 from app.picture_store import WHOLE, PictureStore
-from app.sample_rounds import VIEWS, Rounds
+from app.sample_rounds import Rounds
 from app.widgets.history_slider import HistorySlider
 from app.widgets.picture import PictureView
 from app.widgets.sample_grid import draw_picture
-from backend.contract.rows import Sample
+from backend.contract.rows import VIEWS, Sample
 
 FAKE = "fake_score_view"
 

@@ -13,7 +13,6 @@ from app.session import Session
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
-
 from tests.app.conftest import RECIPE, ask, picture_bytes
 
 
@@ -40,7 +39,9 @@ def live(qtbot: QtBot, session: Session) -> tuple[RunScreen, int]:
         run = project.add_run(Recipe.from_values(RECIPE), name="live one")
         attempt = project.begin_attempt(run)
         project.set_first_step(attempt, 1)
-        project.record(attempt, [MetricRow(step, {"matching": 1 / step}, wall=step * 0.1) for step in range(1, 101)])
+        for first in (1, 51):
+            steps = range(first, first + 50)
+            project.record(attempt, [MetricRow(step, {"matching": 1 / step}, wall=step * 0.1) for step in steps])
     made = shown(qtbot, session, run)
     qtbot.waitUntil(lambda: "Time left" in made.header.vitals.words())
     return made, attempt
@@ -113,7 +114,7 @@ def test_a_button_asks_for_a_sample(qtbot: QtBot, live: tuple[RunScreen, int], s
 
 def test_what_cannot_be_asked_is_said(qtbot: QtBot, screen: RunScreen) -> None:
     screen.commands.ask("save")
-    qtbot.waitUntil(lambda: screen.header._refused.isVisible())
+    qtbot.waitUntil(screen.header._refused.isVisible)
     assert screen.header._refused.text() == "Run 1 is finished, so there is nothing to save."
 
 
