@@ -480,6 +480,7 @@ class MainWindow(QMainWindow):
             screen.close()
         if self.live is not None:
             self.live.close()
+        self.backend.close()
         if self.session is not None:
             self.session.project.close()
         super().closeEvent(event)

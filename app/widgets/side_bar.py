@@ -81,7 +81,7 @@ class SideBar(QWidget):
         self.add.setAccessibleName(self.tr("Add this checkpoint to the comparison"))
         self.add.clicked.connect(self._add)
         form.addRow("", self.add)
-        self.seed, self.teacher_nfe = QSpinBox(), QSpinBox()
+        self.seed, self.teacher_nfe = look.padded(QSpinBox()), look.padded(QSpinBox())
         self.seed.setRange(0, MOST_SEED)
         self.seed.setValue(SEED)
         self.seed.setToolTip(self.tr("The noise that all sides begin with"))
