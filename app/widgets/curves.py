@@ -1,0 +1,559 @@
+"""The curves of one run with others laid over it: plots on one x axis, the list of series, and a table.
+
+Draws what it has at once and asks the project for what is in sight as soon as a person rests; a question never waits in
+the window's thread. It does not follow a run by itself: whoever does calls `refresh`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import curve_view, look, ticks
+from app.curve_data import Answer, Question, RunCurves, look_up
+from app.curve_rows import Column
+from app.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
+from app.open_project import OpenProject
+from app.smoothing import smoothed
+from app.widgets.curve_plot import CurvePlot, Line, Mark
+from app.widgets.curve_table import CurveTable
+from app.widgets.icon_button import IconButton
+from app.widgets.plot_pane import ElidedLabel, PlotPane
+from app.widgets.series_list import Entry, SeriesList
+
+__all__ = ["Curves", "Mark"]
+
+REFRESH_MILLISECONDS = 200
+"""Rows may come as fast as they like: the project is asked no more often than this."""
+REST_MILLISECONDS = 60
+"""After the last move of a person's, until what is in sight is asked for."""
+LEAST_STEPS = 8
+PANE_HEIGHT = 40 * look.SPACE
+
+
+class Curves(QWidget):
+    """step_pointed: the step under the crosshair, or None."""
+
+    step_pointed = Signal(object)
+
+    def __init__(self, project: OpenProject, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._project, self._settings = project, settings
+        self._key = f"curves-{id(self)}"
+        self._runs: tuple[int, ...] = ()
+        self._axis: Axis = "step"
+        self._chosen: frozenset[str] | None = None
+        self._span: Span | None = None
+        self._follows = True
+        self._answer: Answer | None = None
+        self._facts: dict[int, RunCurves] = {}
+        self._slots: dict[str, int] = {}
+        self._marks: list[Mark] = []
+        self._asking = self._again = self._facts_due = False
+        self._refresh = self._timer(REFRESH_MILLISECONDS, self._ask)
+        self._rest = self._timer(REST_MILLISECONDS, self._ask)
+        self.panes: dict[Group, PlotPane] = {}
+        self.axis_box = QComboBox()
+        self.axis_box.setAccessibleName(self.tr("What the curves are drawn over"))
+        self.axis_box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        for axis, words in self._axes():
+            self.axis_box.addItem(words, axis)
+        self.axis_box.currentIndexChanged.connect(lambda: self._change_axis(self.axis_box.currentData()))
+        self.list = SeriesList()
+        self.list.chosen_changed.connect(self._choose)
+        self.table = CurveTable(project)
+        self.empty = QLabel()
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setWordWrap(True)
+        look.set_tone(self.empty, "muted")
+        self._stack = QStackedWidget()
+        self._build()
+        self._say_empty(self.tr("Choose a run to see its curves."))
+
+    def _build(self) -> None:
+        bar = QHBoxLayout()
+        bar.setSpacing(look.GAP)
+        over = look.label(self.tr("Over"), "body", "muted")
+        over.setBuddy(self.axis_box)
+        bar.addWidget(over)
+        bar.addWidget(self.axis_box)
+        for icon, words, deed in (
+            ("zoom-in", self.tr("Zoom in (+)"), lambda: self.zoom(0.5)),
+            ("zoom-out", self.tr("Zoom out (-)"), lambda: self.zoom(2.0)),
+            ("maximize", self.tr("Show everything (0)"), self.reset),
+        ):
+            button = IconButton(icon, words, alone=True, quiet=True)
+            button.clicked.connect(lambda _=False, deed=deed: deed())
+            bar.addWidget(button)
+            action = QAction(words.rsplit(" (", 1)[0], self)
+            action.triggered.connect(lambda _=False, deed=deed: deed())
+            self.addAction(action)
+        self.status = ElidedLabel()
+        bar.addWidget(self.status, 1)
+        self.table_button = IconButton("table", self.tr("Table"))
+        self.table_button.setCheckable(True)
+        self.table_button.setToolTip(self.tr("The same figures as a table, to read or to copy"))
+        self.table_button.toggled.connect(self.show_table)
+        bar.addWidget(self.table_button)
+        inside = QWidget()
+        inside.setAutoFillBackground(False)
+        self._column = QVBoxLayout(inside)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        self._scroll = QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setWidget(inside)
+        for page in (self.empty, self._scroll, self.table):
+            self._stack.addWidget(page)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setChildrenCollapsible(False)
+        frame, surface = look.card()
+        surface.setContentsMargins(1, 1, 1, 1)
+        surface.addWidget(self._stack)
+        self.splitter.addWidget(frame)
+        self.splitter.addWidget(self.list)
+        self.splitter.setStretchFactor(0, 1)
+        self.splitter.setStretchFactor(1, 0)
+        self.splitter.setSizes([180 * look.SPACE, 72 * look.SPACE])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(look.GAP)
+        layout.addLayout(bar)
+        layout.addWidget(self.splitter, 1)
+
+    # What others ask of it
+
+    def show_runs(self, runs: Sequence[int]) -> None:
+        """Show these runs from the start: the first is the main one, the others lie over it, paler."""
+        self._runs = tuple(dict.fromkeys(runs))
+        self._span, self._follows, self._answer, self._facts = None, True, None, {}
+        self._slots = {}
+        self._marks = []
+        self._point(None)
+        for pane in self.panes.values():
+            pane.plot.show_lines([])
+            pane.plot.marks = []
+        if not self._runs:
+            self._chosen = None
+            self.list.show_entries([], frozenset())
+            self._say_empty(self.tr("Choose a run to see its curves."))
+            return
+        self._say_empty(self.tr("Reading the curves..."))
+        self._facts_due = True
+        self._ask()
+
+    def refresh(self) -> None:
+        """Rows were recorded: ask again soon."""
+        self._facts_due = True
+        if not self._refresh.isActive():
+            self._refresh.start()
+
+    def set_marks(self, marks: Sequence[Mark]) -> None:
+        """Show what happened at some steps of the main run."""
+        self._marks = list(marks)
+        self._place_marks()
+
+    @property
+    def span(self) -> Span | None:
+        """The range of the x axis in sight; None before anything is known."""
+        return self._span or (self._answer.whole if self._answer else None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is drawn is exact for what is in sight."""
+        return self._answer is not None and not (
+            self._asking or self._again or self._rest.isActive() or self._refresh.isActive()
+        )
+
+    def reset(self) -> None:
+        """Show everything."""
+        for pane in self.panes.values():
+            pane.plot.reset_height()
+        self._go(self._answer.whole if self._answer else None)
+
+    def zoom(self, factor: float, at: float | None = None) -> None:
+        """Show `factor` times as much of the x axis, around a place or the middle."""
+        if (span := self.span) is not None:
+            self._go(span.zoomed((span.low + span.high) / 2 if at is None else at, factor))
+
+    def pan(self, by: float) -> None:
+        """Move along the x axis."""
+        if (span := self.span) is not None:
+            self._go(span.moved(by))
+
+    def show_span(self, span: Span) -> None:
+        """Show this range of the x axis."""
+        self._go(span)
+
+    def show_table(self, wanted: bool) -> None:
+        """Show the figures as rows, or the plots."""
+        self.table_button.setChecked(wanted)
+        self._show_page()
+
+    # Asking
+
+    def _timer(self, milliseconds: int, deed: object) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(deed)
+        return timer
+
+    def _ask(self) -> None:
+        if not self._runs:
+            return
+        if self._asking:
+            self._again = True
+            return
+        self._asking, self._again = True, False
+        question = Question(
+            self._runs, self._axis, self._chosen, self._span, self._pixels(), self._facts_due, self._follows
+        )
+        self._facts_due = False
+        self._project.ask(lambda p: look_up(p, question), self._take, key=self._key, failed=self._refused)
+
+    def _pixels(self) -> int:
+        shown = [pane.plot.pixels() for pane in self.panes.values() if not pane.isHidden()]
+        return max(shown, default=round(max(self._stack.width(), 400) * self.devicePixelRatioF()))
+
+    def _refused(self, words: str) -> None:
+        self._asking = False
+        self._say_empty(words)
+
+    def _take(self, answer: Answer) -> None:
+        self._asking = False
+        question = answer.question
+        if question.runs != self._runs or question.axis != self._axis:
+            self._ask()
+            return
+        self._answer = answer
+        if question.chosen is None and any(run.facts for run in answer.runs):
+            self._chosen = answer.chosen
+        if self._span is not None and self._follows and question.follows and answer.span is not None:
+            self._span = answer.span
+        if question.facts:
+            self._facts = {run.run: run for run in answer.runs}
+            self._list_series()
+        self._draw()
+        self._show_page()
+        if self._again:
+            self._ask()
+
+    # Showing
+
+    def _names(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for run in self._runs if run in self._facts for name in self._facts[run].facts))
+
+    def _list_series(self) -> None:
+        for name in self._names():
+            self._slots.setdefault(name, len(self._slots))
+        entries = []
+        for name in sorted(self._names(), key=lambda one: (GROUPS.index(group_of(one)), self._slots[one])):
+            for order, run in enumerate(self._runs):
+                fact = self._facts[run].facts.get(name) if run in self._facts else None
+                if fact is not None:
+                    entries.append(
+                        Entry(
+                            name,
+                            self._title(group_of(name)),
+                            self._slots[name],
+                            self._facts[run].name,
+                            order,
+                            ticks.figure(fact.last[1], 3),
+                            ticks.figure(fact.low, 3),
+                        )
+                    )
+        self.list.show_entries(entries, self._chosen or frozenset())
+
+    def _draw(self) -> None:
+        """Give every plot its lines."""
+        answer = self._answer
+        if answer is None:
+            return
+        groups = [group for group in GROUPS if any(group_of(name) == group for name in answer.chosen)]
+        groups = [g for g in groups if any(group_of(n) == g for run in answer.runs for n in run.lines)]
+        for group in GROUPS:
+            if group in groups:
+                self._pane(group).setVisible(True)
+            elif group in self.panes:
+                self.panes[group].setVisible(False)
+        for group in groups:
+            self._draw_group(self.panes[group], answer)
+            self.panes[group].plot.shows_axis = group == groups[-1]
+        self._place_marks()
+        self._show_span()
+
+    def _draw_group(self, pane: PlotPane, answer: Answer) -> None:
+        lines, odd, dropped = [], 0, 0
+        for order, run in enumerate(answer.runs):
+            for is_superseded, found in ((True, run.superseded), (False, run.lines)):
+                for name, columns in found.items():
+                    if group_of(name) != pane.group or name not in answer.chosen:
+                        continue
+                    line = scaled(columns, pane.log.isChecked())
+                    smooth = None
+                    if pane.amount and not is_superseded:
+                        smooth = smoothed((line.columns.low + line.columns.high) / 2, pane.amount)
+                    slot = self._slots.setdefault(name, len(self._slots))
+                    lines.append(Line(name, slot, order, line, smooth, is_superseded))
+                    odd, dropped = odd + len(line.odd), dropped + line.dropped
+        pane.plot.log, pane.plot.clip = pane.log.isChecked(), pane.clip.isChecked()
+        pane.plot.show_lines(lines)
+        coarse = max(
+            (c.steps for run in answer.runs for n, c in run.lines.items() if group_of(n) == pane.group), default=1
+        )
+        words = [self.tr("raw") if coarse <= 1 else self.tr("1 column = {0} steps").format(ticks.figure(coarse, 3))]
+        if pane.clip.isChecked():
+            words.append(self.tr("axis fits 2-98 %"))
+        if dropped:
+            words.append(self.tr("0 and below not drawn"))
+        if odd:
+            words.append(self.tr("not finite at {0}").format(odd))
+        pane.badge.say(" · ".join(words))
+        pane.plot.setAccessibleDescription(self._in_words(pane.group, answer))
+
+    def _in_words(self, group: Group, answer: Answer) -> str:
+        trends = {
+            "rising": self.tr("rising"),
+            "falling": self.tr("falling"),
+            "level": self.tr("level"),
+            "unknown": self.tr("too few values for a trend"),
+        }
+        said = []
+        for run in answer.runs:
+            known = self._facts.get(run.run, run).facts
+            for name, columns in run.lines.items():
+                if group_of(name) == group and name in known:
+                    fact = known[name]
+                    said.append(
+                        self.tr("{0} of {1}: {2} at step {3}, lowest {4}, {5}.").format(
+                            name,
+                            run.name,
+                            ticks.figure(fact.last[1]),
+                            f"{fact.last[0]:,}",
+                            ticks.figure(fact.low),
+                            trends[curve_view.trend(columns)],
+                        )
+                    )
+        return " ".join(said)
+
+    def _pane(self, group: Group) -> PlotPane:
+        """The plot of a group; made once, then hidden and shown."""
+        if group not in self.panes:
+            pane = self.panes[group] = PlotPane(group, self._title(group), self._settings)
+            pane.setMinimumHeight(PANE_HEIGHT)
+            pane.changed.connect(self._draw)
+            plot = pane.plot
+            plot.pointed.connect(self._point)
+            plot.moved.connect(self.pan)
+            plot.zoomed.connect(lambda at, factor: self.zoom(factor, at))
+            plot.spanned.connect(self._go)
+            plot.reset_wanted.connect(self.reset)
+            plot.keyed.connect(lambda event, pane=pane: self._keyed(pane, event))
+            self._column.insertWidget(sum(GROUPS.index(g) < GROUPS.index(group) for g in self.panes), pane, 1)
+        return self.panes[group]
+
+    def _shown(self) -> list[PlotPane]:
+        return [pane for pane in self.panes.values() if not pane.isHidden()]
+
+    def _show_span(self) -> None:
+        span = self.span
+        if span is None:
+            return
+        shown = self._shown()
+        for pane in shown:
+            pane.plot.show_span(span)
+        margin = max((pane.plot.wanted_margin() for pane in shown), default=0)
+        area = max((pane.plot.width() - margin for pane in shown), default=400)
+        marks, title = self._x_ticks(span, max(area // (22 * look.SPACE), 2))
+        for pane in shown:
+            plot = pane.plot
+            if (plot.margin, plot.x_ticks, plot.axis_title) != (margin, marks, title):
+                plot.margin, plot.x_ticks, plot.axis_title = margin, marks, title
+                plot.rescale()
+        self._say_status(span)
+
+    def _say_status(self, span: Span) -> None:
+        words = []
+        if self._answer is not None and len(self._answer.runs) > 1:
+            first, *others = [run.name for run in self._answer.runs]
+            words.append(self.tr("{0} (full line), {1} (dashed)").format(first, ", ".join(others)))
+        if self._span is not None and self._follows:
+            words.append(self.tr("following the newest step"))
+        self.status.say(" · ".join(words))
+        if self.table_button.isChecked():
+            self._show_rows(span)
+
+    def _x_ticks(self, span: Span, wanted: int) -> tuple[list[ticks.Tick], str]:
+        if self._axis != "wall":
+            title = {"step": self.tr("Steps"), "images": self.tr("Images"), "nfe": self.tr("Network evaluations")}
+            return ticks.counts(span.low, span.high, wanted), title[self._axis]
+        for size, title_ in ((3600.0, self.tr("Hours of training")), (60.0, self.tr("Minutes of training"))):
+            if span.high >= 3 * size:
+                marks = ticks.linear(span.low / size, span.high / size, wanted)
+                return [ticks.Tick(mark.at * size, mark.words) for mark in marks], title_
+        return ticks.linear(span.low, span.high, wanted), self.tr("Seconds of training")
+
+    def _place_marks(self) -> None:
+        if self._answer is None or not self._answer.runs or not len(self._answer.runs[0].x):
+            return
+        main = self._answer.runs[0]
+        placed = [(float(np.interp(mark.step, main.steps, main.x)), mark) for mark in self._marks]
+        for pane in self.panes.values():
+            pane.plot.marks = placed
+            pane.plot.update()
+
+    def _show_page(self) -> None:
+        if self._answer is None:
+            return
+        if not any(run.facts for run in (self._facts.values() or self._answer.runs)):
+            self._say_empty(self.tr("No figures yet. They appear here with the first step that is recorded."))
+        elif not self._shown():
+            self._say_empty(self.tr("Choose a series in the list to see its curve."))
+        elif self.table_button.isChecked():
+            self._stack.setCurrentWidget(self.table)
+            if (span := self.span) is not None:
+                self._show_rows(span)
+        else:
+            self._stack.setCurrentWidget(self._scroll)
+
+    def _show_rows(self, span: Span) -> None:
+        assert self._answer is not None
+        runs = self._answer.runs
+        first = min((run.step_at(span.low) for run in runs if len(run.x)), default=0.0)
+        last = max((run.step_at(span.high) for run in runs if len(run.x)), default=-1.0)
+        several = len(runs) > 1
+        columns = [
+            Column(run.run, name, f"{name} ({run.name})" if several else name)
+            for name in self._names()
+            if name in self._answer.chosen
+            for run in runs
+            if name in run.lines
+        ]
+        self.table.show_steps(columns, int(np.ceil(first)), int(np.floor(last)))
+
+    def _say_empty(self, words: str) -> None:
+        self.empty.setText(words)
+        self._stack.setCurrentWidget(self.empty)
+
+    # What a person does
+
+    def _choose(self, chosen: frozenset[str]) -> None:
+        self._chosen = chosen
+        if not chosen:
+            for pane in self.panes.values():
+                pane.hide()
+            self._show_page()
+        self._ask()
+
+    def _change_axis(self, axis: Axis) -> None:
+        if axis != self._axis:
+            self._axis, self._span, self._follows = axis, None, True
+            self._point(None)
+            self._ask()
+
+    def _go(self, span: Span | None) -> None:
+        whole = self._answer.whole if self._answer else None
+        if whole is None or span is None:
+            return
+        main = self._answer.runs[0] if self._answer else None
+        steps = float(main.steps[-1] - main.steps[0]) if main is not None and len(main.steps) else 1.0
+        span = span.within(whole, whole.width * min(LEAST_STEPS / max(steps, LEAST_STEPS), 1.0))
+        self._span = None if span.width >= whole.width else span
+        self._follows = span.high >= whole.high - 1e-6 * whole.width
+        self._show_span()
+        self._rest.start()
+
+    def _point(self, x: float | None) -> None:
+        for pane in self.panes.values():
+            pane.plot.show_cross(x)
+        if x is None or self._answer is None or not self._answer.runs:
+            self.list.show_values("", None)
+            self.step_pointed.emit(None)
+            return
+        step = round(self._answer.runs[0].step_at(x))
+        values = {}
+        for order, run in enumerate(self._answer.runs):
+            for name, columns in run.lines.items():
+                index = curve_view.nearest(columns, x)
+                if index is not None:
+                    low, high = float(columns.low[index]), float(columns.high[index])
+                    values[name, order] = curve_view.value_words(low, high)
+        self.list.show_values(self.tr("At {0}").format(ticks.count_words(step)), values)
+        self.step_pointed.emit(step)
+
+    def _keyed(self, pane: PlotPane, event: QKeyEvent) -> None:
+        span = self.span
+        if span is None:
+            return
+        key, held = event.key(), event.modifiers()
+        if held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier):
+            return
+        sign = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(key), 0)
+        if sign and held & Qt.KeyboardModifier.ShiftModifier:
+            self._step_cross(pane.plot, span, sign)
+        elif sign:
+            self.pan(sign * 0.1 * span.width)
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.zoom(0.5, pane.plot.cross)
+        elif key in (Qt.Key.Key_Minus, Qt.Key.Key_Underscore):
+            self.zoom(2.0, pane.plot.cross)
+        elif key == Qt.Key.Key_0:
+            self.reset()
+        elif key == Qt.Key.Key_L:
+            pane.log.toggle()
+        elif key == Qt.Key.Key_Home and self._answer and self._answer.whole:
+            self.pan(self._answer.whole.low - span.low)
+        elif key == Qt.Key.Key_End and self._answer and self._answer.whole:
+            self.pan(self._answer.whole.high - span.high)
+        elif key == Qt.Key.Key_Escape and pane.plot.cross is not None:
+            self._point(None)
+        else:
+            return
+        event.accept()
+
+    def _step_cross(self, plot: CurvePlot, span: Span, sign: int) -> None:
+        """Move the crosshair to the next column of the plot's first line."""
+        line: Columns | None = next((one.columns for one in plot.lines if not one.is_superseded), None)
+        at = plot.cross if plot.cross is not None else (span.low if sign > 0 else span.high)
+        index = curve_view.nearest(line, at) if line is not None else None
+        if line is None or index is None:
+            return
+        if plot.cross is not None:
+            index = min(max(index + sign, 0), len(line.first) - 1)
+        self._point(min(max(float(line.x[index]), span.low), span.high))
+
+    # Words
+
+    def _axes(self) -> list[tuple[Axis, str]]:
+        return [
+            ("step", self.tr("steps")),
+            ("images", self.tr("images")),
+            ("wall", self.tr("time")),
+            ("nfe", self.tr("network evaluations")),
+        ]
+
+    def _title(self, group: Group) -> str:
+        return {
+            "losses": self.tr("Losses"),
+            "scores": self.tr("Preview score"),
+            "gradients": self.tr("Gradient norms"),
+            "memory": self.tr("Memory"),
+            "machine": self.tr("Machine"),
+            "other": self.tr("Other figures"),
+        }[group]

@@ -1,0 +1,110 @@
+"""One plot with its heading: what it shows, how much it is reduced, and how its y axis and smoothing are set.
+
+The choices are remembered for each group of series, because what suits a loss does not suit a score.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+
+from app import look
+from app.curve_view import Group
+from app.widgets.curve_plot import CurvePlot
+
+
+class PlotPane(QWidget):
+    """changed: another scale or smoothing is wanted."""
+
+    changed = Signal()
+
+    def __init__(self, group: Group, title: str, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.group, self.title = group, title
+        self._settings = settings
+        self.plot = CurvePlot(title)
+        self.badge = ElidedLabel()
+        self.smoothing = QSlider(Qt.Orientation.Horizontal)
+        self.smoothing.setRange(0, 99)
+        self.smoothing.setPageStep(10)
+        self.smoothing.setMinimumWidth(15 * look.SPACE)
+        self.smoothing.setMaximumWidth(30 * look.SPACE)
+        self.smoothing.setAccessibleName(self.tr("Smoothing of {0}").format(title))
+        self.smoothing.setToolTip(
+            self.tr("Smooths the columns that are drawn, as far forward as back; the line itself stays, faint.")
+        )
+        self.log = QCheckBox(self.tr("Log"))
+        self.log.setAccessibleName(self.tr("Logarithmic axis for {0}").format(title))
+        self.log.setToolTip(self.tr("Logarithmic y axis (L)"))
+        self.clip = QCheckBox(self.tr("Clip"))
+        self.clip.setAccessibleName(self.tr("Clip the axis of {0}").format(title))
+        self.clip.setToolTip(self.tr("Fit the y axis to 2-98 % of the values, so that spikes do not flatten it"))
+        self.smoothing.setValue(_number(settings.value(self._key("smoothing"))))
+        self.log.setChecked(str(settings.value(self._key("log"), "")).lower() == "true")
+        self.clip.setChecked(str(settings.value(self._key("clip"), "")).lower() == "true")
+        self.smoothing.valueChanged.connect(self._changed)
+        self.log.toggled.connect(self._changed)
+        self.clip.toggled.connect(self._changed)
+        head = QHBoxLayout()
+        head.setContentsMargins(look.MARGIN, 0, look.MARGIN, 0)
+        head.setSpacing(look.GAP)
+        head.addWidget(look.label(title, "strong"))
+        head.addWidget(self.badge, 1)
+        words = look.label(self.tr("Smooth"), "caption", "muted")
+        words.setBuddy(self.smoothing)
+        head.addWidget(words)
+        head.addWidget(self.smoothing)
+        head.addWidget(self.log)
+        head.addWidget(self.clip)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, look.GAP, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(head)
+        layout.addWidget(self.plot, 1)
+
+    @property
+    def amount(self) -> float:
+        """Of smoothing."""
+        return self.smoothing.value() / 100
+
+    def _key(self, name: str) -> str:
+        return f"curves/{self.group}/{name}"
+
+    def _changed(self) -> None:
+        self._settings.setValue(self._key("smoothing"), self.smoothing.value())
+        self._settings.setValue(self._key("log"), self.log.isChecked())
+        self._settings.setValue(self._key("clip"), self.clip.isChecked())
+        self.changed.emit()
+
+
+class ElidedLabel(QLabel):
+    """Words that give way where there is no room; the tool tip has them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFont(look.font("caption"))
+        look.set_tone(self, "muted")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.words = ""
+
+    def say(self, words: str) -> None:
+        self.words = words
+        self.setAccessibleName(words)
+        self._elide()
+
+    def resizeEvent(self, event: object) -> None:
+        self._elide()
+
+    def _elide(self) -> None:
+        shown = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
+        if shown != self.text():
+            self.setText(shown)
+            self.setToolTip(self.words if shown != self.words else "")
+
+
+def _number(value: object) -> int:
+    try:
+        return min(max(int(str(value)), 0), 99)
+    except ValueError:
+        return 0

@@ -1,0 +1,192 @@
+"""The series of a plot: which to show, in what colour, their newest and lowest values; and those under the crosshair.
+
+It is the plots' legend as well. It knows no project and no plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QModelIndex, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QIcon, QPainter, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QHeaderView, QTreeView, QVBoxLayout, QWidget
+
+from app import look
+from app.widgets.curve_plot import paler
+
+NAME, VALUE, LOWEST = range(3)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A series of one run. order: 0 for the main run. last, low: in words."""
+
+    name: str
+    group: str
+    slot: int
+    run: str
+    order: int
+    last: str
+    low: str
+
+
+class SeriesList(QWidget):
+    """chosen_changed: a frozenset of the names that are to be shown."""
+
+    chosen_changed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = QStandardItemModel(0, 3, self)
+        self._shape: list[tuple[str, str, int, str]] = []
+        self._entries: list[Entry] = []
+        self._rows: dict[tuple[str, int], tuple[QStandardItem, QStandardItem, QStandardItem]] = {}
+        self._filling = False
+        self.view = QTreeView()
+        self.view.setModel(self._model)
+        self.view.setAccessibleName(self.tr("Series to show"))
+        self.view.setRootIsDecorated(False)
+        self.view.setItemsExpandable(False)
+        self.view.setIndentation(0)
+        self.view.setIconSize(QSize(14, 14))
+        self.view.setUniformRowHeights(True)
+        self.view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        head = self.view.header()
+        head.setStretchLastSection(False)
+        head.setMinimumSectionSize(12 * look.SPACE)
+        self._head(self.tr("Last"))
+        head.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        for column in (VALUE, LOWEST):
+            head.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+        self._model.itemChanged.connect(self._changed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        self.setFocusProxy(self.view)
+        self.setMinimumWidth(52 * look.SPACE)
+        self._widths()
+
+    def show_entries(self, entries: Sequence[Entry], chosen: frozenset[str]) -> None:
+        """Show these; a series of several runs has a row for each below its own."""
+        self._filling = True
+        shape = [(e.name, e.group, e.order, e.run) for e in entries]
+        self._entries = list(entries)
+        if shape != self._shape:
+            self._shape = shape
+            self._build(entries)
+        for entry in entries:
+            name, value, low = self._rows[entry.name, entry.order]
+            value.setText(entry.last)
+            low.setText(entry.low)
+            box = self._rows.get((entry.name, -1), (name,))[NAME]
+            if box.isCheckable():
+                box.setCheckState(Qt.CheckState.Checked if entry.name in chosen else Qt.CheckState.Unchecked)
+        self._filling = False
+
+    def show_values(self, heading: str, values: Mapping[tuple[str, int], str] | None) -> None:
+        """What each series is at the crosshair, by (name, order); None for the newest values again."""
+        self._filling = True
+        self._head(heading if values is not None else self.tr("Last"))
+        for entry in self._entries:
+            row = self._rows.get((entry.name, entry.order))
+            if row is not None:
+                row[VALUE].setText(entry.last if values is None else values.get((entry.name, entry.order), ""))
+        self._filling = False
+
+    def chosen(self) -> frozenset[str]:
+        """The names that are checked."""
+        return frozenset(
+            name for (name, _), row in self._rows.items() if row[NAME].checkState() == Qt.CheckState.Checked
+        )
+
+    def index_of(self, name: str) -> QModelIndex:
+        """Where a series is in the view."""
+        return next(
+            (row[NAME].index() for (found, _), row in self._rows.items() if found == name and row[NAME].isCheckable()),
+            QModelIndex(),
+        )
+
+    def _head(self, value: str) -> None:
+        self._model.setHorizontalHeaderLabels([self.tr("Series"), value, self.tr("Lowest")])
+        for column in (VALUE, LOWEST):
+            self._model.horizontalHeaderItem(column).setTextAlignment(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
+
+    def _build(self, entries: Sequence[Entry]) -> None:
+        self._model.removeRows(0, self._model.rowCount())
+        self._rows.clear()
+        several = len({entry.order for entry in entries}) > 1
+        group = ""
+        for entry in entries:
+            if entry.group != group:
+                group = entry.group
+                title = _fixed(group)
+                title.setFont(look.font("strong"))
+                title.setEnabled(False)
+                title.setForeground(look.colour("text"))
+                self._model.appendRow([title, _fixed(""), _fixed("")])
+                self.view.setFirstColumnSpanned(self._model.rowCount() - 1, QModelIndex(), True)
+            if several and (entry.name, -1) not in self._rows:
+                self._add(entry, -1, entry.name)
+            self._add(entry, entry.order, f"    {entry.run}" if several else entry.name)
+
+    def _add(self, entry: Entry, order: int, words: str) -> None:
+        name, value, low = _fixed(words), _fixed(""), _fixed("")
+        name.setToolTip(words.strip())
+        if (entry.name, -1) in self._rows:
+            name.setFont(look.font("caption"))
+        else:
+            name.setCheckable(True)
+        if order != -1:
+            name.setIcon(swatch(entry.slot, order))
+        for item in (value, low):
+            item.setFont(look.figures("caption"))
+            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._model.appendRow([name, value, low])
+        self._rows[entry.name, order] = (name, value, low)
+
+    def _changed(self, item: QStandardItem) -> None:
+        if not self._filling and item.isCheckable():
+            self.chosen_changed.emit(self.chosen())
+
+    def _widths(self) -> None:
+        cells, heads = QFontMetrics(look.figures("caption")), QFontMetrics(look.font("strong"))
+        for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "0.00000", "")):
+            title = head or self.tr("Lowest")
+            wide = max(cells.horizontalAdvance(widest), heads.horizontalAdvance(title))
+            self.view.header().resizeSection(column, wide + 5 * look.SPACE)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange:
+            self._filling = True
+            for entry in self._entries:
+                self._rows[entry.name, entry.order][NAME].setIcon(swatch(entry.slot, entry.order))
+            self._shape = []  # the titles have the old colour
+            self.show_entries(self._entries, self.chosen())
+            self._filling = False
+        super().changeEvent(event)
+
+
+def _fixed(words: str) -> QStandardItem:
+    item = QStandardItem(words)
+    item.setEditable(False)
+    return item
+
+
+def swatch(slot: int, order: int) -> QIcon:
+    """How a line looks: full for the main run, paler and dashed for the others."""
+    size, ratio = 14, 2.0
+    pixmap = QPixmap(round(size * ratio), round(size * ratio))
+    pixmap.fill(Qt.GlobalColor.transparent)
+    pixmap.setDevicePixelRatio(ratio)
+    painter = QPainter(pixmap)
+    colour = paler(look.series_colour(slot), (1.0, 0.7, 0.5)[min(order, 2)])
+    dash = (14, 6, 3, 2)[min(order, 3)]
+    for left in range(0, size, 2 * dash):
+        painter.fillRect(QRectF(left, 5, min(dash, size - left), 4), colour)
+    painter.end()
+    return QIcon(pixmap)
