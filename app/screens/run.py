@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
@@ -33,6 +33,7 @@ from app.run_watcher import RunWatcher
 from app.sample_rounds import Rounds
 from app.screens import Screen
 from app.session import Session
+from app.widgets.curves import Curves, Mark
 from app.widgets.health_panel import HealthPanel
 from app.widgets.icon_button import IconButton, action
 from app.widgets.live_settings import LiveSettings
@@ -77,7 +78,7 @@ class RunScreen(Screen):
         self.log = LogView(session)
         self.notes = Notes(session)
         self.live_settings = LiveSettings()
-        self.curves: Any = None
+        self.curves = Curves(session.project, session.settings)
 
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._empty())
@@ -172,13 +173,7 @@ class RunScreen(Screen):
         self.overlay.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         row.addWidget(self.overlay)
         column.addLayout(row)
-        try:
-            from app.widgets.curves import Curves  # noqa: PLC0415  (plots are not needed to start the window)
-
-            self.curves = Curves(self.session.project, self.session.settings)
-            column.addWidget(self.curves, 1)
-        except ImportError:
-            column.addStretch(1)
+        column.addWidget(self.curves, 1)
         return place
 
     def _connect(self) -> None:
@@ -276,7 +271,7 @@ class RunScreen(Screen):
         self._show_curves()
 
     def _show_curves(self) -> None:
-        if self.curves is not None and self.watcher.run is not None:
+        if self.watcher.run is not None:
             self.curves.show_runs([self.watcher.run, *self._overlays])
 
     # The news
@@ -348,8 +343,7 @@ class RunScreen(Screen):
 
     def _show_metrics(self, latest: Mapping[str, tuple[int, float]]) -> None:
         self._latest.update(latest)
-        if self.curves is not None:
-            self.curves.refresh()
+        self.curves.refresh()
         self._show_vitals()
 
     def _show_pace(self, pace: Pace) -> None:
@@ -364,10 +358,6 @@ class RunScreen(Screen):
 
     def _mark(self) -> None:
         """What the curves show on their axis: checkpoints, the best of them, and where later attempts began."""
-        if self.curves is None:
-            return
-        from app.widgets.curves import Mark  # noqa: PLC0415
-
         marks = [
             Mark(one.step, self.tr("Best checkpoint") if one.is_best else self.tr("Checkpoint"), _kind_of(one))
             for one in self._checkpoints
@@ -415,7 +405,7 @@ def _names(project: ProjectFile) -> tuple[list[tuple[int, str]], int | None]:
     return names, live[-1][0].id if live else names[-1][0] if names else None
 
 
-def _kind_of(checkpoint: Checkpoint) -> str:
+def _kind_of(checkpoint: Checkpoint) -> Literal["best", "checkpoint"]:
     return "best" if checkpoint.is_best else "checkpoint"
 
 

@@ -83,6 +83,7 @@ class HealthPanel(QWidget):
         while (item := self._signs.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()
                 widget.deleteLater()
         if not found:
             self._signs.addWidget(self._nothing())

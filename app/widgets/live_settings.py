@@ -38,7 +38,7 @@ class LiveSettings(QWidget):
         self.fields: dict[str, QSpinBox] = {}
         for name in NAMES:
             declared = recipe.Training.model_fields[name]
-            field = QSpinBox()
+            field = look.padded(QSpinBox())
             field.setRange(0, MOST)
             field.setGroupSeparatorShown(True)
             field.setSuffix(self.tr(" steps"))

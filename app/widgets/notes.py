@@ -109,6 +109,7 @@ class Notes(QWidget):
         while (item := self._flow.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()
                 widget.deleteLater()
         for tag in self._tags:
             chip = IconButton("x", tag)
