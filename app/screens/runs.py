@@ -1,9 +1,513 @@
-"""All runs of the project."""
+"""All runs of the project: found, ordered, compared, queued, and begun again with another recipe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QInputDialog,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QStackedWidget,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look
+from app.runs_model import RunsModel, as_csv
 from app.screens import Screen
+from app.session import Session
+from app.widgets.flow import Flow
+from app.widgets.icon_button import IconButton, action
+from app.widgets.recipe_diff import RecipeDiff
+from app.widgets.runs_table import RunsTable
+from app.widgets.tag_filter import TagFilter
+from app.widgets.work_line import WorkLine
+from backend.contract import launch
+from backend.contract.project_file import ProjectFile
+from backend.contract.rows import Evaluation, Run, RunRow
+
+if TYPE_CHECKING:
+    from app.widgets.pareto import Pareto
+
+JUDGE_MILLISECONDS = 1000
+LEAST_MILLISECONDS = 200
+"""No more often than this, however much is written."""
+
+Found = tuple[list[RunRow], list[Evaluation]]
 
 
 class RunsScreen(Screen):
-    """All runs of the project."""
+    """All runs of the project. Everything that can be done with the selected ones is an action, in the row of buttons,
+    the menu of the table, or the command palette.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self._asking = self._again = False
+        self._wanted: list[int] = []
+        self.model = RunsModel(self)
+        self.model.renamed.connect(self._rename)
+        self.table = RunsTable(self.model, session.settings)
+        self.table.opened.connect(lambda run: self.leads_to.emit("run", run))
+        self.table.chosen.connect(lambda _: self._selection_changed())
+        self.table.menu_wanted.connect(self._show_menu)
+        self.diff = RecipeDiff()
+        self.quality: Pareto | None = None
+        self._found: Found = ([], [])
+        self.work = WorkLine(session.backend)
+        self.work.changed.connect(self._show_actions)
+        self._make_actions()
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._loading())
+        self._stack.addWidget(self._nothing())
+        self._stack.addWidget(self._content())
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
+        whole.addWidget(self._stack)
+        self.setFocusProxy(self.table)
+        self._clock = QTimer(self)
+        self._clock.setInterval(JUDGE_MILLISECONDS)
+        self._clock.timeout.connect(self._judge)
+        self._clock.start()
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(LEAST_MILLISECONDS)
+        self._pause.timeout.connect(self._rested)
+        session.project.changed.connect(self._look)
+        self._show_actions()
+        self._look()
+
+    def show_item(self, item: object) -> None:
+        """Select a run, or a list of runs."""
+        if isinstance(item, int):
+            self._wanted = [item]
+        elif isinstance(item, list | tuple):
+            self._wanted = [run for run in item if isinstance(run, int)]
+        self._select_wanted()
+
+    # Parts
+
+    def _loading(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.addWidget(
+            look.label(self.tr("Reading the project..."), "body", "muted"), 0, Qt.AlignmentFlag.AlignCenter
+        )
+        return page
+
+    def _nothing(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setSpacing(look.GAP)
+        column.addStretch(1)
+        column.addWidget(look.label(self.tr("No runs yet"), "title"), 0, Qt.AlignmentFlag.AlignHCenter)
+        words = look.label(
+            self.tr("A run trains one student of a teacher. Begin one, and it appears here with its state and scores."),
+            "body",
+            "muted",
+        )
+        column.addWidget(words, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(look.GAP)
+        self.begin = QPushButton(self.tr("New run..."))
+        self.begin.setProperty("primary", True)
+        self.begin.clicked.connect(lambda: self.leads_to.emit("wizard", None))
+        column.addWidget(self.begin, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(2)
+        return page
+
+    def _content(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(look.GAP)
+        column.addLayout(self._head())
+        column.addWidget(self._buttons())
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName(self.tr("Views of the runs"))
+        page_of_table = QWidget()
+        inside = QVBoxLayout(page_of_table)
+        inside.setContentsMargins(0, look.GAP, 0, 0)
+        inside.setSpacing(look.GAP)
+        self.tags = TagFilter()
+        self.tags.changed.connect(lambda _: self._filter())
+        self.none_found = look.label(self.tr("No run matches. Use fewer words or tags."), "body", "muted")
+        self.none_found.hide()
+        inside.addWidget(self.tags)
+        inside.addWidget(self.none_found)
+        inside.addWidget(self.table, 1)
+        self.tabs.addTab(page_of_table, self.tr("Table"))
+        self.tabs.addTab(self._quality_page(), self.tr("Quality and speed"))
+        self.tabs.addTab(self.diff, self.tr("Recipe differences"))
+        self.tabs.currentChanged.connect(lambda _: self._show_tab())
+        column.addWidget(self.tabs, 1)
+        return page
+
+    def _head(self) -> QHBoxLayout:
+        head = QHBoxLayout()
+        head.setSpacing(look.GAP)
+        head.addWidget(look.label(self.tr("Runs"), "title"))
+        self.count = look.label("", "body", "muted")
+        head.addWidget(self.count)
+        head.addStretch(1)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Find by name, method, teacher, tag or state"))
+        self.search.setAccessibleName(self.tr("Find runs"))
+        self.search.setClearButtonEnabled(True)
+        self.search.setMinimumWidth(72 * look.SPACE)
+        self.search.textChanged.connect(lambda _: self._filter())
+        head.addWidget(self.search)
+        self.columns = IconButton("sliders-horizontal", self.tr("Columns"))
+        self.columns.clicked.connect(
+            lambda: self.table.column_menu().popup(self.columns.mapToGlobal(QPoint(0, self.columns.height())))
+        )
+        head.addWidget(self.columns)
+        return head
+
+    def _buttons(self) -> QWidget:
+        row = QWidget()
+        flow = Flow(gap=0)
+        row.setLayout(flow)
+        for icon, of in (
+            ("activity", self.open),
+            ("columns-2", self.compare),
+            ("chart-line", self.overlay),
+            ("diff", self.show_diff),
+            ("copy", self.duplicate),
+            ("share", self.export),
+            ("pause", self.pause),
+            ("play", self.resume),
+            ("square", self.stop),
+            ("list-ordered", self.enqueue),
+        ):
+            button = IconButton(icon, of.text(), quiet=True, alone=of in (self.pause, self.resume, self.stop))
+            button.follow(of)
+            flow.addWidget(button)
+        more = IconButton("ellipsis", self.tr("More"), quiet=True)
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(more)
+        menu.addActions([self.rename, self.edit_tags, self.up, self.down, self.dequeue, self.copy_table])
+        more.setMenu(menu)
+        flow.addWidget(more)
+        return row
+
+    def _quality_page(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, look.GAP, 0, 0)
+        column.setSpacing(look.GAP)
+        row = QHBoxLayout()
+        self.evaluate_button = QPushButton(self.tr("Evaluate"))
+        self.evaluate_button.setProperty("primary", True)
+        self.evaluate_button.clicked.connect(self.evaluate.trigger)
+        self.evaluate_words = look.label("", "body", "muted", wraps=True)
+        row.addWidget(self.evaluate_button)
+        row.addWidget(self.evaluate_words, 1)
+        column.addLayout(row)
+        column.addWidget(self.work)
+        column.addStretch(0)
+        self._quality_column, self._quality_tab = column, page
+        return page
+
+    def _make_quality(self) -> Pareto:
+        """The plot, made when it is first wanted: what it is drawn with takes a while to load."""
+        if self.quality is None:
+            from app.widgets.pareto import Pareto  # noqa: PLC0415
+
+            self.quality = Pareto()
+            self.quality.chosen.connect(lambda run: self.table.select([run]))
+            self._quality_column.addWidget(self.quality, 1)
+        return self.quality
+
+    def _make_actions(self) -> None:
+        tr = self.tr
+        self.open = action(tr("Open"), lambda: self._with_one(lambda run: self.leads_to.emit("run", run.id)))
+        self.rename = action(tr("Rename"), self._begin_rename, "F2")
+        self.edit_tags = action(tr("Tags..."), self._ask_tags, "Ctrl+T")
+        self.duplicate = action(tr("Duplicate"), lambda: self._with_one(self._duplicate), "Ctrl+D")
+        self.duplicate.setToolTip(tr("A new recipe that begins as this run's"))
+        self.compare = action(tr("Compare"), self._compare, "Ctrl+Shift+C")
+        self.overlay = action(tr("Overlay curves"), self._overlay, "Ctrl+Shift+O")
+        self.show_diff = action(tr("Diff recipes"), self._show_diff, "Ctrl+Shift+D")
+        self.export = action(
+            tr("Export..."), lambda: self._with_one(lambda run: self.leads_to.emit("export", run.id)), "Ctrl+E"
+        )
+        self.pause = action(tr("Pause"), lambda: self._ask_runs(launch.pause), "Ctrl+P")
+        self.resume = action(tr("Resume"), lambda: self._ask_runs(launch.resume), "Ctrl+R")
+        self.stop = action(tr("Stop"), lambda: self._ask_runs(launch.stop), "Ctrl+.")
+        self.enqueue = action(tr("Add to queue"), self._enqueue, "Ctrl+Shift+Q")
+        self.up = action(tr("Earlier in the queue"), lambda: self._move(-1), "Ctrl+Shift+Up")
+        self.down = action(tr("Later in the queue"), lambda: self._move(1), "Ctrl+Shift+Down")
+        self.dequeue = action(tr("Take out of the queue"), self._dequeue)
+        self.evaluate = action(tr("Evaluate"), lambda: self._with_one(self._evaluate))
+        self.copy_table = action(tr("Copy table as CSV"), self._copy_table)
+        self.find_runs = action(tr("Find runs"), self._find, "Ctrl+F")
+        self._menu_groups = (
+            (self.open, self.rename, self.edit_tags, self.duplicate),
+            (self.compare, self.overlay, self.show_diff, self.evaluate, self.export),
+            (self.pause, self.resume, self.stop),
+            (self.enqueue, self.up, self.down, self.dequeue),
+            (self.copy_table,),
+        )
+        self.addActions([*(one for group in self._menu_groups for one in group), self.find_runs])
+
+    def _show_menu(self, at: QPoint) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for group in self._menu_groups:
+            menu.addActions(list(group))
+            menu.addSeparator()
+        menu.popup(at)
+
+    # Reading
+
+    def _judge(self) -> None:
+        """A run that writes nothing may have lost its process."""
+        if self.isVisible() and any(row.state.is_live for row in self.model.rows):
+            self._look()
+
+    def _look(self) -> None:
+        if not self.isVisible() and self.model.rows:
+            self._again = True  # when it is shown
+            return
+        if self._asking or self._pause.isActive():
+            self._again = True
+            return
+        self._asking, self._again = True, False
+        self._pause.start()
+        self.session.project.ask(_found, self._say, failed=self._missed, key=f"runs-{id(self)}")
+
+    def _rested(self) -> None:
+        if self._again:
+            self._look()
+
+    def _missed(self, words: str) -> None:
+        self._asking = False
+        self.says.emit(words)
+
+    def _say(self, found: Found) -> None:
+        self._asking = False
+        self._found = found
+        rows = found[0]
+        chosen = [row.id for row in self.table.selected()]
+        self.model.show(rows)
+        if [row.id for row in self.table.selected()] != chosen:
+            self.table.select(chosen)
+        self.table.fit()
+        self.tags.show_tags(tag for row in rows for tag in row.tags)
+        if self.quality is not None:
+            self.quality.show_evaluations(found[1], rows)
+        self._stack.setCurrentIndex(2 if rows else 1)
+        self._filter()
+        if not self.table.currentIndex().isValid() and rows and not self._wanted:
+            self.table.setCurrentIndex(self.table.proxy.index(0, self.model.place("name")))
+        self._select_wanted()
+        self._show_actions()
+        if self._again and not self._pause.isActive():
+            self._look()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._again:
+            self._look()
+
+    def _select_wanted(self) -> None:
+        if self._wanted and {row.id for row in self.model.rows} >= set(self._wanted):
+            self.table.select(self._wanted)
+            self._wanted = []
+
+    def _filter(self) -> None:
+        self.table.proxy.look_for(self.search.text(), self.tags.chosen())
+        shown, there = self.table.proxy.rowCount(), len(self.model.rows)
+        words = self.tr("{0} in this project") if shown == there else self.tr("{1} of {0} shown")
+        self.count.setText(words.format(there, shown))
+        self.none_found.setVisible(shown == 0 and there > 0)
+
+    # What can be done
+
+    def _selection_changed(self) -> None:
+        self._show_actions()
+        if self.quality is not None:
+            self.quality.select([row.id for row in self.table.selected()])
+        if self.tabs.currentWidget() is self.diff:
+            self._show_tab()
+
+    def _show_actions(self) -> None:
+        chosen = self.table.selected()
+        one, some = len(chosen) == 1, bool(chosen)
+        states = {row.state.state for row in chosen}
+        live = any(row.state.is_live for row in chosen)
+        queued = one and chosen[0].queue_position is not None
+        may_wait = some and not live and states <= {"queued", "stopped", "failed", "lost"}
+        for of, can in (
+            *((of, one) for of in (self.open, self.rename, self.duplicate, self.export)),
+            *((of, some) for of in (self.edit_tags, self.compare, self.overlay)),
+            (self.show_diff, len(chosen) > 1),
+            (self.pause, "running" in states),
+            (self.resume, bool(states & {"paused", "stopped", "failed", "lost", "queued"})),
+            (self.stop, bool(states & {"starting", "running", "paused"})),
+            (self.enqueue, may_wait and any(row.queue_position is None for row in chosen)),
+            *((of, queued) for of in (self.up, self.down)),
+            (self.dequeue, any(row.queue_position is not None for row in chosen)),
+            (self.evaluate, one and not self.work.is_busy and (chosen[0].state.step or 0) > 0),
+            (self.copy_table, bool(self.model.rows)),
+        ):
+            of.setEnabled(can)
+        if hasattr(self, "evaluate_button"):
+            self.evaluate_button.setEnabled(self.evaluate.isEnabled())
+            words = (
+                self.tr("Measures {0} and its teacher, and keeps the figures.").format(chosen[0].name) if one else ""
+            )
+            self.evaluate_words.setText(words or self.tr("Select one run to measure it and its teacher."))
+
+    def _with_one(self, deed: Callable[[RunRow], object]) -> None:
+        chosen = self.table.selected()
+        if len(chosen) == 1:
+            deed(chosen[0])
+
+    def _write(self, deed: Callable[[ProjectFile], Any]) -> None:
+        self.session.project.write(deed, failed=self.says.emit)
+
+    def _find(self) -> None:
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def _begin_rename(self) -> None:
+        self.tabs.setCurrentIndex(0)
+        self.table.rename()
+
+    def _rename(self, run: int, name: str) -> None:
+        if not name or name.isdecimal():
+            self.says.emit(
+                self.tr("A run cannot be named '{0}', because a number alone means a run; add a word.").format(name)
+            )
+            return
+        self._write(lambda project: project.rename_run(run, name))
+
+    def _ask_tags(self) -> None:
+        chosen = self.table.selected()
+        if not chosen:
+            return
+        common = [tag for tag in chosen[0].tags if all(tag in row.tags for row in chosen)]
+        dialog = QInputDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle(self.tr("Tags"))
+        whose = chosen[0].name if len(chosen) == 1 else self.tr("{0} runs").format(len(chosen))
+        dialog.setLabelText(self.tr("Tags of {0}, with commas between them:").format(whose))
+        dialog.setTextValue(", ".join(common))
+        dialog.setOkButtonText(self.tr("Set tags"))
+        dialog.textValueSelected.connect(lambda text: self._set_tags(chosen, common, text))
+        dialog.open()
+
+    def _set_tags(self, chosen: list[RunRow], common: list[str], text: str) -> None:
+        """Tags that all had and that were struck out go; those that only some have stay."""
+        typed = list(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+        wanted = {row.id: [*(t for t in row.tags if t not in common and t not in typed), *typed] for row in chosen}
+
+        def write(project: ProjectFile) -> None:
+            with project.transaction():
+                for run, tags in wanted.items():
+                    project.set_tags(run, tags)
+
+        self._write(write)
+
+    def _duplicate(self, row: RunRow) -> None:
+        run = row.id
+        self.session.project.ask(lambda project: project.run(run).recipe, self._show_recipe)
+
+    def _show_recipe(self, recipe: dict[str, Any]) -> None:
+        self.leads_to.emit("wizard", recipe)
+
+    def _compare(self) -> None:
+        runs = [row.id for row in self.table.selected()]
+        self.leads_to.emit("compare", runs[0] if len(runs) == 1 else runs)
+
+    def _overlay(self) -> None:
+        runs = [row.id for row in self.table.selected()]
+        if runs:
+            self.leads_to.emit("run", {"run": runs[0], "overlay": runs[1:]})
+
+    def _show_diff(self) -> None:
+        self.tabs.setCurrentWidget(self.diff)
+        self._show_tab()
+
+    def _show_tab(self) -> None:
+        if self.tabs.currentWidget() is self.diff:
+            runs = [row.id for row in self.table.selected()]
+            self.session.project.ask(
+                lambda project: [project.run(run) for run in runs], self._show_runs, key=f"runs-diff-{id(self)}"
+            )
+        elif self.tabs.currentWidget() is self._quality_tab:
+            rows, evaluations = self._found
+            quality = self._make_quality()
+            quality.show_evaluations(evaluations, rows)
+            quality.select([row.id for row in self.table.selected()])
+
+    def _show_runs(self, runs: list[Run]) -> None:
+        self.diff.show_runs(runs)
+
+    def _ask_runs(self, verb: Callable[..., int]) -> None:
+        """Ask each selected run; those that cannot do it say why."""
+        runs = [row.id for row in self.table.selected()]
+        for run in runs:
+            self._write(lambda project, run=run: verb(project.path, run))  # type: ignore[misc]
+
+    def _enqueue(self) -> None:
+        runs = [row.id for row in reversed(self.table.selected()) if row.queue_position is None]
+        for run in runs:  # the first is started at once where nothing else runs
+            self._write(lambda project, run=run: launch.enqueue(project.path, run))  # type: ignore[misc]
+
+    def _move(self, by: int) -> None:
+        self._with_one(lambda row: self._write(lambda project: _move(project, row.id, by)))
+
+    def _dequeue(self) -> None:
+        runs = [row.id for row in self.table.selected() if row.queue_position is not None]
+
+        def write(project: ProjectFile) -> None:
+            with project.transaction():
+                for run in runs:
+                    project.set_queue_position(run, None)
+
+        self._write(write)
+
+    def _evaluate(self, row: RunRow) -> None:
+        self.tabs.setCurrentIndex(1)
+        self.work.begin(
+            self.tr("Measuring {0} and its teacher").format(row.name),
+            ["evaluate", str(self.session.project.path), str(row.id)],
+            lambda _: self.says.emit(self.tr("{0} was measured.").format(row.name)),
+        )
+
+    def _copy_table(self) -> None:
+        shown = [self.model.columns[number] for number in self.table.shown_columns()]
+        QApplication.clipboard().setText(as_csv(self.table.proxy.shown(), shown))
+        self.says.emit(self.tr("The table was copied, as it is shown."))
+
+
+def _found(project: ProjectFile) -> Found:
+    return project.run_rows(), project.every_evaluation()
+
+
+def _move(project: ProjectFile, run: int, by: int) -> None:
+    """Change places with the neighbour in the queue."""
+    with project.transaction():
+        queue = sorted(
+            (row for row in project.run_rows([]) if row.queue_position is not None),
+            key=lambda row: (row.queue_position, row.id),
+        )
+        order = [row.id for row in queue]
+        if run not in order:
+            return
+        place = order.index(run)
+        order.insert(max(0, min(len(order) - 1, place + by)), order.pop(place))
+        for number, each in enumerate(order, 1):
+            project.set_queue_position(each, number)

@@ -1,0 +1,149 @@
+"""The table of runs: sorted, filtered, its columns chosen by a person and remembered."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, QSettings, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
+
+from app import look
+from app.runs_model import ROW_ROLE, RunsModel, ShownRuns
+from backend.contract.rows import RunRow
+
+LEAST_WIDTH, MOST_WIDTH = 16 * look.SPACE, 60 * look.SPACE
+
+
+class RunsTable(QTableView):
+    """opened: a run was double-clicked or Return was pressed on it. chosen: the selection is another one, as a list of
+    rows from top to bottom. menu_wanted: where a menu for the selection should appear.
+    """
+
+    opened = Signal(int)
+    chosen = Signal(object)
+    menu_wanted = Signal(QPoint)
+
+    def __init__(self, model: RunsModel, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.runs, self._settings = model, settings
+        self.proxy = ShownRuns(model, self)
+        self.setModel(self.proxy)
+        self.setAccessibleName(self.tr("Runs"))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.setAlternatingRowColors(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)  # Tab leads on to the next control
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(look.FIELD_HEIGHT)
+        header = self.horizontalHeader()
+        header.setSectionsMovable(True)
+        header.setHighlightSections(False)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(lambda at: self.column_menu().popup(header.mapToGlobal(at)))
+        self.setSortingEnabled(True)
+        self.doubleClicked.connect(lambda index: self.opened.emit(index.data(ROW_ROLE).id))
+        self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit(self.selected()))
+        self.proxy.modelReset.connect(self._dress)
+        self._sized = False
+        self._dress()
+        header.sortIndicatorChanged.connect(self._keep_order)
+
+    def selected(self) -> list[RunRow]:
+        """The runs that are selected, from top to bottom."""
+        return [index.data(ROW_ROLE) for index in sorted(self.selectionModel().selectedRows(), key=QModelIndex.row)]
+
+    def select(self, runs: list[int]) -> None:
+        """Select these runs and show the first of them."""
+        model, flags = self.selectionModel(), QItemSelectionModel.SelectionFlag
+        model.clearSelection()
+        first = True
+        for number in range(self.proxy.rowCount()):
+            index = self.proxy.index(number, self.runs.place("name"))
+            if index.data(ROW_ROLE).id in runs:
+                if first:
+                    model.setCurrentIndex(index, flags.NoUpdate)
+                    self.scrollTo(index)
+                    first = False
+                model.select(index, flags.Select | flags.Rows)
+
+    def rename(self) -> None:
+        """Let a person type another name where the name stands."""
+        current = self.currentIndex()
+        if current.isValid():
+            self.setColumnHidden(self.runs.place("name"), False)
+            self.edit(self.proxy.index(current.row(), self.runs.place("name")))
+
+    def fit(self) -> None:
+        """Give each column the width that its words need, the first time there are any."""
+        if self._sized or not self.runs.rows:
+            return
+        self._sized = True
+        for number in range(len(self.runs.columns)):
+            if not self.isColumnHidden(number):
+                self.resizeColumnToContents(number)
+                width = self.columnWidth(number) + 2 * look.GAP
+                self.setColumnWidth(number, max(LEAST_WIDTH, min(MOST_WIDTH, width)))
+
+    def column_menu(self) -> QMenu:
+        """The columns, to show or hide each."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for number, column in enumerate(self.runs.columns):
+            action = menu.addAction(column.title)
+            action.setCheckable(True)
+            action.setChecked(not self.isColumnHidden(number))
+            action.setEnabled(column.key != "name")
+            action.toggled.connect(lambda on, at=number: self._show_column(at, on))
+        return menu
+
+    def shown_columns(self) -> list[int]:
+        """The columns that are shown, from left to right."""
+        header = self.horizontalHeader()
+        order = [header.logicalIndex(visual) for visual in range(header.count())]
+        return [number for number in order if not self.isColumnHidden(number)]
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        current = self.currentIndex()
+        edits = self.state() == QAbstractItemView.State.EditingState
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and current.isValid() and not edits:
+            self.opened.emit(current.data(ROW_ROLE).id)
+            return
+        super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        at = event.globalPos()
+        if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            at = self.viewport().mapToGlobal(self.visualRect(self.currentIndex()).bottomLeft())
+        self.menu_wanted.emit(at)
+
+    def _show_column(self, number: int, on: bool) -> None:
+        self.setColumnHidden(number, not on)
+        if on:
+            self.resizeColumnToContents(number)
+            self.setColumnWidth(number, max(LEAST_WIDTH, min(MOST_WIDTH, self.columnWidth(number) + 2 * look.GAP)))
+        keys = [self.runs.columns[at].key for at in self.shown_columns()]
+        self._settings.setValue("runs/columns", keys)
+
+    def _keep_order(self, number: int, order: Qt.SortOrder) -> None:
+        self._settings.setValue("runs/sorted_by", self.runs.columns[number].key)
+        self._settings.setValue("runs/falling", order == Qt.SortOrder.DescendingOrder)
+
+    def _dress(self) -> None:
+        """Show the columns that were chosen, in the order that was chosen."""
+        found = self._settings.value("runs/columns")
+        kept = found if isinstance(found, list) else ([found] if isinstance(found, str) else None)
+        for number, column in enumerate(self.runs.columns):
+            shown = column.shown if kept is None else column.key in kept or column.key == "name"
+            self.setColumnHidden(number, not shown)
+        by = str(self._settings.value("runs/sorted_by", "created"))
+        keys = [column.key for column in self.runs.columns]
+        falling = self._settings.value("runs/falling", True, bool)
+        order = Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.sortByColumn(keys.index(by) if by in keys else keys.index("created"), order)
+        self._sized = False
+        self.fit()
