@@ -310,7 +310,7 @@ class Wizard(Screen):
         def begin(project: ProjectFile) -> int:
             run = project.add_run(recipe, name=name, declaration=declaration)
             if queues:
-                launch.enqueue(project.path, run)  # type: ignore[attr-defined]
+                launch.enqueue(project.path, run)
             else:
                 launch.start_worker(project.path, run)
             return run

@@ -26,6 +26,10 @@ def loaded(qtbot: QtBot, session: Session, fresh: dict[str, Any] = FRESH) -> Dra
     return made
 
 
+def last_change(kept: tuple[list[Any], int] | None) -> Any:
+    return kept[0][-1]["change"] if kept else None
+
+
 def test_a_change_leaves_the_values_before_alone() -> None:
     changed = with_change(FRESH, {"training.steps": 5, "settings": {"other": 1}})
     assert (changed["training"], changed["settings"]) == ({"steps": 5, "seed": 0}, {"other": 1})
@@ -89,7 +93,7 @@ def test_a_window_that_is_killed_finds_recipe_and_undo_again(qtbot: QtBot, sessi
 def test_the_oldest_of_very_many_edits_are_forgotten(qtbot: QtBot, session: Session, draft: Draft) -> None:
     for number in range(LEVELS + 20):
         draft.edit({"training.steps": number + 1}, "steps")
-    qtbot.waitUntil(lambda: (ask(qtbot, session, ProjectFile.draft) or ([[{}]], 0))[0][-1]["change"] == {
+    qtbot.waitUntil(lambda: last_change(ask(qtbot, session, ProjectFile.draft)) == {
         "training.steps": LEVELS + 20
     })  # fmt: skip
     for each in (draft, loaded(qtbot, session)):

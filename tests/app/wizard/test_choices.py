@@ -1,0 +1,145 @@
+"""What belongs together in a recipe, and what is seen to be wrong without asking the backend."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.drafts import with_change
+from app.wizard import choices
+from app.wizard.choices import Problem
+from backend.contract.recipe import Recipe
+
+from .conftest import CATALOGUE
+
+FRESH = choices.fresh(CATALOGUE)
+DIGITS = CATALOGUE.teacher("digits")
+MINE = DIGITS.model_copy(update={"key": "/mine", "data": ""}) if DIGITS else None
+
+
+def wrong(change: dict[str, Any], teacher: Any = DIGITS, refusal: str = "") -> list[Problem]:
+    return choices.problems(with_change(FRESH, change), CATALOGUE, teacher, refusal)
+
+
+def test_a_fresh_recipe_is_whole_and_can_be_started():
+    assert wrong({}) == []
+    recipe = choices.recipe_of(FRESH)
+    assert (recipe.teacher, recipe.method, recipe.training.steps) == ("digits", "dmd2", 900)
+    card = CATALOGUE.method("dmd2")
+    assert card is not None
+    assert set(recipe.settings) == set(card.settings["properties"])
+    assert choices.differences(FRESH, CATALOGUE) == []
+
+
+def test_a_recipe_of_any_form_becomes_whole():
+    few = {"teacher": "digits", "method": "gdd", "settings": {"noise_levels": 3}, "training": {"steps": 7}}
+    values = choices.whole(few, CATALOGUE)
+    assert values["settings"]["penalty_weight"] == 1.0
+    assert (values["settings"]["noise_levels"], values["training"]["steps"]) == (3, 7)
+    assert values["training"]["batch_size"] == 48
+    assert Recipe.from_values(few).teacher == choices.recipe_of(values).teacher
+
+
+def test_another_method_brings_what_suits_it_and_leaves_what_was_chosen():
+    values = with_change(FRESH, {"training.batch_size": 7})
+    after = with_change(values, choices.choose_method(values, CATALOGUE, "consistency"))
+    assert after["training"]["batch_size"] == 7
+    assert (after["training"]["steps"], after["training"]["ema_decay"]) == (2000, 0.995)
+    assert after["training"]["preview_every"] == 250  # dmd2's own 100 goes with it
+    assert "discretisation" in after["settings"]
+    assert "gan_weight" not in after["settings"]
+
+
+@pytest.mark.parametrize("card", CATALOGUE.methods, ids=lambda card: card.key)
+def test_every_preset_is_recognised_and_gives_a_recipe(card):
+    values = with_change(FRESH, choices.choose_method(FRESH, CATALOGUE, card.key))
+    for preset in card.presets:
+        values = with_change(values, {"settings.learning_rate": 1e-5})
+        assert choices.preset_in(card, values) == ""
+        values = with_change(values, choices.choose_preset(card, preset))
+        assert choices.preset_in(card, values) == preset.key
+        assert choices.problems(values, CATALOGUE, DIGITS) == []
+        assert choices.recipe_of(values).settings == {**choices.defaults_of(card), **preset.settings}
+
+
+def test_real_data_are_asked_for_where_there_are_none(tmp_path: Path):
+    gan = {"settings.gan_weight": 0.1}
+    assert wrong(gan) == []
+    assert wrong({}, MINE) == []
+    (found,) = wrong(gan, MINE)
+    assert (found.page, found.name) == ("data", "data")
+    assert found.words == (
+        "Distribution matching (DMD2) needs real data with these settings; choose a folder of pictures."
+    )
+    assert wrong({**gan, "data": str(tmp_path)}, MINE) == []
+    (found,) = wrong({**gan, "data": str(tmp_path / "gone")}, MINE)
+    assert found.words.endswith("gone is no folder; choose a folder of pictures.")
+    assert wrong({**gan, "data": ""}, DIGITS)[0].page == "data"
+
+
+@pytest.mark.parametrize(
+    ("change", "page", "words"),
+    [
+        ({"teacher": " "}, "teacher", "No teacher is chosen; choose one, or name a folder."),
+        ({"settings.gan_weight": 7}, "method", "GAN weight is 7, above its highest value 1; choose between 0 and 1."),
+        ({"settings.gan_wieght": 1}, "method", "gan_wieght is unknown here; did you mean gan_weight?"),
+        ({"method": "gone"}, "method", "The method gone is not there; choose another."),
+        ({"training.steps": 0}, "training", "Steps is 0, below its lowest value 1; choose 1 or more steps."),
+        ({"training.threads": "x"}, "compute", 'Threads is "x", not a whole number; choose 0 or more.'),
+        ({"training.device": "cuda"}, "compute", "This machine has no cuda device; choose cpu or auto."),
+        (
+            {"student.start": "somewhere"},
+            "student",
+            "The start of the student names no checkpoint; choose one of the runs, or the teacher's weights.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_on_its_page(change, page, words):
+    (found,) = wrong(change)
+    assert (found.page, found.words) == (page, words)
+    assert found.name in change
+
+
+def test_a_refused_teacher_is_said_where_it_is_named():
+    (found,) = wrong({"teacher": "/mine"}, None, "mine is no model; choose a diffusers folder.")
+    assert (found.page, found.words) == ("teacher", "mine is no model; choose a diffusers folder.")
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("gan_weight is 7, above its highest value 1; choose between 0 and 1.", "method"),
+        ("training.batch_size is 0, below its lowest value 1; choose 1 or more samples.", "training"),
+        ("first_level is 0.01, too near the data to start from; give 0, or at least 0.05.", "method"),
+        ("This machine has no cuda device that torch can use; choose cpu or auto.", "compute"),
+        ("This version trains in float32 alone, not bfloat16; change precision.", "compute"),
+        ("/data/cats has no pictures that can be used; choose another folder.", "data"),
+        ("Of /data/cats, left out 1 of 11 files: 1 broken.", "data"),
+        (
+            "Run 3's student has another architecture than this teacher; start from a run of the same teacher.",
+            "student",
+        ),
+        ("The disk has too little room for the checkpoints, 3.0 GiB; free some space.", "training"),
+        ("The device is out of memory; lower, in this order, the batch size or the student's steps.", "training"),
+        (
+            "The teacher predicts epsilon and the student starts where alpha is 0.0064: its clean sample is the "
+            "difference of two large numbers there; set first_level to 0, which starts it at 0.89.",
+            "method",
+        ),
+        ("This teacher has no unconditional mode; set guidance_scale to 1.", "method"),
+        ("The loss was not finite. Lower the learning rate, or check the teacher.", "method"),
+    ],
+)
+def test_a_sentence_of_preflight_leads_to_the_page_that_mends_it(words, page):
+    values = with_change(FRESH, {"data": "/data/cats"})
+    assert choices.page_of(words, values) == page
+
+
+def test_what_differs_from_the_defaults_is_listed():
+    values = with_change(FRESH, {"settings.gan_weight": 0.03, "training.steps": 50, "training.threads": 2})
+    found = [(one.page, one.label, one.value, one.default) for one in choices.differences(values, CATALOGUE)]
+    assert found == [
+        ("method", "GAN weight", "0.03", "0"),
+        ("training", "Steps", "50", "900"),
+        ("compute", "Threads", "2", "0"),
+    ]

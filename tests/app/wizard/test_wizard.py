@@ -1,0 +1,354 @@
+"""The wizard as a person uses it: three clicks to a run, what is wrong beside its field, nothing lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from app import look
+from app.wizard.data import DataPage
+from app.wizard.method import MethodPage
+from app.wizard.student import StudentPage
+from app.wizard.teacher import TeacherPage
+from app.wizard.training import TrainingPage
+from app.wizard.wizard import Wizard, contents
+from backend.contract.project_file import ProjectFile
+
+from .. import looking
+from ..conftest import RECIPE
+from .conftest import CATALOGUE, FITS, ScriptedBackend
+
+LEFT = Qt.MouseButton.LeftButton
+Make = Callable[[Path], Wizard]
+
+
+P = TypeVar("P", bound=QWidget)
+
+
+def page(wizard: Wizard, key: str, kind: type[P]) -> P:
+    found = wizard.pages[key]
+    assert isinstance(found, kind)
+    return found
+
+
+def test_a_fresh_project_is_one_click_from_a_run(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    wizard = make(empty)
+    with qtbot.waitSignal(wizard.leads_to) as led:
+        qtbot.mouseClick(wizard.start_button, LEFT)
+    assert led.args == ["run", 1]
+    assert started == [("start", 1)]
+    with ProjectFile.open(empty, readonly=True) as project:
+        run, recipe = project.run(1), project.recipe(1)
+    card = CATALOGUE.method("dmd2")
+    assert card is not None
+    assert run.declaration == card.settings
+    assert set(recipe.settings) == set(card.settings["properties"])
+    assert json.loads(backend.recipes[0]) == recipe.model_dump(mode="json")
+
+
+def test_a_start_waits_for_the_check_and_says_so(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    del backend.answers["preflight"]
+    wizard = make(empty)
+    qtbot.mouseClick(wizard.start_button, LEFT)
+    assert wizard.start_button.text() == "Checking..."
+    assert not wizard.start_button.isEnabled()
+    qtbot.mouseClick(wizard.cancel_button, LEFT)
+    assert backend.jobs[0].is_cancelled
+    assert wizard.start_button.isEnabled()
+    assert not Path(backend.jobs[0].arguments[-1]).exists()
+    qtbot.mouseClick(wizard.start_button, LEFT)
+    with qtbot.waitSignal(wizard.leads_to):
+        backend.jobs[1].end(FITS)
+    assert started == [("start", 1)]
+
+
+def test_a_recipe_that_was_found_fit_is_not_checked_again(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    wizard = make(empty)
+    wizard.go_to("review")
+    qtbot.waitUntil(lambda: wizard.check.answer is not None and not wizard.check.is_running)
+    assert "about 7 min, without previews" in wizard.review.costs.words()
+    qtbot.keyClicks(wizard.review.name, "my run")
+    with qtbot.waitSignal(wizard.leads_to):
+        qtbot.mouseClick(wizard.start_button, LEFT)
+    assert len(backend.jobs) == 1
+    with ProjectFile.open(empty, readonly=True) as project:
+        assert project.run(1).name == "my run"
+    page(wizard, "training", TrainingPage).form.changed.emit("steps", 5)  # another recipe
+    with qtbot.waitSignal(wizard.leads_to):
+        qtbot.mouseClick(wizard.start_button, LEFT)
+    assert len(backend.jobs) == 2
+
+
+def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    words = "The device is out of memory; lower, in this order, the batch size or the student's steps."
+    change = {"training.batch_size": 12}
+    backend.answers["preflight"] = lambda _: {
+        **FITS,
+        "ok": False,
+        "problems": [words],
+        "suggestions": [{"words": "Lower the batch size from 48 to 12", "change": change, "left": 0.25}],
+    }
+    wizard = make(empty)
+    qtbot.mouseClick(wizard.start_button, LEFT)
+    qtbot.waitUntil(lambda: words in wizard.review.problems.words())
+    assert wizard.steps.currentRow() == 6
+    assert started == []
+    link = next(b for b in wizard.review.problems.findChildren(QPushButton) if b.text() == "Go to Training")
+    qtbot.mouseClick(link, LEFT)
+    assert wizard.steps.currentRow() == 4
+    wizard.go_to("review")
+    apply = next(b for b in wizard.review.suggestions.findChildren(QPushButton) if b.text() == "Apply")
+    qtbot.mouseClick(apply, LEFT)
+    assert wizard.draft.values["training"]["batch_size"] == 12
+    assert words not in wizard.review.problems.words()
+
+
+def test_the_warning_of_an_epsilon_start_is_read_in_the_review(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend
+) -> None:
+    words = "The teacher predicts epsilon and the student starts where alpha is 0.0064; set first_level to 0."
+    backend.answers["preflight"] = lambda _: {**FITS, "warnings": [words]}
+    wizard = make(empty)
+    wizard.go_to("review")
+    qtbot.waitUntil(lambda: words in wizard.review.problems.words())
+    assert "Go to Method" in wizard.review.problems.words()
+    assert wizard.start_button.isEnabled()
+
+
+def test_a_value_out_of_range_is_said_beside_its_field_and_blocks(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    wizard.go_to("training")
+    row = page(wizard, "training", TrainingPage).form.rows["batch_size"]
+    line = row.editor.focusProxy()
+    assert line is not None
+    line.setFocus()
+    qtbot.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClicks(line, "0")
+    sentence = "Batch size is 0, below its lowest value 1; choose 1 or more samples."
+    assert row.wrong.text() == sentence
+    assert row.wrong.isVisible()
+    assert not wizard.start_button.isEnabled()
+    assert wizard.status.text() == sentence
+    qtbot.keyClicks(line, "8")  # 08
+    assert not row.wrong.isVisible()
+    assert wizard.draft.values["training"]["batch_size"] == 8
+    assert wizard.start_button.isEnabled()
+    qtbot.mouseClick(row.reset, LEFT)
+    assert wizard.draft.values["training"]["batch_size"] == 48
+    assert not row.reset.isVisible()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "stuff holds no model: model_index.json and unet/config.json are missing; choose a diffusers folder.",
+        "stuff is a FluxTransformer2DModel, which this version does not know; choose a U-Net.",
+        "stuff has weights that are pickles, which can run any code; convert them to safetensors.",
+    ],
+)
+def test_a_folder_that_is_no_teacher_is_refused_beside_its_field(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, refusal: str
+) -> None:
+    backend.answers["teachers"] = lambda _: refusal
+    wizard = make(empty)
+    shown = page(wizard, "teacher", TeacherPage)
+    qtbot.mouseClick(shown.folder_card.radio, LEFT)
+    assert wizard.status.text() == "No teacher is chosen; choose one, or name a folder."
+    qtbot.keyClicks(shown.folder.line, "/models/stuff")
+    assert shown.found.text() == "Looking at it..."
+    qtbot.waitUntil(lambda: shown.found.text() == refusal)
+    assert [job.arguments for job in backend.jobs] == [["teachers", "/models/stuff"]]  # asked once, not per letter
+    assert not wizard.start_button.isEnabled()
+    qtbot.mouseClick(shown.cards["digits"].radio, LEFT)
+    assert wizard.start_button.isEnabled()
+
+
+def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    digits = CATALOGUE.teacher("digits")
+    assert digits is not None
+    card = digits.model_copy(update={"title": "Mine", "data": ""}).model_dump(mode="json")
+    backend.answers["teachers"] = lambda arguments: {
+        **card,
+        "key": arguments[1],
+        "methods": [],
+        "methods_with_data": [],
+    }
+    wizard = make(empty)
+    wizard.show_item(model_folder(tmp_path / "model"))
+    qtbot.waitUntil(lambda: wizard.state is not None and wizard.state.teacher is not None)
+    shown = page(wizard, "teacher", TeacherPage)
+    assert shown.found.text().startswith("Mine: 16×16, 620,401 parameters, 10 classes.")
+    assert wizard.start_button.isEnabled()
+    wizard.go_to("method")
+    qtbot.mouseClick(page(wizard, "method", MethodPage).cards["gdd"].radio, LEFT)
+    assert "Adversarial alone (GDD) needs real data" in wizard.status.text()
+    wizard.go_to("data")
+    data = page(wizard, "data", DataPage)
+    assert data.wrong.isVisible()
+    assert not data.own.radio.isEnabled()
+    (tmp_path / "pictures" / "0").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "pictures" / "0" / "a.png")
+    wizard.show_item(tmp_path / "pictures")
+    assert wizard.draft.values["data"] == str(tmp_path / "pictures")
+    assert data.folder_card.radio.isChecked()
+    assert wizard.start_button.isEnabled()
+
+
+def model_folder(path: Path) -> Path:
+    (path / "unet").mkdir(parents=True)
+    (path / "unet" / "config.json").write_text("{}")
+    return path
+
+
+def test_what_is_dropped_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    assert contents(model_folder(tmp_path / "model")) == "teacher"
+    (tmp_path / "flat").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "flat" / "a.PNG", "PNG")
+    assert contents(tmp_path / "flat") == "data"
+    (tmp_path / "empty").mkdir()
+    assert contents(tmp_path / "empty") == ""
+    (tmp_path / "recipe.json").write_text("{}")
+    assert contents(tmp_path / "recipe.json") == "recipe"
+
+
+def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    data = page(wizard, "data", DataPage)
+    wizard.go_to("data")
+    assert data.words.text().startswith("None needed. Distribution matching (DMD2) learns from the teacher alone")
+    assert not data.own.isVisible()
+    method = page(wizard, "method", MethodPage)
+    wizard.go_to("method")
+    qtbot.mouseClick(method.presets["gan"], LEFT)
+    wizard.go_to("data")
+    assert "looks at real pictures because gan_weight is more than 0" in data.words.text()
+    assert data.own.radio.isChecked()
+    assert data.own.words.text() == "Digits: 1,400 handwritten digits, 16x16, with labels."
+
+
+def test_undo_takes_back_presets_and_typing(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    before = wizard.draft.values
+    wizard.go_to("method")
+    method = page(wizard, "method", MethodPage)
+    qtbot.mouseClick(method.presets["four-steps"], LEFT)
+    assert wizard.draft.values["settings"]["student_steps"] == 4
+    assert method.presets["four-steps"].isChecked()
+    assert method.form is not None
+    line = method.form.rows["learning_rate"].editor.focusProxy()
+    assert line is not None
+    line.setFocus()
+    qtbot.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClicks(line, "5e-5")
+    assert wizard.draft.values["settings"]["learning_rate"] == 5e-5
+    assert not any(button.isChecked() for button in method.presets.values())
+    assert wizard.undo_stack is not None
+    assert wizard.undo_stack.count() == 2
+    wizard.undo_stack.undo()
+    assert line.text() == "0.0002"  # type: ignore[attr-defined]
+    wizard.undo_stack.undo()
+    assert wizard.draft.values == before
+    assert method.presets["one-step"].isChecked()
+
+
+def test_the_next_wizard_of_the_project_goes_on_where_this_one_was(qtbot: QtBot, make: Make, empty: Path) -> None:
+    first = make(empty)
+    first.draft.edit({"training.steps": 123}, "steps")
+    written: list[bool] = []
+    first.session.project.write(lambda _: True, written.append)
+    qtbot.waitUntil(lambda: bool(written))
+    second = make(empty)
+    assert second.draft.values["training"]["steps"] == 123
+    assert second.undo_stack is not None
+    assert second.undo_stack.canUndo()
+
+
+def test_a_run_is_duplicated_with_all_it_was_asked_to_be(qtbot: QtBot, make: Make, project_path: Path) -> None:
+    wizard = make(project_path)
+    wizard.show_item(RECIPE)
+    assert wizard.draft.values["training"]["steps"] == 400
+    assert wizard.draft.values["training"]["batch_size"] == 16
+    assert wizard.steps.currentRow() == 6
+    assert "400 steps of 16 samples" in wizard.review.recipe.words()
+    wizard.go_to("student")
+    student = page(wizard, "student", StudentPage)
+    qtbot.waitUntil(lambda: student.runs.count() == 2)
+    qtbot.mouseClick(student.run.radio, LEFT)
+    assert wizard.draft.values["student"]["start"] == "run:2@best"
+
+
+def test_while_a_run_lives_the_next_can_wait_in_the_queue(
+    qtbot: QtBot, make: Make, project_path: Path, started: list[tuple[str, int]]
+) -> None:
+    wizard = make(project_path)
+    assert not wizard.queue_button.isVisible()
+    with ProjectFile.open(project_path) as project:
+        project.begin_attempt(1)
+    qtbot.waitUntil(wizard.queue_button.isVisible)
+    with qtbot.waitSignal(wizard.leads_to) as led:
+        qtbot.mouseClick(wizard.queue_button, LEFT)
+    assert started == [("enqueue", 3)]
+    assert led.args == ["run", 3]
+
+
+def test_the_search_finds_settings_that_are_out_of_sight(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    wizard.go_to("method")
+    form = page(wizard, "method", MethodPage).form
+    assert form is not None
+    assert not form.rows["lowest_time"].isVisible()
+    qtbot.keyClicks(form.search, "noise scores")
+    assert form.rows["lowest_time"].isVisible()
+    assert not form.rows["learning_rate"].isVisible()
+    form.search.clear()
+    assert not form.rows["lowest_time"].isVisible()
+    qtbot.mouseClick(form.more, LEFT)
+    assert form.rows["lowest_time"].isVisible()
+
+
+def test_the_recipe_can_be_copied_and_saved(qtbot: QtBot, make: Make, empty: Path, tmp_path: Path) -> None:
+    wizard = make(empty)
+    wizard.go_to("review")
+    review = wizard.review
+    qtbot.mouseClick(review.show_json, LEFT)
+    assert json.loads(review.json.toPlainText())["teacher"] == "digits"
+    qtbot.mouseClick(review.copy_json, LEFT)
+    assert QApplication.clipboard().text() == review.json.toPlainText()
+    review.save_to(str(tmp_path / "mine.json"))
+    wizard.draft.edit({"training.steps": 5}, "steps")
+    wizard.show_item(tmp_path / "mine.json")
+    assert wizard.draft.values["training"]["steps"] == 900
+    review.save_to(str(tmp_path / "missing" / "mine.json"))
+    assert review.json_said.text().startswith("It could not be saved: No such file or directory")
+
+
+def test_every_page_is_named_reached_and_not_cut(qtbot: QtBot, qapp: QApplication, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    faults: list[str] = []
+    for scheme in (look.LIGHT, look.DARK):
+        look.use(qapp, scheme)
+        for size in ((1196, 740), (940, 560)):
+            wizard.resize(*size)
+            for key in wizard.pages:
+                wizard.go_to(key)
+                QApplication.sendPostedEvents()
+                qtbot.waitUntil(lambda: not wizard.check.is_running)
+                for look_for in (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping):
+                    faults += [f"{key} {size} {look_for.__name__}: {words}" for words in look_for(wizard)]
+    assert not faults, "\n".join(dict.fromkeys(faults))
