@@ -47,6 +47,7 @@ from app.widgets.comparison_view import ComparisonView
 from app.widgets.density import PointLayers
 from app.widgets.picture_layers import PictureLayers, open_pictures
 from app.widgets.side_bar import SideBar
+from app.widgets.zoom_bar import ZoomBar
 from backend.contract.project_file import ProjectFile
 
 SIDE_WIDTH = 64 * look.SPACE
@@ -79,6 +80,7 @@ class CompareScreen(Screen):
         self.view.sample_shown.connect(self._want_whole)
         self.bar = ComparisonBar(self.view)
         self.bar.picture_wanted.connect(self._take_picture)
+        self.zoom_bar = ZoomBar(self.view)
         self.side_bar = SideBar()
         self.side_bar.wanted.connect(self.draw)
         self.side_bar.cancelled.connect(self._cancel)
@@ -108,13 +110,7 @@ class CompareScreen(Screen):
         right.setSpacing(look.GAP)
         right.addWidget(self.bar)
         right.addWidget(self.view, 1)
-        self._hint = look.label("", "caption", "muted", wraps=True)
-        self._hint.setText(
-            self.tr(
-                "Wheel, + and - zoom, drag pans, 0 fits. Space flips the two. Enter shows one sample, arrows the next."
-            )
-        )
-        right.addWidget(self._hint)
+        right.addWidget(self.zoom_bar)
         self.stack = QStackedWidget()
         self.stack.addWidget(self._empty_page())
         self.stack.addWidget(shown)
@@ -135,6 +131,7 @@ class CompareScreen(Screen):
         self.empty_title = look.label("", "heading")
         self.empty_words = look.label("", "body", "muted", wraps=True)
         self.empty_button = QPushButton()
+        self.empty_button.hide()
         for label in (self.empty_title, self.empty_words):
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             column.addWidget(label)
@@ -227,13 +224,15 @@ class CompareScreen(Screen):
     def _lead(self) -> None:
         self._empty_leads()
 
-    def _say_empty(self, title: str, words: str, button: str, leads: Callable[[], object]) -> None:
+    def _say_empty(self, title: str, words: str, button: str = "", leads: Callable[[], object] = lambda: None) -> None:
+        """What is shown in place of a comparison, and a button that leads on."""
         self.empty_title.setText(title)
         self.empty_words.setText(words)
         self.empty_button.setText(button)
+        self.empty_button.setVisible(bool(button))
         self._empty_leads = leads
         self.stack.setCurrentIndex(0)
-        self.setFocusProxy(self.empty_button)
+        self.setFocusProxy(self.empty_button if button else self.side_bar.cancel)
 
     # Drawing
 
@@ -262,7 +261,10 @@ class CompareScreen(Screen):
         layers = layers or self._kept.get(place.folder)
         if layers is not None:
             self._show(layers)
-            return
+        else:
+            self._offer()
+
+    def _offer(self) -> None:
         self._say_empty(
             self.tr("Teacher and student, from the same noise"),
             self.tr("Choose students and draw them beside their teacher. It takes some seconds for small teachers."),
@@ -277,6 +279,9 @@ class CompareScreen(Screen):
             self.side_bar.set_busy(False)
             self._show(layers)
             return
+        if self.view.layers is None:
+            words = self.tr("Teacher and students draw the same noise now; how far they are stands beside this.")
+            self._say_empty(self.tr("Drawing..."), words)
         self._place = place
         path = str(self.session.project.path)
         options = ["--seed", str(wanted.seed), "--teacher-nfe", str(wanted.teacher_nfe), "--parts", str(place.folder)]
@@ -314,11 +319,15 @@ class CompareScreen(Screen):
     def _refuse(self, words: str) -> None:
         self.side_bar.set_busy(False)
         self.side_bar.refuse(words)
+        if self.view.layers is None:
+            self._say_empty(self.tr("It could not be drawn"), words, self.tr("Draw again"), self.side_bar.ask)
 
     @Slot()
     def _cancel(self) -> None:
         if self._job is not None:
             self._job.cancel()
+            if self.view.layers is None:
+                self._offer()
             self.says.emit(self.tr("The drawing was cancelled."))
 
     # Showing
@@ -410,4 +419,5 @@ class CompareScreen(Screen):
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "side_bar"):
             self.bar.refresh_icons()
+            self.zoom_bar.refresh_icons()
             self.side_bar.refresh_icons()

@@ -1,11 +1,20 @@
-"""The controls above a comparison: how it is shown, which two, how near."""
+"""The controls above a comparison: how it is shown, and which two sides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QDoubleSpinBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app import look
 from app.comparison import Mode
@@ -25,11 +34,13 @@ class ComparisonBar(QWidget):
         self._view = view
         self._icons: list[tuple[QToolButton, str]] = []
         self.modes: dict[Mode, QToolButton] = {}
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)  # pictures may shrink, buttons not
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
         column.addLayout(self._first_row())
-        column.addWidget(self._second_row())
+        self.second_row = self._second_row()
+        column.addWidget(self.second_row)
         view.changed.connect(self._show)
 
     def _first_row(self) -> QHBoxLayout:
@@ -70,7 +81,6 @@ class ComparisonBar(QWidget):
         for widget in self._of_mode():
             row.addWidget(widget)
         row.addStretch(1)
-        self._add_zoom(row)
         return whole
 
     def _pair(self) -> QWidget:
@@ -93,7 +103,7 @@ class ComparisonBar(QWidget):
         self.auto = self._button("play", self.tr("Blink by itself"), self.tr("Blink by itself (B)"))
         self.auto.setCheckable(True)
         self.auto.clicked.connect(self._view.blink)
-        self.rate = QDoubleSpinBox()
+        self.rate = look.padded(QDoubleSpinBox())
         self.rate.setRange(0.2, MOST_RATE)
         self.rate.setSingleStep(0.2)
         self.rate.setDecimals(1)
@@ -101,7 +111,7 @@ class ComparisonBar(QWidget):
         self.rate.setSuffix(self.tr(" per second"))
         self.rate.setAccessibleName(self.tr("Flips per second"))
         self.rate.valueChanged.connect(self._view.set_rate)
-        self.gain = QDoubleSpinBox()
+        self.gain = look.padded(QDoubleSpinBox())
         self.gain.setRange(1, 64)
         self.gain.setDecimals(0)
         self.gain.setValue(self._view.gain)
@@ -113,28 +123,6 @@ class ComparisonBar(QWidget):
         self.number.setFont(look.figures())
         self.number.setAccessibleName(self.tr("Mean difference of the two"))
         return [self.auto, self.rate, self.gain, self.number]
-
-    def _add_zoom(self, row: QHBoxLayout) -> None:
-        self.all = self._button("grid-2x2", self.tr("All samples"), self.tr("All samples (Escape)"))
-        self.all.clicked.connect(self._view.toggle_sample)
-        self.place = look.label("", "caption", "muted")
-        self.percent = look.label("", "caption", "muted")
-        self.percent.setFont(look.figures("caption"))
-        self.percent.setAccessibleName(self.tr("Zoom"))
-        row.addWidget(self.place)
-        row.addWidget(self.all)
-        for icon, words, deed in (
-            ("zoom-out", self.tr("Farther (-)"), lambda: self._view.zoom(1 / 1.25)),
-            ("zoom-in", self.tr("Nearer (+)"), lambda: self._view.zoom(1.25)),
-            ("maximize", self.tr("Fit (0)"), self._view.fit),
-            ("square", self.tr("True size (1)"), self._view.true_size),
-        ):
-            button = self._button(icon, words, words)
-            button.clicked.connect(lambda _=False, deed=deed: deed())
-            row.addWidget(button)
-            if icon == "square":
-                self.true_size = button
-        row.addWidget(self.percent)
 
     def _button(self, icon: str, name: str, tip: str) -> QToolButton:
         button = QToolButton()
@@ -162,33 +150,17 @@ class ComparisonBar(QWidget):
         """What the view shows now."""
         view = self._view
         self.modes[view.mode].setChecked(True)
-        self.pair.setVisible(view.mode != "side")
+        self.second_row.setVisible(view.mode != "side")
         for widget in (self.auto, self.rate):
             widget.setVisible(view.mode == "blink")
         self.auto.setChecked(view.is_blinking)
-        self.gain.setVisible(view.mode == "difference")
-        self.number.setVisible(view.mode == "difference")
-        comparison = view.layers.comparison if view.layers is not None else None
-        pictures = comparison is not None and comparison.kind == "pictures"
-        for widget in (self.all, self.true_size, self.percent):  # points have no size of their own
-            widget.setVisible(pictures)
-        self.percent.setText(self.tr("{0} %").format(round(view.percent)))
-        if comparison is None:
+        if view.layers is None:
             return
-        if view.sample is not None:
-            words = self.tr("{0} of {1}").format(view.sample + 1, comparison.count)
-            if comparison.labels:
-                words = self.tr("{0}: {1}").format(words, comparison.labels[view.sample])
-            self.place.setText(words)
-        self.place.setVisible(view.sample is not None)
-        one = view.sample is not None
-        self._set_icon(self.all, "grid-2x2" if one else "image")
-        self.all.setToolTip(
-            self.tr("All samples (Escape)") if one else self.tr("One sample large (Enter, or click it)")
-        )
-        self.all.setAccessibleName(self.tr("All samples") if one else self.tr("One sample large"))
-        if view.mode == "difference" and view.layers is not None:
-            self._say_difference(view.layers.difference(view.a, view.b), comparison.kind == "points")
+        points = view.layers.comparison.kind == "points"
+        self.gain.setVisible(view.mode == "difference" and not points)  # lines are as long as they are
+        self.number.setVisible(view.mode == "difference")
+        if view.mode == "difference":
+            self._say_difference(view.layers.difference(view.a, view.b), points)
 
     def _say_difference(self, found: float | None, points: bool) -> None:
         if found is None:
@@ -198,11 +170,6 @@ class ComparisonBar(QWidget):
         else:
             words = self.tr("mean {0} %").format(f"{100 * found:.2g}")
         self.number.setText(words)
-
-    def _set_icon(self, button: QToolButton, icon: str) -> None:
-        if (button, icon) not in self._icons:
-            self._icons = [(b, i) for b, i in self._icons if b is not button] + [(button, icon)]
-            button.setIcon(look.icon(icon))
 
     def refresh_icons(self) -> None:
         """Show icons in the colours of now."""

@@ -28,7 +28,7 @@ from app.comparison import Camera, Comparison, Mode, arrange, arrow_means, step_
 from app.widgets.picture_layers import PictureLayers
 
 MARGIN = 8.0
-LEAST_PANE = 120
+LEAST_PANE = 64
 PAN_STEP = 48.0
 ZOOM_STEP = 1.25
 WIPE_STEP, WIPE_FINE = 0.05, 0.01
@@ -350,6 +350,8 @@ class ComparisonView(QFrame):
             self._grid.setColumnStretch(column, 1)
             ends = count == 1 and slot == 1
             caption.align(Qt.AlignmentFlag.AlignRight if ends else Qt.AlignmentFlag.AlignLeft)
+        for made in (*self._canvases, *self._captions):
+            made.show()  # at once, rather than when Qt comes to it: the panes are asked for their size now
         self._grid.activate()
 
     def _say(self) -> None:

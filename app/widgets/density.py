@@ -58,11 +58,10 @@ class PointLayers:
     def paint_difference(
         self, painter: QPainter, a: int, b: int, camera: Camera, pane: tuple[float, float], gain: float
     ) -> None:
-        """A line from each point of `a` to the point that `b` made of the same noise, `gain` times as long."""
+        """A line from each point of `a` to the point that `b` made of the same noise, as long as it is."""
         self._paint_density(painter, camera, pane)
         left, _, _, top = self.extent
         begin, end = self.points[a][:MOST_LINES], self.points[b][:MOST_LINES]
-        end = begin + (end - begin) * np.float32(gain)
         whole = np.isfinite(begin).all(1) & np.isfinite(end).all(1)
         lines = []
         for (x0, y0), (x1, y1) in zip(begin[whole].tolist(), end[whole].tolist(), strict=True):
