@@ -4,6 +4,7 @@ lays out itself."""
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ COLUMNS = 10
 ROWS = 4
 POINTS = 4000
 DENSITY_CELLS = 256  # along each side of the grid on which a closed form's density is written
+SLOW_SECONDS = 10.0  # a grid that takes longer is drawn once and not timed again
+LEAST_SECONDS_SAID = 3.0
 FORM = 1  # of the index of parts
 
 Report = Callable[[str], None]
@@ -69,9 +72,12 @@ def sides(
     asked: list[tuple[str, Student | None, int]] = [("Teacher", None, nfe) for nfe in few]
     asked += [(name, student, student.sampler.nfe) for name, student in students]
     asked.append(("Teacher", None, teacher_nfe))
-    made = []
+    made: list[Side] = []
+    began, done, whole = time.monotonic(), 0, sum(nfe for _, _, nfe in asked)
     for number, (name, shown, nfe) in enumerate(asked, 1):
-        report(f"{number} of {len(asked)}: {name}, {nfe} NFE")
+        left = (time.monotonic() - began) / done * (whole - done) if done else 0.0
+        report(f"{number} of {len(asked)}: {name}, {nfe} NFE" + _time_words(left))
+        done += nfe
         if shown is None:
             drawn = _drawn(teacher.denoiser, teacher_sampler(nfe), teacher, seed)
         else:
@@ -79,6 +85,13 @@ def sides(
         run, step = (shown.run, shown.step) if shown else (None, None)
         made.append(Side(f"{name}, {nfe} NFE", run, step, nfe, *drawn))
     return made
+
+
+def _time_words(seconds: float) -> str:
+    """How long all the rest takes, where that is worth saying."""
+    if seconds < LEAST_SECONDS_SAID:
+        return ""
+    return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
 
 
 def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher) -> None:
@@ -102,7 +115,10 @@ def _drawn(net: Denoises, sampler: Sampler, teacher: Teacher, seed: int) -> tupl
     def make(size: int) -> None:
         made[:] = [judge.draw(net, sampler, teacher, cond[slice(size)], seed)]
 
-    seconds = latency(make, [len(cond)], repeats=3, warm_up=1)[len(cond)]
+    count = len(cond)
+    seconds = latency(make, [count], repeats=1, warm_up=0)[count]
+    if seconds * count < SLOW_SECONDS:  # else what a first call takes longer no longer counts, and a person waits
+        seconds = latency(make, [count], repeats=3, warm_up=0)[count]
     return seconds, made[0].cpu()
 
 

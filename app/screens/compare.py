@@ -75,6 +75,7 @@ class CompareScreen(Screen):
         self._shown_first: int | None = None
         self._job: Job | None = None
         self._place: Place | None = None
+        self._next: Wanted | None = None
         self._kept: dict[Path, AnyLayers] = {}
         self.view = ComparisonView()
         self.view.sample_shown.connect(self._want_whole)
@@ -239,7 +240,10 @@ class CompareScreen(Screen):
     @Slot(object)
     def draw(self, wanted: Wanted) -> None:
         """Show this comparison: as it was kept, or else draw it."""
-        if self._job is None and wanted.picks:
+        if self._job is not None:  # what is on its way is no longer wanted
+            self._next = wanted
+            self._job.cancel()
+        elif wanted.picks:
             self.side_bar.set_busy(True)
             self._look(wanted, self._found_or_draw)
 
@@ -314,6 +318,9 @@ class CompareScreen(Screen):
         self.side_bar.set_busy(False)
         if had_focus:
             self.side_bar.draw.setFocus()
+        wanted, self._next = self._next, None
+        if wanted is not None:
+            self.draw(wanted)
 
     @Slot(str)
     def _refuse(self, words: str) -> None:

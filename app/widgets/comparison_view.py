@@ -365,6 +365,9 @@ class ComparisonView(QFrame):
             seen = self.mode == "blink" and slot == int(self.flipped)
             caption.say(name, figures, "accent" if seen else "text")
             said.append(f"{name}: {figures}" + (self.tr(" (shown now)") if seen else ""))
+        if isinstance(self.layers, PictureLayers):
+            which = self.tr("sample {0}").format(self.current + 1)
+            said.insert(0, which if self.sample is not None else self.tr("all samples, at {0}").format(which))
         self.setAccessibleDescription("; ".join(said))
         self.changed.emit()
 
@@ -565,6 +568,7 @@ class ComparisonView(QFrame):
             if self.sample is not None:
                 self.show_sample(found)
             else:
+                self._say()
                 self._update()
 
     # Qt

@@ -33,6 +33,7 @@ class PictureLayers:
         self._sheets = [self._sheet(side.files) for side in comparison.sides]
         self._pixmaps: dict[int, QPixmap] = {}
         self._ones: tuple[int, list[QPixmap], list[QImage]] | None = None
+        self._means: dict[tuple[int, int, int | None], float] = {}
         self._differences: dict[tuple[int, int, int | None, float], QPixmap] = {}
         self.sample: int | None = None
 
@@ -66,6 +67,7 @@ class PictureLayers:
         """The whole pictures of one sample."""
         self._ones = (sample, [QPixmap.fromImage(image) for image in images], images)
         self._differences.clear()
+        self._means.clear()
 
     def _image(self, side: int) -> QImage:
         if self.sample is None:
@@ -100,7 +102,10 @@ class PictureLayers:
 
     def difference(self, a: int, b: int) -> float | None:
         """The mean absolute difference of two sides over what is shown, 0 to 1."""
-        return mean_difference(self._image(a), self._image(b))
+        key = (a, b, self.sample)
+        if key not in self._means:
+            self._means[key] = mean_difference(self._image(a), self._image(b))
+        return self._means[key]
 
     def _draw(self, painter: QPainter, pixmap: QPixmap, camera: Camera, pane: tuple[float, float]) -> None:
         x0, y0 = camera.to_view(0, 0, pane)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,34 @@ def test_the_teacher_is_shown_at_each_number_of_evaluations_that_a_student_has()
     ]
     assert said[0] == "1 of 6: Teacher, 1 NFE"
     assert said[-1] == "6 of 6: Teacher, 4 NFE"
+
+
+def test_it_is_said_how_long_the_rest_takes(monkeypatch):
+    ticks = iter(range(0, 1000, 8))
+    monkeypatch.setattr("backend.compare.time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(compare, "_drawn", lambda *_: (1.0, torch.zeros(1, 2)))
+    said: list[str] = []
+    compare.sides([("Student", untrained("mixture-2d"))], teacher_nfe=38, report=said.append)
+    # 8 s after 1 evaluation of 40, and 16 s after 2.
+    assert said == [
+        *("1 of 3: Teacher, 1 NFE", "2 of 3: Student, 1 NFE, about 5 min left"),
+        "3 of 3: Teacher, 38 NFE, about 5 min left",
+    ]
+    assert compare._time_words(7.4) == ", about 7 s left"
+
+
+def test_a_slow_side_is_drawn_once(monkeypatch):
+    seen: list[int] = []
+    draw = judge.draw
+
+    def counted(*asked: Any) -> torch.Tensor:
+        seen.append(1)
+        return draw(*asked)
+
+    monkeypatch.setattr(judge, "draw", counted)
+    monkeypatch.setattr(compare, "SLOW_SECONDS", 0.0)
+    compare.sides([("Student", untrained("mixture-2d"))], teacher_nfe=1)
+    assert len(seen) == 3
 
 
 def test_students_of_other_samples_or_classes_are_refused():

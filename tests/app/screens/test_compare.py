@@ -319,6 +319,22 @@ def test_a_drawing_can_be_cancelled(qtbot: QtBot, screen: CompareScreen, asked: 
     assert screen.empty_button.text() == "Draw"
 
 
+def test_another_run_takes_the_place_of_what_is_being_drawn(
+    qtbot: QtBot, screen: CompareScreen, asked: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen.show_item(1)
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    cancelled: list[bool] = []
+    monkeypatch.setattr(asked[0], "cancel", lambda: cancelled.append(True))
+    screen.show_item(2)
+    qtbot.waitUntil(lambda: cancelled == [True])
+    assert len(asked) == 1  # one after the other
+    asked[0].ended.emit()
+    qtbot.waitUntil(lambda: len(asked) == 2)
+    assert asked[1].arguments[2] == "2@400"
+    assert screen.side_bar.cancel.isVisible()
+
+
 def test_a_refusal_is_a_sentence_beside_draw(qtbot: QtBot, screen: CompareScreen, asked: list[Job]) -> None:
     screen.show_item(1)
     qtbot.waitUntil(lambda: len(asked) == 1)
