@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QHBoxLayout,
     QLineEdit,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -25,7 +24,7 @@ from app import look
 from app.fields import Field, fields_of, matches
 from app.widgets.icon_button import IconButton
 
-EDITOR_CHARACTERS = 22
+WIDEST_UNIT = "samples"
 ChoiceWords = Mapping[str, Mapping[Any, str]]
 
 
@@ -148,8 +147,9 @@ class SettingRow(QWidget):
         line = QHBoxLayout()
         line.setSpacing(look.GAP)
         line.addWidget(self.editor, 1)
-        if field.unit:
-            line.addWidget(look.label(field.unit, "body", "muted"))
+        unit = look.label(field.unit, "body", "muted")
+        unit.setMinimumWidth(unit.fontMetrics().horizontalAdvance(WIDEST_UNIT))  # so that editors end below each other
+        line.addWidget(unit)
         self.reset = IconButton("rotate-ccw", self.tr("Set {0} back to its default").format(field.label), alone=True)
         self.reset.setProperty("quiet", True)
         policy = self.reset.sizePolicy()
@@ -247,13 +247,9 @@ class SettingsForm(QWidget):
         for field in [field for field in fields if not field.advanced]:
             whole.addWidget(self._row(field, defaults, words))
         advanced = [field for field in fields if field.advanced]
-        self.more = QToolButton()
-        self.more.setProperty("quiet", True)
-        self.more.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.more = IconButton("chevron-right", self.tr("Advanced ({0})").format(len(advanced)), quiet=True)
         self.more.setCheckable(True)
-        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.more.setText(self.tr("Advanced ({0})").format(len(advanced)))
-        self.more.setAccessibleName(self.tr("Advanced settings"))
+        self.more.setToolTip(self.tr("Settings that are seldom changed"))
         self.more.toggled.connect(lambda _: self._filter())
         self.more.setVisible(bool(advanced))
         whole.addWidget(self.more)
@@ -313,7 +309,7 @@ class SettingsForm(QWidget):
             count += matches(row.field, wanted) if wanted else 1
         self._nothing.setText(self.tr("No setting is called or described so. Clear the search to see all."))
         self._nothing.setVisible(bool(wanted) and not count)
-        self.more.setIcon(look.icon("chevron-down" if is_open else "arrow-right"))
+        self.more.show_icon("chevron-down" if is_open else "chevron-right")
 
 
 def _fill(editor: Editor, control: QWidget) -> None:

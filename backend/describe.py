@@ -167,7 +167,8 @@ def devices() -> tuple[Device, ...]:
         )
     if torch.backends.mps.is_available():
         found.append(Device(key="mps", kind="mps", name="Apple GPU", memory=psutil.virtual_memory().total))
-    name = f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = f"{threads} threads" if threads != 1 else "1 thread"
     found.append(Device(key="cpu", kind="cpu", name=name, memory=psutil.virtual_memory().total))
     return tuple(found)
 

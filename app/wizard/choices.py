@@ -87,9 +87,19 @@ def whole(values: Mapping[str, Any], catalogue: Catalogue) -> Values:
     }
 
 
-def recipe_of(values: Values) -> Recipe:
-    """The recipe itself. Raises `RecipeError`."""
-    return Recipe.from_values({name: value for name, value in values.items() if name != "name"})
+def recipe_of(values: Values, catalogue: Catalogue) -> Recipe:
+    """The recipe itself, with every value that a draft of an earlier version leaves out. Raises `RecipeError`."""
+    given = whole(values, catalogue)
+    places = {name: in_full(given[name]) for name in ("teacher", "data")}
+    return Recipe.from_values({name: value for name, value in (given | places).items() if name != "name"})
+
+
+def in_full(where: Any) -> Any:
+    """A folder's path from the root, because a run works in its project's folder; anything else as it is."""
+    if not isinstance(where, str) or not re.search(r"[/\\~]", where):
+        return where
+    path = Path(where.strip()).expanduser()
+    return str(path.absolute()) if path.is_dir() else where
 
 
 def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, Any]:

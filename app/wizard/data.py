@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QButtonGroup
+from PySide6.QtWidgets import QButtonGroup, QPushButton, QSizePolicy
 
 from app import look
+from app.fields import label_of
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import PathField
 from app.wizard.choices import needs
@@ -31,6 +32,11 @@ class DataPage(Page):
         for card in (self.own, self.folder_card):
             self.group.addButton(card.radio)
             self.content.addWidget(card)
+        self.why = QPushButton(self.tr("Go to Method"))
+        self.why.setProperty("link", True)
+        self.why.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.why.clicked.connect(lambda: self.page_wanted.emit("method", ""))
+        self.content.addWidget(self.why)
         self.content.addStretch(1)
         self.own.radio.clicked.connect(lambda _: self.edit({"data": None}, self.tr("data")))
         self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
@@ -82,14 +88,14 @@ class DataPage(Page):
             return
         if not self._is_needed:
             words = self.tr("None needed. {0} learns from the teacher alone with these settings.")
-            brings = [name for name, more in method.needs_when.items() if "real data" in more]
+            brings = [label_of(name) for name, more in method.needs_when.items() if "real data" in more]
             if brings:
                 words += " " + self.tr("It looks at real pictures too where {1} is more than 0.")
             self.words.setText(words.format(method.title, " or ".join(brings)))
         elif "real data" in method.needs:
             self.words.setText(self.tr("{0} learns from real pictures beside the teacher.").format(method.title))
         else:
-            named = ", ".join(name for name in method.needs_when if state.values["settings"].get(name))
+            named = ", ".join(label_of(name) for name in method.needs_when if state.values["settings"].get(name))
             words = self.tr("{0} looks at real pictures because {1} is more than 0.")
             self.words.setText(words.format(method.title, named))
 

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from app import look
 from app.wizard.amounts import count, duration, size
 from app.wizard.check import Check
-from app.wizard.choices import differences, page_of, recipe_of
+from app.wizard.choices import differences, needs, page_of, recipe_of
 from app.wizard.page import Page, State
 from backend.contract.errors import UserError
 
@@ -110,14 +110,14 @@ class ReviewPage(Page):
             return
         check = self.check
         is_valid = not state.problems
-        answer = check.answer if is_valid and check.is_about(recipe_of(state.values)) else None
+        answer = check.answer if is_valid and check.is_about(recipe_of(state.values, state.catalogue)) else None
         self.busy.setVisible(check.is_running)
         self.cancel.setVisible(check.is_running)
         self.again.setVisible(not check.is_running)
         self.again.setEnabled(is_valid and answer is None)
         self.costs.clear()
         if check.is_running:
-            words = check.said or self.tr("Loading the teacher and taking three steps of the run; about 15 seconds.")
+            words = check.said or self.tr("Loading the teacher and taking three steps of the run.")
         elif answer is not None:
             words = "" if answer["ok"] else self.tr("It cannot start as it is.")
         elif check.failed:
@@ -219,8 +219,6 @@ class ReviewPage(Page):
             self.recipe.add_row(one.label, self.tr("{0}, by default {1}").format(one.value, one.default or "empty"))
 
     def _data_words(self, state: State) -> str:
-        from app.wizard.choices import needs  # noqa: PLC0415
-
         method, data = state.method, state.values["data"]
         if method is not None and "real data" not in needs(method, state.values["settings"]):
             return self.tr("none needed")
@@ -259,7 +257,7 @@ class ReviewPage(Page):
         """The recipe as JSON, or why there is none."""
         assert self._state is not None
         try:
-            return recipe_of(self._state.values).to_json()
+            return recipe_of(self._state.values, self._state.catalogue).to_json()
         except UserError as error:
             return str(error)
 
@@ -347,6 +345,8 @@ class _Section(QWidget):
 
     def add_sentence(self, words: str, tone: str, button: QPushButton) -> None:
         line = self._grid.rowCount()
-        self._grid.addWidget(look.label(words, "body", tone, wraps=True), line, 0, 1, 2)
+        sentence = look.label(words, "body", tone, wraps=True)
+        sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._grid.addWidget(sentence, line, 0, 1, 2)
         self._grid.addWidget(button, line, 2, Qt.AlignmentFlag.AlignTop)
         self.show()

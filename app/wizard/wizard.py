@@ -263,7 +263,7 @@ class Wizard(Screen):
     def _begin(self, queues: bool) -> None:
         if self.state is None or self.state.problems or self._starts_when_checked:
             return
-        recipe = choices.recipe_of(self.draft.values)
+        recipe = choices.recipe_of(self.draft.values, self.state.catalogue)
         self._queues = queues
         if self.check.is_ok_for(recipe):
             self._start(recipe)
@@ -276,7 +276,7 @@ class Wizard(Screen):
 
     def _check_now(self) -> None:
         if self.state is not None and not self.state.problems:
-            self.check.begin(choices.recipe_of(self.draft.values))
+            self.check.begin(choices.recipe_of(self.draft.values, self.state.catalogue))
 
     def _cancel_check(self) -> None:
         self._starts_when_checked = False
@@ -287,14 +287,14 @@ class Wizard(Screen):
         return bool(
             self.state is not None
             and not self.state.problems
-            and self.check.is_about(choices.recipe_of(self.draft.values))
+            and self.check.is_about(choices.recipe_of(self.draft.values, self.state.catalogue))
         )
 
     def _checked(self) -> None:
         wanted, self._starts_when_checked = self._starts_when_checked, False
         if not wanted or self.state is None:
             return
-        recipe = choices.recipe_of(self.draft.values) if not self.state.problems else None
+        recipe = choices.recipe_of(self.draft.values, self.state.catalogue) if not self.state.problems else None
         if recipe is not None and self.check.is_ok_for(recipe):
             self._start(recipe)
         else:

@@ -23,7 +23,7 @@ def wrong(change: dict[str, Any], teacher: Any = DIGITS, refusal: str = "") -> l
 
 def test_a_fresh_recipe_is_whole_and_can_be_started():
     assert wrong({}) == []
-    recipe = choices.recipe_of(FRESH)
+    recipe = choices.recipe_of(FRESH, CATALOGUE)
     assert (recipe.teacher, recipe.method, recipe.training.steps) == ("digits", "dmd2", 900)
     card = CATALOGUE.method("dmd2")
     assert card is not None
@@ -37,7 +37,7 @@ def test_a_recipe_of_any_form_becomes_whole():
     assert values["settings"]["penalty_weight"] == 1.0
     assert (values["settings"]["noise_levels"], values["training"]["steps"]) == (3, 7)
     assert values["training"]["batch_size"] == 48
-    assert Recipe.from_values(few).teacher == choices.recipe_of(values).teacher
+    assert Recipe.from_values(few).teacher == choices.recipe_of(values, CATALOGUE).teacher
 
 
 def test_another_method_brings_what_suits_it_and_leaves_what_was_chosen():
@@ -59,7 +59,7 @@ def test_every_preset_is_recognised_and_gives_a_recipe(card):
         values = with_change(values, choices.choose_preset(card, preset))
         assert choices.preset_in(card, values) == preset.key
         assert choices.problems(values, CATALOGUE, DIGITS) == []
-        assert choices.recipe_of(values).settings == {**choices.defaults_of(card), **preset.settings}
+        assert choices.recipe_of(values, CATALOGUE).settings == {**choices.defaults_of(card), **preset.settings}
 
 
 def test_real_data_are_asked_for_where_there_are_none(tmp_path: Path):
@@ -143,3 +143,21 @@ def test_what_differs_from_the_defaults_is_listed():
         ("training", "Steps", "50", "900"),
         ("compute", "Threads", "2", "0"),
     ]
+
+
+def test_a_draft_of_an_earlier_version_gets_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old = with_change(FRESH, {"settings": {"gan_weight": 0.5}, "training": {"steps": 3}})
+    recipe = choices.recipe_of(old, CATALOGUE)
+    assert recipe.settings["student_steps"] == 1
+    assert (recipe.settings["gan_weight"], recipe.training.batch_size) == (0.5, 48)
+    assert choices.problems(with_change(old, {"method": "gone"}), CATALOGUE, DIGITS)[0].page == "method"
+
+
+def test_folders_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert choices.in_full("models/mine") == str(tmp_path / "models" / "mine")
+    assert choices.in_full("~/models/mine") == str(tmp_path / "models" / "mine")
+    for kept in ("digits", "models", "someone/gone", "mixture-2d:flow", None):
+        assert choices.in_full(kept) == kept

@@ -237,7 +237,7 @@ def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
     wizard.go_to("method")
     qtbot.mouseClick(method.presets["gan"], LEFT)
     wizard.go_to("data")
-    assert "looks at real pictures because gan_weight is more than 0" in data.words.text()
+    assert "looks at real pictures because GAN weight is more than 0" in data.words.text()
     assert data.own.radio.isChecked()
     assert data.own.words.text() == "Digits: 1,400 handwritten digits, 16x16, with labels."
 
