@@ -161,14 +161,12 @@ def ignored_stop(commands: Sequence[Command], now: float) -> Command | None:
     return None
 
 
-def set_values(commands: Sequence[Command], attempts: Sequence[Attempt]) -> dict[str, object]:
-    """The settings that were changed while the newest attempt's process lived, as they are in force now."""
-    since = attempts[-1].launched if attempts else 0.0
-    found: dict[str, object] = {}
-    for command in commands:
-        taken = command.finished is not None and command.result in (None, "", "Done.")
-        if command.verb == "set" and taken and command.issued >= since:
-            found.update(command.arguments)
+def settings_in_force(training: Mapping[str, object], events: Sequence[LogEvent]) -> dict[str, object]:
+    """The settings of training with what was changed while the run went on."""
+    found = dict(training)
+    for event in events:
+        if event.kind == "set":
+            found.update(event.data)
     return found
 
 

@@ -223,6 +223,7 @@ class RunScreen(Screen):
         self._latest, self._pace, self._samples, self._overlays = {}, Pace(), Rounds(), {}
         self.commands.follow(item)
         self.log.follow()
+        self.live_settings.follow()
         self._pages.setCurrentIndex(1)
         self.setFocusProxy(self.header.runs)
         self.watcher.follow(item)
@@ -280,7 +281,7 @@ class RunScreen(Screen):
         is_new = self._run is None
         self._run = run
         self.notes.show_run(run)
-        self.live_settings.show_run(run)
+        self._show_training()
         if is_new:
             self._show_curves()
         if (run.id, run.name) not in self._names:
@@ -288,7 +289,18 @@ class RunScreen(Screen):
 
     @property
     def _steps(self) -> int:
-        return int(self._run.recipe.get("training", {}).get("steps", 0)) if self._run is not None else 0
+        steps = self._training().get("steps", 0)
+        return steps if isinstance(steps, int) else 0
+
+    def _training(self) -> dict[str, object]:
+        """How the run trains, as its recipe asks and as it was changed since."""
+        asked = self._run.recipe.get("training", {}) if self._run is not None else {}
+        return run_words.settings_in_force(asked, self._events)
+
+    def _show_training(self) -> None:
+        self.live_settings.show_training(self._training())
+        if self._state is not None:
+            self.header.show_state(self._state, self._steps)
 
     def _show_state(self, state: RunState) -> None:
         is_other = self._state is None or state.state != self._state.state
@@ -307,7 +319,6 @@ class RunScreen(Screen):
         newest = attempts[-1] if attempts else None
         self.header.show_attempt(newest)
         self.log.show_log_of(newest.log if newest else None)
-        self.live_settings.show_attempts(attempts)
         if changed:
             self._samples.set_attempts(attempts)
             self._show_pictures()
@@ -335,6 +346,8 @@ class RunScreen(Screen):
     def _show_events(self, events: list[LogEvent]) -> None:
         self._events += events
         self.log.add_events(events)
+        if any(event.kind == "set" for event in events):
+            self._show_training()
         self.health.show_events(self._events)
         wrong = len(self.health.words())
         self.side.setTabText(

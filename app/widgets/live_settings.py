@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
-from app import look, run_words
+from app import look
 from backend.contract import recipe
-from backend.contract.rows import Attempt, Command, Run, RunState
+from backend.contract.rows import Command, RunState
 
-NAMES: tuple[str, ...] = getattr(recipe, "LIVE_SETTINGS", ("preview_every", "checkpoint_every"))
 MOST = 10**7
 
 
@@ -22,34 +21,34 @@ class LiveSettings(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._run: Run | None = None
-        self._attempts: Sequence[Attempt] = ()
+        self._training: dict[str, object] = {}
         self._commands: Sequence[Command] = ()
         self._shown: dict[str, int] = {}
+        self._is_live = False
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(0, look.GAP, look.GAP, 0)
-        column.setSpacing(look.GAP)
-        form = QFormLayout()
+        form = QFormLayout(content)
+        form.setContentsMargins(0, look.GAP, look.GAP, 0)
         form.setHorizontalSpacing(look.MARGIN)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        declared = recipe.Training.model_json_schema()["properties"]
         self.fields: dict[str, QSpinBox] = {}
-        for name in NAMES:
-            declared = recipe.Training.model_fields[name]
-            field = look.padded(QSpinBox())
-            field.setRange(0, MOST)
-            field.setGroupSeparatorShown(True)
-            field.setSuffix(self.tr(" steps"))
-            words = self.tr(declared.description or name)
+        for name in recipe.LIVE_SETTINGS:
+            field = QSpinBox()
+            field.setRange(int(declared[name].get("minimum", 0)), int(declared[name].get("maximum", MOST)))
+            field.setSuffix(f" {declared[name].get('unit', '')}".rstrip())
             field.setMinimumWidth(40 * look.SPACE)
+            words = self.tr(declared[name]["description"])
             field.setAccessibleName(words)
             field.setToolTip(name)
             field.valueChanged.connect(self._show)
             form.addRow(words, field)
             self.fields[name] = field
-        column.addLayout(form)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(content)
         row = QHBoxLayout()
         self.change = QPushButton(self.tr("Change"))
         self.change.clicked.connect(self._ask)
@@ -57,34 +56,27 @@ class LiveSettings(QWidget):
         self.result = look.label("", "body", "muted", wraps=True)
         self.result.setAccessibleName(self.tr("What became of the change"))
         row.addWidget(self.result, 1)
-        column.addLayout(row)
-        column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setWidget(content)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(area)
-        self._is_live = False
+        whole.setSpacing(look.GAP)
+        whole.addWidget(area, 1)
+        whole.addLayout(row)
         self._show()
 
-    def show_run(self, run: Run) -> None:
-        """The run whose settings these are."""
-        is_other = self._run is None or run.id != self._run.id
-        self._run = run
-        if is_other:
-            self._attempts, self._commands, self._shown = (), (), {}
-        self._take_values()
+    def follow(self) -> None:
+        """Begin anew, for another run."""
+        self._training, self._commands, self._shown = {}, (), {}
+        self._show()
 
-    def show_attempts(self, attempts: Sequence[Attempt]) -> None:
-        """A change lasts as long as the process that heard of it."""
-        self._attempts = attempts
+    def show_training(self, training: Mapping[str, object]) -> None:
+        """The settings of training that are in force."""
+        self._training = dict(training)
         self._take_values()
 
     def show_commands(self, commands: Sequence[Command]) -> None:
         """What was asked for, and what came of it."""
         self._commands = commands
-        self._take_values()
+        self._show()
 
     def show_state(self, state: RunState) -> None:
         """Only a run that goes on can be changed."""
@@ -93,11 +85,7 @@ class LiveSettings(QWidget):
 
     def values(self) -> dict[str, int]:
         """What is in force now."""
-        if self._run is None:
-            return {}
-        training = recipe.Training.model_validate(self._run.recipe.get("training", {})).model_dump()
-        changed = run_words.set_values(self._commands, self._attempts)
-        found = {name: changed.get(name, training[name]) for name in NAMES}
+        found = {name: self._training.get(name) for name in self.fields}
         return {name: value for name, value in found.items() if isinstance(value, int)}
 
     def _take_values(self) -> None:

@@ -85,11 +85,14 @@ def test_a_stop_is_ignored_after_a_minute() -> None:
     assert run_words.ignored_stop([command("stop", 100.0, finished=110.0)], 300.0) is None
 
 
-def test_a_changed_setting_lasts_as_long_as_the_process_that_took_it() -> None:
-    taken = command("set", 1005.0, finished=1006.0, result="Done.", arguments={"preview_every": 40})
-    refused = command("set", 1007.0, finished=1008.0, result="It cannot.", arguments={"preview_every": -1})
-    assert run_words.set_values([taken, refused], [attempt()]) == {"preview_every": 40}
-    assert run_words.set_values([taken], [attempt(), attempt(2, launched=2000.0)]) == {}
+def test_what_was_changed_while_the_run_went_on_is_in_force() -> None:
+    events = [
+        LogEvent(1, 1, 1, 5, 0.0, "set", "Set.", {"preview_every": 40}),
+        LogEvent(2, 1, 1, 6, 0.0, "info", "Said.", {"preview_every": 1}),
+        LogEvent(3, 1, 2, 7, 0.0, "set", "Set.", {"steps": 900}),
+    ]
+    asked = {"steps": 400, "preview_every": 250, "seed": 0}
+    assert run_words.settings_in_force(asked, events) == {"steps": 900, "preview_every": 40, "seed": 0}
 
 
 def test_signs_are_the_newest_of_each_worst_first() -> None:

@@ -198,20 +198,23 @@ def test_what_was_typed_is_kept_when_the_window_closes(qtbot: QtBot, screen: Run
 def test_a_setting_is_changed_while_the_run_goes_on(
     qtbot: QtBot, live: tuple[RunScreen, int], session: Session
 ) -> None:
-    screen, _ = live
+    screen, attempt = live
+    run = screen.watcher.run or 0
     form = screen.live_settings
     screen.below.setCurrentWidget(form)
-    assert form.values()["preview_every"] == 250
+    assert form.values()["steps"] == 400
     assert not form.change.isEnabled()
-    field = form.fields["preview_every"]
+    field = form.fields["steps"]
     field.selectAll()
-    qtbot.keyClicks(field, "40")
+    qtbot.keyClicks(field, "900")
     qtbot.mouseClick(form.change, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "preview_every 40: asked" in form.result.text())
+    qtbot.waitUntil(lambda: "steps 900: asked" in form.result.text())
     with ProjectFile.open(session.project.path) as project:
-        command = project.open_commands(screen.watcher.run or 0)[0]
-        assert (command.verb, command.arguments) == ("set", {"preview_every": 40})
+        command = project.open_commands(run)[0]
+        assert (command.verb, command.arguments) == ("set", {"steps": 900})
+        project.add_event(run, "set", "Set steps to 900.", attempt=attempt, step=100, data={"steps": 900})
         project.finish(command.id)
-    qtbot.waitUntil(lambda: form.result.text() == "preview_every 40: Done.")
-    assert form.values()["preview_every"] == 40
+    qtbot.waitUntil(lambda: form.result.text() == "steps 900: Done.")
+    qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 100 of 900")
+    assert form.values()["steps"] == 900
     assert not form.change.isEnabled()
