@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -256,13 +257,18 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     detach: Annotated[bool, typer.Option(help="Return once it runs.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Add it to the queue, and return.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
     path = studio.project_path(project)
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training)
-    number_of_run = studio.start(path, asked, name, say)
+    number_of_run = studio.start(path, asked, name, say, waits=queue)
+    if queue:
+        row = studio.run_row(path, number_of_run)
+        answer(row, as_json, lambda: print(f"run {number_of_run} {row['state']}"))
+        return
     state = launch.wait_for_start(path, number_of_run) if detach else studio.wait(path, number_of_run, say)
     answer(
         studio.run_row(path, number_of_run),
@@ -321,6 +327,38 @@ def runs(project: Project, as_json: Json = False) -> None:
         table(cells, ["run", "name", "method", "state", "step", "reason"])
 
     answer({"runs": rows}, as_json, show)
+
+
+@app.command()
+def queue(project: Project, as_json: Json = False) -> None:
+    """List the runs that wait to be started, in their order. Each run starts the next as it ends."""
+    rows = studio.queue(studio.project_path(project))
+
+    def show() -> None:
+        if not rows:
+            print("No run waits; `distill run --queue` adds one.")
+            return
+        cells = [[str(r["run"]), r["name"], r["method"], f"{r['step']}/{r['steps']}"] for r in rows]
+        table(cells, ["run", "name", "method", "step"])
+
+    answer({"queue": rows}, as_json, show)
+
+
+@app.command()
+def log(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Print what happened in a run: where it went on, what was set, what its curves mean."""
+    path = studio.project_path(project)
+    events = studio.log(path, studio.find(path, run).id)
+
+    def show() -> None:
+        for event in events:
+            at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
+            where = "" if event["step"] is None else f"step {event['step']}"
+            level = event["data"].get("level", "") if event["kind"] == "health" else ""
+            reading = f" {event['data'].get('reading', '')}" if event["kind"] == "health" else ""
+            print(f"{at}  {where:<10}  {level or event['kind']:<8}  {event['text']}{reading}")
+
+    answer({"events": events}, as_json, show)
 
 
 @app.command()

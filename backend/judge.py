@@ -22,6 +22,8 @@ PREVIEW_SEED = 7
 EVALUATION_SEED = 11
 TEACHER_NFE = 50  # at which a teacher is shown in full
 BATCH = 250
+SCORES = ("frechet", "sliced_wasserstein")
+"""The figures by which checkpoints are ranked, of pictures and in the plane."""
 
 
 def draw(net: Denoises, sampler: Sampler, teacher: Teacher, cond: Condition, seed: int) -> Tensor:
@@ -95,10 +97,17 @@ def figures_of(
     return Figures(values, "plane", "", exact.digest, len(samples), seed, nfe)
 
 
+def stored_figures(teacher: Teacher) -> dict[str, float]:
+    """The figures of the teacher in full that its folder brings; none where it brings none, or in another form."""
+    by_nfe = teacher.figures.get("nfe")
+    found = by_nfe.get(str(TEACHER_NFE)) if isinstance(by_nfe, dict) else None
+    return {k: float(v) for k, v in found.items() if isinstance(v, int | float)} if isinstance(found, dict) else {}
+
+
 def score(figures: Figures | None) -> tuple[str, float] | None:
     """The one figure by which checkpoints are ranked, smaller being better, and its name."""
     if figures is None:
         return None
-    name = "sliced_wasserstein" if figures.measured_in == "plane" else "frechet"
+    name = SCORES[figures.measured_in == "plane"]
     value = figures.values[name]
     return None if value is None else (name, value)

@@ -118,8 +118,13 @@ def _from_here(where: str | None) -> str | None:
     return str(Path(where).expanduser().absolute())
 
 
-def start(path: Path, recipe: Recipe, name: str | None = None, report: Report | None = None) -> int:
-    """Check a recipe, add it to the project as a run and start its process; the run's id. Warnings are reported."""
+def start(
+    path: Path, recipe: Recipe, name: str | None = None, report: Report | None = None, waits: bool = False
+) -> int:
+    """Check a recipe, add it to the project as a run and start its process; the run's id. Warnings are reported.
+
+    waits: it goes to the end of the queue, and is started once those before it have ended.
+    """
     from backend.assembly import find_method  # noqa: PLC0415
     from backend.preflight import preflight  # noqa: PLC0415
 
@@ -137,7 +142,10 @@ def start(path: Path, recipe: Recipe, name: str | None = None, report: Report | 
     whole = recipe.model_copy(update={"settings": settings.model_validate(recipe.settings).model_dump(mode="json")})
     with ProjectFile.open(path) as project:
         run = project.add_run(whole, name=name, declaration=settings.model_json_schema())
-    launch.start_worker(path, run)
+    if waits:
+        launch.enqueue(path, run)
+    else:
+        launch.start_worker(path, run)
     return run
 
 
@@ -155,9 +163,8 @@ def follow(path: Path, run: int) -> Iterator[Watched]:
     """The run again and again, until its process is gone."""
     state = launch.wait_for_start(path, run)
     with ProjectFile.open(path, readonly=True) as project:
-        steps = project.recipe(run).training.steps
         while True:
-            state = project.run_state(run)
+            state, steps = project.run_state(run), project.training(run).steps
             yield Watched(run, state, steps, project.latest_metrics(run))
             if not state.is_live:
                 return
@@ -210,9 +217,21 @@ def _row(project: ProjectFile, run: Run) -> dict[str, Any]:
         "state": state.state,
         "reason": state.reason,
         "step": state.step or 0,
-        "steps": run.recipe["training"]["steps"],
+        "steps": project.training(run.id).steps,
         "metrics": {name: value for name, (_, value) in project.latest_metrics(run.id).items()},
     }
+
+
+def queue(path: Path) -> list[dict[str, Any]]:
+    """The runs that wait to be started, in their order, each as `runs` lists it."""
+    with ProjectFile.open(path, readonly=True) as project:
+        return [_row(project, run) for run in project.queue()]
+
+
+def log(path: Path, run: int) -> list[dict[str, Any]]:
+    """What happened in a run, oldest first."""
+    with ProjectFile.open(path, readonly=True) as project:
+        return [asdict(event) for event in project.events_after(run)]
 
 
 def metrics(path: Path, run: int) -> dict[str, dict[str, list[float]]]:

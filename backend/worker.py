@@ -6,31 +6,40 @@ It takes the recipe from the project, goes on from the last checkpoint where the
 through the project's command rows. It ends with an outcome and a sentence in its attempt; exit status 0 or 1.
 """
 
+import gc
 import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
-from backend import checkpoints, judge, pictures
+from backend import checkpoints, health, judge, pictures
 from backend.assembly import start_run
+from backend.awake import awake
 from backend.checkpoints import CheckpointError
+from backend.contract import launch
+from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
-from backend.contract.recipe import RecipeError
+from backend.contract.recipe import LIVE_SETTINGS, RecipeError, Training
 from backend.contract.recorder import Recorder
 from backend.contract.rows import Command, Outcome
+from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.memory import peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.teachers import TeacherError
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
+from backend.vitals import Vitals
 
 PREVIEW_SAMPLES = 40
 SCORED_SAMPLES = 500
@@ -49,9 +58,10 @@ class Worker:
     def __init__(self, path: Path, run_id: int, run: Run, recorder: Recorder) -> None:
         self.path, self.run_id, self.run, self.recorder = path, run_id, run, recorder
         self.interrupted = threading.Event()
-        self.preview_every = run.training.preview_every
-        self.checkpoint_every = run.training.checkpoint_every
-        self.saved_step = -1
+        self.vitals = Vitals(run.device)
+        self.seen = health.Seen()
+        self.signs: dict[str, health.Level] = {}
+        self.saved_step = self.previewed_step = -1
         self.best: float | None = None
         self.wall = 0.0
 
@@ -69,10 +79,30 @@ class Worker:
                 self.recorder.event("warning", str(error), step=checkpoint.step)
                 continue
             self.saved_step = checkpoint.step
+            self._remember()
             self.recorder.event("info", f"Goes on from the checkpoint at step {checkpoint.step}.", step=checkpoint.step)
             return
         if saved:
             raise CheckpointError("None of this run's checkpoints can be read; start a new run from its recipe.")
+
+    def _remember(self) -> None:
+        """What earlier attempts set and saw, up to the step from which this one goes on."""
+        run = self.run
+        with ProjectFile.open(self.path, readonly=True) as project:
+            run.training = project.training(self.run_id)
+            for event in project.events_after(self.run_id):
+                if event.kind == "health":
+                    self.signs[event.data["sign"]] = event.data["level"]
+            curves = {series.name: project.points(series, last=run.step) for series in project.series(self.run_id)}
+        for name, curve in curves.items():
+            if not name.startswith("preview_"):
+                self.seen.recent[name] = deque(curve.values[-health.RECENT :].tolist(), maxlen=health.RECENT)
+            elif run.method.stage_sampler is None:  # previews of earlier stages may not be compared with later ones
+                self.seen.figures[name.removeprefix("preview_")] = curve.values.tolist()
+                if name.removeprefix("preview_") in judge.SCORES:
+                    self.seen.scores = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
+        if run.step >= run.training.steps:
+            self.previewed_step = run.step
 
     def work(self) -> None:
         """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
@@ -86,15 +116,23 @@ class Worker:
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
             self.wall = time.monotonic() - begun
+            self.seen.add_step(numbers)
+            numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
-            last = run.step == run.training.steps
-            score = None
-            if last or (self.preview_every and run.step % self.preview_every == 0):
-                score = self.preview()
-            if last or score is not None or (self.checkpoint_every and run.step % self.checkpoint_every == 0):
-                self.save(score, always=last or bool(self.checkpoint_every and run.step % self.checkpoint_every == 0))
-            if not last:
+            if run.step < run.training.steps:
+                self._show_and_save_what_is_due()
                 self._obey()
+        # Only now, because the last step may have been made an earlier one, and so be known only after it.
+        if self.previewed_step != run.step:
+            self.save(self.preview())
+        self.save()
+
+    def _show_and_save_what_is_due(self) -> None:
+        step, training = self.run.step, self.run.training
+        saves = bool(training.checkpoint_every and step % training.checkpoint_every == 0)
+        score = self.preview() if training.preview_every and step % training.preview_every == 0 else None
+        if saves or score is not None:
+            self.save(score, always=saves)
 
     def preview(self) -> float | None:
         """Draw the preview grid and score it; the score by which the best checkpoint is found, smaller being better.
@@ -111,7 +149,21 @@ class Worker:
         for row in triptych(run):
             words, level = f"t = {row.t:.2f}", {"t": row.t}
             self.recorder.sample(run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level)
-        return scored[1] if scored and run.sampler == run.last_sampler else None
+        self.previewed_step = run.step
+        if run.sampler != run.last_sampler:
+            return None
+        score = scored[1] if scored else None
+        self.seen.add_preview(run.step, score, scores)
+        self._judge()
+        return score
+
+    def _judge(self) -> None:
+        """Say which signs of health have changed."""
+        found = health.findings(self.seen, self.run.step, judge.stored_figures(self.run.teacher))
+        if self.signs.get("not_finite") == "bad":  # of an earlier attempt
+            found.append(health.finite_again(self.run.step))
+        for finding in health.changes(self.signs, found):
+            say_finding(self.recorder, finding, self.run.step)
 
     def save(self, score: float | None = None, always: bool = True) -> None:
         """Save the state. Without `always` only a better score than all before is worth the disk."""
@@ -177,16 +229,18 @@ class Worker:
                     self._stop(command)
                 case "pause":
                     self._pause(command)
-                case "sample":
-                    self.preview()
-                    self.recorder.finish(command)
-                case "save":
-                    self.save()
-                    self.recorder.finish(command)
-                case "set":
-                    self._set(command)
                 case "resume":
                     self.recorder.finish(command, "It was not paused.")
+                case _:
+                    self._do(command)
+
+    def _do(self, command: Command) -> None:
+        """What can be done while the run goes on and while it is paused."""
+        if command.verb == "set":
+            self.recorder.finish(command, self._set(command.arguments))
+            return
+        self.preview() if command.verb == "sample" else self.save()
+        self.recorder.finish(command)
 
     def _stop(self, command: Command) -> None:
         self.recorder.acknowledge(command)
@@ -206,33 +260,68 @@ class Worker:
                         self._stop(command)
                     self.recorder.finish(command)
                     return
-                if command.verb in ("sample", "save"):
-                    self.preview() if command.verb == "sample" else self.save()
-                    self.recorder.finish(command)
-                else:
+                if command.verb == "pause":
                     self.recorder.finish(command, "It is paused already.")
+                else:
+                    self._do(command)
             wakes.wait(PAUSE_POLL_SECONDS)
         self.recorder.finish(pause)
         raise Stopped
 
-    def _set(self, command: Command) -> None:
-        known = {"preview_every", "checkpoint_every"}
-        values = command.arguments
-        bad = [n for n, v in values.items() if n not in known or not isinstance(v, int) or isinstance(v, bool) or v < 0]
-        if bad:
-            self.recorder.finish(
-                command, f"{bad[0]} cannot be set so while the run goes on; {' and '.join(known)} can."
-            )
-            return
+    def _set(self, values: Mapping[str, Any]) -> str:
+        """Change settings of training; what became of it."""
+        wrong = self._why_not(values)
+        if wrong:
+            return wrong
+        self.run.training = self.run.training.model_copy(update=dict(values))
+        words = ", ".join(f"{name} to {value}" for name, value in values.items())
+        self.recorder.event("set", f"Set {words}.", step=self.run.step, data=values)
+        return "Done."
+
+    def _why_not(self, values: Mapping[str, Any]) -> str:
+        known = f"{', '.join(LIVE_SETTINGS[:-1])} and {LIVE_SETTINGS[-1]}"
+        if not values:
+            return f"Nothing was named to be set; {known} can be."
         for name, value in values.items():
-            setattr(self, name, value)
-        self.recorder.event("info", f"Set {values}.", step=self.run.step, data=values)
-        self.recorder.finish(command)
+            if name not in LIVE_SETTINGS:
+                return f"{name} cannot be set while the run goes on; {known} can."
+            if not isinstance(value, int) or isinstance(value, bool):
+                return f"{name} is {value!r}, which is no whole number; give one."
+        run = self.run
+        wrong = " ".join(problems(Training, {**run.training.model_dump(), **values}))
+        return wrong or self._why_not_steps(values.get("steps", run.training.steps))
+
+    def _why_not_steps(self, steps: int) -> str:
+        run = self.run
+        if steps == run.training.steps:
+            return ""
+        if steps < run.step:
+            return f"steps is {steps} and the run is at step {run.step} already; give at least that."
+        if run.training.learning_rate_schedule == "cosine":
+            return (
+                "steps cannot be changed, because the learning rate falls along a cosine that ends at the last step; "
+                "start a new run with other steps, or with a constant learning rate."
+            )
+        if run.method.stage_sampler is not None:
+            return f"steps cannot be changed, because {run.method.title} divides them into stages; start a new run."
+        return ""
 
 
 def main(arguments: list[str]) -> int:
-    """Work on a run to its end; the exit status."""
+    """Work on a run to its end, then have the next of the queue started, whatever the end was; the exit status."""
     path, run_id = Path(arguments[0]), int(arguments[1])
+    try:
+        with awake():
+            return _work(path, run_id)
+    finally:
+        gc.collect()  # the next run needs the memory that this one had
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        with suppress(UserError):  # this run has ended and said how; nobody would hear of it here
+            launch.go_on_with_queue(path)
+
+
+def _work(path: Path, run_id: int) -> int:
     with ProjectFile.open(path) as project:
         attempt = project.begin_attempt(run_id)
         recipe = project.recipe(run_id)
@@ -255,6 +344,7 @@ def main(arguments: list[str]) -> int:
             saved = worker.saved_step
             last = f"the last good checkpoint is at step {saved}" if saved >= 0 else "there is no checkpoint yet"
             reason = f"{error} Lower the learning rate and start again from there; {last}."
+            say_finding(recorder, health.not_finite(str(error), last), run.step)
             return _end(recorder, "failed", reason, traceback.format_exc())
         except USER_ERRORS as error:
             return _end(recorder, "failed", str(error), traceback.format_exc())
@@ -267,6 +357,12 @@ def main(arguments: list[str]) -> int:
             _end(recorder, "failed", f"A fault in the program ended it: {error!r}.", traceback.format_exc())
             raise
         return _end(recorder, "finished", "")
+
+
+def say_finding(recorder: Recorder, finding: health.Finding, step: int) -> None:
+    """A sign of health has changed."""
+    data = {"sign": finding.sign, "level": finding.level, "reading": finding.reading}
+    recorder.event("health", finding.sentence, step=step, data=data)
 
 
 def _end(recorder: Recorder, outcome: Outcome, reason: str, trace: str = "") -> int:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,44 @@ def start_worker(project_path: str | Path, run: int, *, command: Sequence[str] |
     path = Path(project_path).absolute()
     with ProjectFile.open(path) as project:
         attempt = project.prepare_attempt(run)
-        try:
-            child = _launch([*(command or _worker_command()), str(path), str(run)], path.parent, _log(project, attempt))
-        except OSError as error:
-            sentence = f"The worker could not be started: {error}; check that the program is whole."
-            project.end_attempt(attempt.id, "failed", sentence)
-            raise LaunchError(sentence) from error
-        _children[child.pid] = child
-        process = liveness.process(child.pid)
-        if process is not None:
-            project.set_process(attempt.id, process)
+        _start(project, attempt, path, command)
     return attempt.id
+
+
+def enqueue(project_path: str | Path, run: int, *, command: Sequence[str] | None = None) -> int | None:
+    """Put a run at the end of the queue, and start the first of the queue if nothing runs.
+
+    The run that was started, None where none was. command: as in `start_worker`.
+    """
+    with ProjectFile.open(project_path) as project:
+        state = project.run_state(run).state
+        if project.run_state(run).is_live or state == "finished":
+            raise LaunchError(f"Run {run} is {state}; only a run that is not under way and not finished can wait.")
+        project.enqueue(run)
+    return start_next(project_path, command=command)
+
+
+def start_next(project_path: str | Path, *, command: Sequence[str] | None = None) -> int | None:
+    """Start the first run of the queue if no run of the project has a process; the run, None where none was started.
+
+    A run that cannot be started leaves the queue with the reason, and the following one is tried. Nobody watches the
+    queue: each worker calls this at its end, and whoever adds to the queue. command: as in `start_worker`.
+    """
+    path = Path(project_path).absolute()
+    _clear_children()
+    with ProjectFile.open(path) as project:
+        while (attempt := project.prepare_next()) is not None:
+            with suppress(LaunchError):  # its attempt says why
+                _start(project, attempt, path, command)
+                return attempt.run
+    return None
+
+
+def go_on_with_queue(project_path: str | Path, *, command: Sequence[str] | None = None) -> None:
+    """`start_next`, again and again while the process that was started dies before it can take over its run."""
+    while (run := start_next(project_path, command=command)) is not None:
+        if wait_for_start(project_path, run).state not in ("failed", "lost"):
+            return
 
 
 def wait_for_start(project_path: str | Path, run: int, *, seconds: float = START_SECONDS) -> RunState:
@@ -170,6 +198,21 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _start(project: ProjectFile, attempt: Attempt, path: Path, command: Sequence[str] | None) -> None:
+    """Start the process of an attempt that was announced. Raises `LaunchError` where it does not start."""
+    try:
+        words = [*(command or _worker_command()), str(path), str(attempt.run)]
+        child = _launch(words, path.parent, _log(project, attempt))
+    except OSError as error:
+        sentence = f"The worker could not be started: {error}; check that the program is whole."
+        project.end_attempt(attempt.id, "failed", sentence)
+        raise LaunchError(sentence) from error
+    _children[child.pid] = child
+    process = liveness.process(child.pid)
+    if process is not None:
+        project.set_process(attempt.id, process)
 
 
 def _worker_command() -> list[str]:

@@ -29,7 +29,7 @@ from typing import Any, Literal, Self
 from backend.contract import liveness, migrations
 from backend.contract.database import PAGE_BYTES, Database, ProjectFileError, Role, can_write, refuse_network_disk
 from backend.contract.metrics import END, Curve, MetricRow, Metrics, NewPoints, Overview, Pace, Steps, Values
-from backend.contract.recipe import Recipe
+from backend.contract.recipe import LIVE_SETTINGS, Recipe, Training
 from backend.contract.rows import (
     Attempt,
     Checkpoint,
@@ -330,6 +330,14 @@ class ProjectFile:
         """What a run was asked to be. Raises `RecipeError` when only a newer program can read it."""
         return Recipe.from_values(self.run(run).recipe)
 
+    def training(self, run: int) -> Training:
+        """How a run trains: as its recipe asks, with what was changed while it went on (events of the kind "set")."""
+        changed: dict[str, Any] = {}
+        for (data,) in self._db.rows("SELECT data FROM events WHERE run = ? AND kind = 'set' ORDER BY id", (run,)):
+            changed |= json.loads(data)
+        asked = self.recipe(run).training
+        return asked.model_copy(update={name: changed[name] for name in LIVE_SETTINGS if name in changed})
+
     def rename_run(self, run: int, name: str) -> None:
         self._change_run(run, "name", name)
 
@@ -342,6 +350,17 @@ class ProjectFile:
     def set_queue_position(self, run: int, position: int | None) -> None:
         """Place in the queue, lowest first; None takes the run out of it."""
         self._change_run(run, "queue_position", position)
+
+    def enqueue(self, run: int) -> None:
+        """Put a run at the end of the queue."""
+        with self._db.write():
+            (last,) = self._db.rows("SELECT coalesce(max(queue_position), 0) FROM runs")[0]
+            self._change_run(run, "queue_position", last + 1)
+
+    def queue(self) -> list[Run]:
+        """The runs that wait to be started, in their order."""
+        rows = self._db.rows(f"SELECT {_RUN} FROM runs WHERE queue_position IS NOT NULL ORDER BY queue_position, id")
+        return [read(Run, row) for row in rows]
 
     def set_hashes(self, run: int, *, teacher_hash: str | None, data_hash: str | None) -> None:
         """What the run turned out to train from; the worker's to say, as it reads both."""
@@ -412,6 +431,18 @@ class ProjectFile:
             log = f"logs/run-{run}-attempt-{self.attempt(attempt).number}.log"
             self._db.run("UPDATE attempts SET log = ? WHERE id = ?", (log, attempt))
             return self.attempt(attempt)
+
+    def prepare_next(self) -> Attempt | None:
+        """Take the first run out of the queue and announce its attempt; None where a run has a process, or none waits.
+
+        One transaction: of two processes that ask at once, one gets the run.
+        """
+        with self._db.write():
+            waiting = self.queue()
+            if not waiting or self._has_live_worker():
+                return None
+            self.set_queue_position(waiting[0].id, None)
+            return self.prepare_attempt(waiting[0].id)
 
     def set_process(self, attempt: int, process: Process) -> None:
         """The process that was launched for an attempt; ignored once the worker has said so itself."""

@@ -74,6 +74,10 @@ class Training(Settings):
     threads: int = setting(0, "Processor threads to use; 0 takes all", low=0, advanced=True)
 
 
+LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every")
+"""Of `Training`, what may be changed while a run goes on; the run says where it cannot."""
+
+
 class Recipe(Settings):
     """A method with its settings, a teacher and what to train with; the same recipe, the same run."""
 

@@ -125,7 +125,11 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One line of what happened, for a person. kind: "info", "warning", "error", "health", ..."""
+    """One line of what happened, for a person. kind: "info", "warning", "error", ...
+
+    "health": a sign changed; data is {"sign", "level": "good" | "warning" | "bad", "reading"}. "set": settings were
+    changed while the run went on; data is name -> value.
+    """
 
     id: int
     run: int

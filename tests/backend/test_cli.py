@@ -18,6 +18,7 @@ from backend.contract import launch
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile, files_folder
 from backend.contract.recipe import Recipe
+from backend.contract.rows import VIEWS
 
 Distill = Callable[..., Any]
 
@@ -272,6 +273,34 @@ def test_runs_are_listed(distill, lab):
     assert "first" in distill("runs", lab.project).out
 
 
+def test_a_run_waits_in_the_queue_while_another_goes_on(distill, lab, live):
+    assert distill("run", live, *tiny(lab), "--detach", "--json").json["state"] == "running"
+    waits = [distill("run", live, *tiny(lab, "--name", name), "--queue", "--json") for name in ("one", "two")]
+    assert [done.json["state"] for done in waits] == ["queued", "queued"]
+    assert [row["name"] for row in distill("queue", live, "--json").json["queue"]] == ["one", "two"]
+    shown = distill("queue", live).out.splitlines()
+    assert [line.split()[:2] for line in shown[1:]] == [["2", "one"], ["3", "two"]]
+
+
+def test_an_empty_queue_says_how_to_fill_it(distill, project):
+    assert distill("queue", project, "--json").json == {"queue": []}
+    assert "distill run --queue" in distill("queue", project).out
+
+
+def test_the_log_tells_what_happened_and_what_it_was_read_from(distill, project):
+    with ProjectFile.open(project) as opened:
+        run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
+        opened.add_event(run, "info", "Goes on.")
+        data = {"sign": "past_its_peak", "level": "warning", "reading": "0.4 at step 7."}
+        opened.add_event(run, "health", "Quality is past its peak.", step=9, data=data)
+    events = distill("log", project, run, "--json").json["events"]
+    assert [(event["kind"], event["step"]) for event in events] == [("info", None), ("health", 9)]
+    assert events[1]["data"] == data
+    first, second = distill("log", project, run).out.splitlines()
+    assert first.endswith("info      Goes on.")
+    assert second.endswith("step 9      warning   Quality is past its peak. 0.4 at step 7.")
+
+
 def test_metrics_come_as_json_and_as_csv(distill, lab):
     curves = distill("metrics", lab.project, "first", "--json").json["metrics"]
     assert curves["matching"]["step"] == [1, 2, 3, 4, 5, 6]
@@ -297,7 +326,7 @@ def test_samples_are_written_one_by_one_and_as_sheets(distill, lab, tmp_path):
     assert {Path(sheet).name for sheet in sheets} == {
         "teacher-00000000.png",
         "teacher_at_student_nfe-00000000.png",
-        *(f"preview-{step:08d}.png" for step in (0, 3, 6)),
+        *(f"{kind}-{step:08d}.png" for kind in ("preview", *VIEWS) for step in (0, 3, 6)),
     }
     with Image.open(sheets[0]) as sheet:
         assert sheet.size == (320, 128)  # 10 by 4, each 16 pixels enlarged twice

@@ -61,3 +61,9 @@ def test_digits_are_measured_and_strangers_are_not(lab):
 
 def test_a_figure_without_a_value_ranks_nothing():
     assert judge.score(Figures({"frechet": None}, "digits-48", "", "", 1, 0, 1)) is None
+
+
+def test_the_teachers_own_figures_are_read_where_they_have_our_form(mixture):
+    assert judge.stored_figures(load_teacher("digits"))["class_std"] == pytest.approx(0.25, abs=0.01)
+    for strange in ({}, {"nfe": 3}, {"nfe": {"50": [1]}}, {"fid": 2.0}):
+        assert judge.stored_figures(replace(mixture, figures=strange)) == {}

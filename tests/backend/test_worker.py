@@ -1,19 +1,22 @@
 """How an attempt ends: each way leaves an outcome and a sentence a person can act on."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from backend import losses, studio, worker
+from backend import health, losses, studio, worker
 from backend.assembly import load_student
+from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS, Attempt
 from backend.methods import load_method
+
+DISTRIBUTION_MATCHING = losses.distribution_matching
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,12 @@ def add(path: Path, teacher: str = "digits", **training: Any) -> int:
     values = {"steps": 30, "batch_size": 2, "preview_every": 0, "checkpoint_every": 10, "threads": 1, **training}
     with ProjectFile.open(path) as opened:
         return opened.add_run(Recipe.from_values({"teacher": teacher, "method": "dmd2", "training": values}))
+
+
+@pytest.fixture
+def small(tiny_teacher: Callable[..., Path]) -> str:
+    """A teacher that costs next to nothing."""
+    return str(tiny_teacher())
 
 
 def work(path: Path, run: int) -> tuple[int, Attempt]:
@@ -171,6 +180,145 @@ def test_a_stage_is_shown_with_its_own_steps_and_only_the_last_ones_compete_for_
     assert shown["teacher_at_student_nfe", 0] == 1
     assert early.sampler.nfe == 2
     assert best.step in (5, 6)
+
+
+def at_step(step: int, do: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something be asked of the run as soon as it has taken this step."""
+    obey = worker.Worker._obey
+
+    def stand_in(self: worker.Worker) -> None:
+        if self.run.step == step:
+            do(self.path, self.run_id)
+            while not self.recorder.pending_commands():
+                self.recorder.flush()
+        obey(self)
+
+    monkeypatch.setattr(worker.Worker, "_obey", stand_in)
+
+
+def ask_to_set(**values: Any) -> Any:
+    def ask(path: Path, run: int) -> None:
+        with ProjectFile.open(path) as opened:
+            opened.issue(run, "set", values)
+
+    return ask
+
+
+def results(path: Path, run: int) -> list[str | None]:
+    with ProjectFile.open(path, readonly=True) as opened:
+        return [command.result for command in opened.commands(run)]
+
+
+@pytest.mark.parametrize("to", [7, 4])
+def test_the_length_of_a_run_can_be_changed_while_it_goes_on(
+    to: int, project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(4, ask_to_set(steps=to, checkpoint_every=1), monkeypatch)
+    status, attempt = work(project, run := add(project, small, checkpoint_every=0))
+    assert results(project, run) == ["Done."]
+    assert (status, attempt.outcome, attempt.last_step) == (0, "finished", to)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert opened.find_checkpoint(run).step == to
+        assert [c.step for c in opened.checkpoints(run, kept=False)] == [*range(5, to), to]
+        assert max(sample.step for sample in opened.samples_after(run)) == to
+        assert opened.training(run).steps == to
+        assert opened.recipe(run).training.steps == 30
+        (event,) = (event for event in opened.events_after(run) if event.kind == "set")
+    assert (event.text, event.step) == (f"Set steps to {to}, checkpoint_every to 1.", 4)
+
+
+def test_what_was_set_outlives_the_process(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_step(2, ask_to_set(steps=6, checkpoint_every=2), monkeypatch)
+    after(5, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
+    run = add(project, small, checkpoint_every=0)
+    assert work(project, run)[1].outcome == "failed"
+    monkeypatch.undo()
+    _, attempt = work(project, run)
+    assert (attempt.first_step, attempt.last_step) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"steps": 2}, "steps is 2 and the run is at step 3 already; give at least that."),
+        ({"steps": 0}, "steps is 0, below its lowest value 1; choose 1 or more steps."),
+        ({"steps": 8.5}, "steps is 8.5, which is no whole number; give one."),
+        ({"preview_every": True}, "preview_every is True, which is no whole number; give one."),
+        (
+            {"preview_every": 1, "batch_size": 4},
+            "batch_size cannot be set while the run goes on; steps, preview_every and checkpoint_every can.",
+        ),
+        ({}, "Nothing was named to be set; steps, preview_every and checkpoint_every can be."),
+    ],
+)
+def test_what_cannot_be_set_is_refused_in_a_sentence(
+    values: dict[str, Any], sentence: str, project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(3, ask_to_set(**values), monkeypatch)
+    _, attempt = work(project, run := add(project, small, steps=4))
+    assert results(project, run) == [sentence]
+    assert attempt.last_step == 4
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert opened.training(run) == opened.recipe(run).training
+
+
+def test_the_length_of_a_run_that_depends_on_it_is_not_changed(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(3, ask_to_set(steps=9), monkeypatch)
+    _, attempt = work(project, run := add(project, small, steps=4, learning_rate_schedule="cosine"))
+    (result,) = results(project, run)
+    assert result is not None
+    assert result.startswith("steps cannot be changed, because the learning rate falls along a cosine")
+    assert attempt.last_step == 4
+
+
+def test_signs_of_health_are_told_when_they_change_also_after_a_resume(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = iter(["good", "warning", "warning", "warning", "good"])
+
+    def stand_in(seen: health.Seen, step: int, teacher: dict[str, float]) -> list[health.Finding]:
+        assert teacher["class_std"] == pytest.approx(0.25, abs=0.01)
+        assert [at for at, _ in seen.scores][-1] == step
+        return [health.Finding("a", next(levels), f"At {step}.", "read")]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(health, "findings", stand_in)
+    after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
+    run = add(project, preview_every=10)
+    work(project, run)
+    with monkeypatch.context() as undone:
+        undone.setattr(losses, "distribution_matching", DISTRIBUTION_MATCHING)
+        work(project, run)
+    with ProjectFile.open(project, readonly=True) as opened:
+        told = [event for event in opened.events_after(run) if event.kind == "health"]
+    assert [(e.step, e.data["sign"], e.data["level"]) for e in told] == [
+        (10, "a", "warning"),
+        (24, "not_finite", "bad"),
+        (30, "not_finite", "good"),
+    ]
+    assert (told[0].text, told[0].data["reading"]) == ("At 10.", "read")
+
+
+def test_memory_is_recorded_with_the_steps(project: Path, small: str) -> None:
+    run = add(project, small, steps=2)
+    work(project, run)
+    memory = studio.metrics(project, run)["memory_mib"]
+    assert memory["step"][0] == 1
+    assert memory["value"][0] > 50
+
+
+def test_the_next_of_the_queue_is_started_however_a_run_ends(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(launch, "go_on_with_queue", asked.append)
+    work(project, add(project, small, steps=1))
+    work(project, add(project, teacher="no-such-folder"))
+    after(0, lambda *_: 1 / 0, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        work(project, add(project, small))
+    assert asked == [project] * 3
 
 
 def test_previews_and_saves_leave_training_as_it_was(project: Path) -> None:

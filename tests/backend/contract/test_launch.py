@@ -1,5 +1,8 @@
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -175,3 +178,117 @@ def test_the_last_line_of_a_log(tmp_path):
     assert launch.last_line(log) == ""
     log.write_bytes(b"x" * 10_000 + b"\nValueError: a\xff\n\n")
     assert launch.last_line(log) == "ValueError: a\ufffd"
+
+
+# The queue
+
+QUICK = (
+    BEGIN
+    + """
+from backend.contract import launch
+recorder.metrics(1, {"loss": 1.0})
+recorder.end("failed" if run == 2 else "finished")
+recorder.close()
+launch.go_on_with_queue(path, command=[sys.executable, "-P", __file__])
+"""
+)
+
+
+@pytest.fixture
+def four(path, run):
+    """Four runs that nobody has started."""
+    with ProjectFile.open(path) as project:
+        return [run, *(project.add_run(Recipe(teacher="digits", method="dmd2")) for _ in range(3))]
+
+
+def waiting(path):
+    with ProjectFile.open(path, readonly=True) as project:
+        return [run.id for run in project.queue()]
+
+
+def when_all_have_ended(path, runs):
+    """The last attempt of each."""
+    with ProjectFile.open(path, readonly=True) as project:
+        deadline = time.monotonic() + 60
+        while not all((found := project.attempts(run)) and found[-1].outcome for run in runs):
+            assert time.monotonic() < deadline
+        return [project.attempts(run)[-1] for run in runs]
+
+
+def test_runs_of_the_queue_follow_each_other_whatever_becomes_of_them(path, four, tmp_path):
+    """With nobody to watch them: each starts the next as it ends."""
+    script = tmp_path / "quick.py"
+    script.write_text(QUICK)
+    with ProjectFile.open(path) as project:
+        for position, run in enumerate(four[1:]):
+            project.set_queue_position(run, 5 - position)
+    assert launch.enqueue(path, four[0], command=[sys.executable, "-P", str(script)]) == four[3]
+    ended = when_all_have_ended(path, four)
+    assert [attempt.outcome for attempt in ended] == ["finished", "failed", "finished", "finished"]
+    order = sorted(ended, key=lambda attempt: attempt.launched)
+    assert [attempt.run for attempt in order] == [four[3], four[2], four[1], four[0]]
+    assert all(one.ended <= other.launched for one, other in pairwise(order))
+    assert waiting(path) == []
+
+
+def test_while_a_run_goes_on_the_next_one_waits(path, four):
+    launch.start_worker(path, four[0], command=worker(OBEDIENT))
+    assert launch.enqueue(path, four[2], command=worker(OBEDIENT)) is None
+    assert launch.enqueue(path, four[1], command=worker(OBEDIENT)) is None
+    assert waiting(path) == [four[2], four[1]]
+    assert launch.start_next(path, command=worker(OBEDIENT)) is None
+    with ProjectFile.open(path, readonly=True) as project:
+        assert project.run_state(four[2]).state == "queued"
+
+
+def test_of_many_that_ask_at_once_one_starts_a_run(path, four):
+    with ProjectFile.open(path) as project:
+        for run in four:
+            project.enqueue(run)
+    with ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(lambda _: launch.start_next(path, command=worker(OBEDIENT)), range(8)))
+    assert sorted(started, key=bool) == [*[None] * 7, four[0]]
+    assert waiting(path) == four[1:]
+
+
+def test_a_run_that_cannot_be_started_leaves_the_queue_with_its_reason(path, four, monkeypatch):
+    start = launch._launch
+
+    def stand_in(command, folder, log):
+        if command[-1] == str(four[1]):
+            raise OSError("no more processes")
+        return start(command, folder, log)
+
+    monkeypatch.setattr(launch, "_launch", stand_in)
+    with ProjectFile.open(path) as project:
+        for run in (four[1], four[0]):
+            project.enqueue(run)
+    assert launch.start_next(path, command=worker(OBEDIENT)) == four[0]
+    with ProjectFile.open(path, readonly=True) as project:
+        state = project.run_state(four[1])
+    assert (state.state, "no more processes" in state.reason) == ("failed", True)
+    assert waiting(path) == []
+
+
+def test_a_run_whose_process_dies_at_once_does_not_hold_up_the_queue(path, four):
+    code = f"import sys\nif sys.argv[2] == '{four[1]}':\n    raise SystemExit('no such library')\n" + OBEDIENT
+    with ProjectFile.open(path) as project:
+        for run in (four[1], four[0]):
+            project.enqueue(run)
+    launch.go_on_with_queue(path, command=worker(code))
+    until(path, four[0], "running")
+    with ProjectFile.open(path, readonly=True) as project:
+        assert project.run_state(four[1]).reason == "The worker ended before it could start: no such library"
+
+
+def test_what_runs_or_is_finished_does_not_queue(path, four):
+    with ProjectFile.open(path) as project:
+        project.end_attempt(project.begin_attempt(four[0]), "finished")
+    with pytest.raises(LaunchError, match="Run 1 is finished; only a run that is not under way"):
+        launch.enqueue(path, four[0])
+    with ProjectFile.open(path) as project:
+        attempt = project.begin_attempt(four[1])
+        with pytest.raises(LaunchError, match="Run 2 is starting"):
+            launch.enqueue(path, four[1])
+        project.end_attempt(attempt, "stopped")
+    assert waiting(path) == []
