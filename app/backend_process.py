@@ -17,7 +17,7 @@ from backend.contract import catalogue
 from backend.contract.catalogue import Catalogue
 from backend.contract.launch import worker_environment
 
-KILL_MILLISECONDS = 3000
+GONE_MILLISECONDS = 1000
 
 
 class Job(QObject):
@@ -58,9 +58,11 @@ class Job(QObject):
     def cancel(self) -> None:
         """End it; only `ended` follows."""
         self._cancelled = True
-        self._process.terminate()
-        if not self._process.waitForFinished(0):
-            self._process.kill()
+        self._process.kill()  # it only reads, or writes to a name of its own and renames: there is nothing to finish
+
+    def wait(self) -> None:
+        """Wait for a cancelled one to be gone; some milliseconds."""
+        self._process.waitForFinished(GONE_MILLISECONDS)
 
     def _hear(self) -> None:
         text = bytes(self._process.readAllStandardError().data()).decode("utf-8", "replace")
@@ -153,6 +155,7 @@ class Backend(QObject):
         """Cancel what is on its way."""
         for job in list(self._jobs):
             job.cancel()
+            job.wait()
 
     def _described(self, values: Any) -> None:
         self._know(Catalogue.model_validate(values))
