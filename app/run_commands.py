@@ -62,6 +62,8 @@ class RunCommands(QObject):
 
     def show_state(self, state: RunState) -> None:
         """What the run is doing decides what can be asked."""
+        if self._state is None or state.state != self._state.state:
+            self.refusal = ""  # it was about what the run did then
         self._state = state
         self._show()
 

@@ -236,6 +236,7 @@ class RunScreen(Screen):
     def closeEvent(self, event: QCloseEvent) -> None:
         self.notes.save()
         self.watcher.follow(None)
+        self.commands.follow(None)
         super().closeEvent(event)
 
     def _names_may_differ(self) -> None:

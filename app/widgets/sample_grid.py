@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app import look
 from app.sample_rounds import columns, period
 
-LEAST_EDGE = 11 * look.SPACE
+LEAST_EDGE = 10 * look.SPACE
 """A picture is never shown smaller than this."""
 MOST_EDGE = 128 * look.SPACE
 TINY = 96

@@ -186,6 +186,7 @@ class SampleHistory(QWidget):
         if one.superseded:
             parts.append(self.tr("superseded by a later attempt"))
         self.words.setText("  ·  ".join(parts))
+        self.slider.setAccessibleDescription(self.words.text())
         self.words.setToolTip("\n".join(f"{name}: {run_words.figure(value)}" for name, value in one.scores.items()))
 
     def _kinds(self) -> list[str]:

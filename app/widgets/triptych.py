@@ -19,6 +19,8 @@ from app.widgets.sample_grid import draw_picture
 from backend.contract.rows import VIEWS, Sample
 
 FAKE = "fake_score_view"
+MOST_HEIGHT = 50 * look.SPACE
+"""Of one view: three of them should be in sight."""
 
 
 class Triptych(QWidget):
@@ -198,7 +200,7 @@ class Strip(QWidget):
         natural = self._picture.width()
         # A wide sheet of tiny pictures is enlarged by whole numbers; one scatter picture stays as large as it is.
         shown = min(width, natural * 4 if self._picture.height() < 128 else natural * 2)
-        return max(10 * look.SPACE, round(shown * self._picture.height() / natural))
+        return min(MOST_HEIGHT, max(10 * look.SPACE, round(shown * self._picture.height() / natural)))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         if self._picture is not None:

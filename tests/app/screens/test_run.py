@@ -8,8 +8,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from app import run_words
 from app.screens.run import RunScreen
 from app.session import Session
+from backend.contract.launch import LaunchError
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
@@ -48,7 +50,7 @@ def live(qtbot: QtBot, session: Session) -> tuple[RunScreen, int]:
 
 
 def visible_words(widget: QWidget) -> str:
-    return widget.text() if widget.isVisible() else ""  # type: ignore[attr-defined, no-any-return]
+    return widget.text() if widget.isVisible() else ""  # type: ignore[attr-defined]
 
 
 def test_a_finished_run_shows_how_far_it_came_and_its_pictures(qtbot: QtBot, screen: RunScreen) -> None:
@@ -116,6 +118,55 @@ def test_what_cannot_be_asked_is_said(qtbot: QtBot, screen: RunScreen) -> None:
     screen.commands.ask("save")
     qtbot.waitUntil(screen.header._refused.isVisible)
     assert screen.header._refused.text() == "Run 1 is finished, so there is nothing to save."
+
+
+def test_what_can_be_asked_has_a_key(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
+    screen, _ = live
+    screen.activateWindow()
+    screen.header.runs.setFocus()
+    qtbot.waitUntil(screen.header.runs.hasFocus)
+    qtbot.keyClick(screen.header.runs, Qt.Key.Key_Period, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Stopping")
+    assert [c.verb for c in ask(qtbot, session, lambda p: p.open_commands(screen.watcher.run or 0))] == ["stop"]
+    assert not screen.header.end.isVisible()
+
+
+def test_a_stop_that_is_ignored_can_be_made_stronger(
+    qtbot: QtBot, live: tuple[RunScreen, int], session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, attempt = live
+    ended: list[tuple[Path, int, float]] = []
+
+    def end(path: Path, run: int, stop_seconds: float) -> None:
+        ended.append((path, run, stop_seconds))
+        with ProjectFile.open(path) as project:
+            project.end_attempt(attempt, "stopped", "It did not stop when asked and was killed.")
+
+    monkeypatch.setattr("backend.contract.launch.end", end)  # the process of this run is that of the test
+    monkeypatch.setattr(run_words, "PATIENCE_SECONDS", 0.0)
+    screen.commands.stop.trigger()
+    qtbot.waitUntil(screen.header.end.isVisible)
+    qtbot.mouseClick(screen.header.end, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Stopped")
+    assert ended == [(session.project.path, screen.watcher.run, 0.0)]
+    assert screen.header.reason.text() == "It did not stop when asked and was killed."
+    qtbot.waitUntil(lambda: not screen.commands.is_ending)
+
+
+def test_a_process_that_cannot_be_ended_says_why(
+    qtbot: QtBot, live: tuple[RunScreen, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, _ = live
+
+    def end(path: Path, run: int, stop_seconds: float) -> None:
+        raise LaunchError(f"Run {run} works on another machine; end it there.")
+
+    monkeypatch.setattr("backend.contract.launch.end", end)
+    monkeypatch.setattr(run_words, "PATIENCE_SECONDS", 0.0)
+    screen.commands.stop.trigger()
+    qtbot.waitUntil(screen.header.end.isVisible)
+    screen.commands.end.trigger()
+    qtbot.waitUntil(lambda: "end it there" in screen.header._refused.text())
 
 
 def test_a_failure_says_why_and_can_be_reported(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
