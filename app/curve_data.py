@@ -36,10 +36,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Fact:
-    """A whole series in a few figures. last: its newest (step, value)."""
+    """A whole series in a few figures. last_step: of its line; old_step: of anything superseded, if later.
+    last: its newest (step, value)."""
 
     first_step: int
     last_step: int
+    old_step: int
     low: float
     last: tuple[int, float]
 
@@ -62,12 +64,14 @@ class RunCurves:
 
 @dataclass(frozen=True)
 class Answer:
-    """whole: where all that was asked for lies on the x axis. span: what the lines are exact for."""
+    """whole: where all that was asked for lies on the x axis; end: where the newest of it does. span: what the lines
+    are exact for."""
 
     question: Question
     runs: tuple[RunCurves, ...]
     chosen: frozenset[str]
     whole: Span | None
+    end: float
     span: Span | None
 
 
@@ -84,9 +88,10 @@ def look_up(project: ProjectFile, question: Question) -> Answer:
     whole = Span(float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else None
     if whole is not None and whole.width <= 0:
         whole = Span(whole.low - 0.5, whole.high + 0.5)
+    end = max((_end(question.axis, facts[run], chosen, *tables[run]) for run in question.runs), default=0.0)
     span = question.span or whole
-    if question.follows and span is not None and whole is not None:
-        span = Span(whole.high - span.width, whole.high)
+    if question.follows and question.span is not None:
+        span = Span(end - question.span.width, end)
     runs = []
     for run, found in series.items():
         steps, x = tables[run]
@@ -104,13 +109,14 @@ def look_up(project: ProjectFile, question: Question) -> Answer:
                         if len(columns.first):
                             old[one.name] = columns
         runs.append(RunCurves(run, project.run(run).name, facts[run], lines, old, steps, x))
-    return Answer(question, tuple(runs), chosen, whole, span)
+    return Answer(question, tuple(runs), chosen, whole, end, span)
 
 
 def _facts(
     project: ProjectFile, run: int, series: Sequence[Series], chosen: frozenset[str], every: bool
 ) -> dict[str, Fact]:
     latest = project.latest_metrics(run) if every else {}
+    is_branched = len(project.attempts(run)) > 1
     facts = {}
     for one in series:
         if every or one.name in chosen:
@@ -118,7 +124,9 @@ def _facts(
             if len(column.first):
                 first, last = int(column.first[0]), int(column.last[-1])
                 low = float(column.low[0])
-                facts[one.name] = Fact(first, last, low, latest.get(one.name, (last, float("nan"))))
+                old = project.overview(one, pixels=1, superseded=True).last if is_branched else column.last
+                newest = latest.get(one.name, (last, float("nan")))
+                facts[one.name] = Fact(first, last, max([last, *old.tolist()]), low, newest)
     return facts
 
 
@@ -129,9 +137,17 @@ def _table(
     known = [fact for name, fact in facts.items() if name in chosen]
     if not known:
         return np.empty(0), np.empty(0)
-    first, last = min(f.first_step for f in known), max(f.last_step for f in known)
+    # Only steps have a place beyond the line's end: nobody counted images there that still count.
+    first = min(f.first_step for f in known)
+    last = max(f.old_step if axis == "step" else f.last_step for f in known)
     steps = np.unique(np.linspace(first, last, TABLE).round()) if axis != "step" else np.array([first, last], float)
     return steps, _on_axis(project, run, axis, steps)
+
+
+def _end(axis: Axis, facts: Mapping[str, Fact], chosen: frozenset[str], steps: Values, x: Values) -> float:
+    """Where the newest step of a run lies."""
+    newest = max((fact.last_step for name, fact in facts.items() if name in chosen), default=0)
+    return float(np.interp(newest, steps, x)) if len(x) else -np.inf
 
 
 def _refined(project: ProjectFile, run: int, axis: Axis, steps: Values, x: Values, span: Span) -> tuple[Values, Values]:

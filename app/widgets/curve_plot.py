@@ -23,6 +23,8 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QPolygonF,
+    QResizeEvent,
+    QShowEvent,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
@@ -110,12 +112,14 @@ class CurvePlot(QWidget):
         self.margin = 0
         self.marks: list[tuple[float, Mark]] = []
         self.cross: float | None = None
+        self._font = look.figures("caption")
+        self._letters = QFontMetrics(self._font, self)
         self._height: Span | None = None
         self._y_zoom: Span | None = None
         self._y_ticks: list[Tick] = []
         self._ink: QImage | None = None
         self._pixels = np.empty((0, 0), np.uint32)
-        self._stale = True
+        self._stale = self._unscaled = True
         self._drag: QPointF | None = None
         self._selection: tuple[float, float] | None = None
 
@@ -131,7 +135,19 @@ class CurvePlot(QWidget):
             self.rescale()
 
     def rescale(self) -> None:
-        """Choose the range of y for what is in sight."""
+        """Choose the range of y for what is in sight, before it is next needed."""
+        self._unscaled = self._stale = True
+        self.update()
+
+    def redraw(self) -> None:
+        """The room for the lines has changed."""
+        self._stale = True
+        self.update()
+
+    def _scale(self) -> None:
+        if not self._unscaled:
+            return
+        self._unscaled = False
         shown = [line.columns for line in self.lines if not line.is_superseded]
         self._height = self._y_zoom or curve_view.height(shown, self.span, self.clip)
         if self._height is not None:
@@ -140,11 +156,10 @@ class CurvePlot(QWidget):
             self._y_ticks = make(self._height.low, self._height.high, room)
         else:
             self._y_ticks = []
-        self._stale = True
-        self.update()
 
     def wanted_margin(self) -> int:
         """How much room the figures of the y axis need; all plots below each other take the largest."""
+        self._scale()
         metrics = self._metrics()
         return max((metrics.horizontalAdvance(tick.words) for tick in self._y_ticks), default=0) + 3 * look.SPACE
 
@@ -159,6 +174,8 @@ class CurvePlot(QWidget):
 
     @property
     def height_shown(self) -> Span | None:
+        """The range of y in sight, on the plot's scale."""
+        self._scale()
         return self._height
 
     def pixels(self) -> int:
@@ -174,7 +191,7 @@ class CurvePlot(QWidget):
     # Places
 
     def _metrics(self) -> QFontMetrics:
-        return QFontMetrics(look.figures("caption"))
+        return self._letters
 
     def _area(self) -> QRect:
         below = round(2.6 * self._metrics().height()) if self.shows_axis else look.GAP
@@ -197,10 +214,11 @@ class CurvePlot(QWidget):
     # Painting
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        self._scale()
         painter = QPainter(self)
         painter.fillRect(self.rect(), look.colour("surface"))
         area = self._area()
-        painter.setFont(look.figures("caption"))
+        painter.setFont(self._font)
         self._paint_grid(painter, area)
         if self._height is None or area.height() < 2 or area.width() < 2:
             painter.setPen(look.colour("muted"))
@@ -401,7 +419,10 @@ class CurvePlot(QWidget):
         if not event.isAccepted():
             super().keyPressEvent(event)
 
-    def resizeEvent(self, event: QEvent) -> None:
+    def showEvent(self, event: QShowEvent) -> None:
+        self._letters = QFontMetrics(self._font, self)  # of the screen it is on
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
         self.rescale()
 
     def changeEvent(self, event: QEvent) -> None:

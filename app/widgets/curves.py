@@ -38,8 +38,8 @@ __all__ = ["Curves", "Mark"]
 
 REFRESH_MILLISECONDS = 200
 """Rows may come as fast as they like: the project is asked no more often than this."""
-REST_MILLISECONDS = 60
-"""After the last move of a person's, until what is in sight is asked for."""
+REST_MILLISECONDS = 100
+"""While a person moves the view, what is in sight is asked for after this; sooner than at rest only where it lacks."""
 LEAST_STEPS = 8
 PANE_HEIGHT = 40 * look.SPACE
 
@@ -325,7 +325,8 @@ class Curves(QWidget):
         if odd:
             words.append(self.tr("not finite at {0}").format(odd))
         pane.badge.say(" · ".join(words))
-        pane.plot.setAccessibleDescription(self._in_words(pane.group, answer))
+        if answer.question.facts:
+            pane.plot.setAccessibleDescription(self._in_words(pane.group, answer))
 
     def _in_words(self, group: Group, answer: Answer) -> str:
         trends = {
@@ -385,7 +386,7 @@ class Curves(QWidget):
             plot = pane.plot
             if (plot.margin, plot.x_ticks, plot.axis_title) != (margin, marks, title):
                 plot.margin, plot.x_ticks, plot.axis_title = margin, marks, title
-                plot.rescale()
+                plot.redraw()
         self._say_status(span)
 
     def _say_status(self, span: Span) -> None:
@@ -475,9 +476,22 @@ class Curves(QWidget):
         steps = float(main.steps[-1] - main.steps[0]) if main is not None and len(main.steps) else 1.0
         span = span.within(whole, whole.width * min(LEAST_STEPS / max(steps, LEAST_STEPS), 1.0))
         self._span = None if span.width >= whole.width else span
-        self._follows = span.high >= whole.high - 1e-6 * whole.width
+        end = self._answer.end if self._answer else whole.high
+        self._follows = self._span is None or abs(span.high - end) <= 0.01 * span.width
         self._show_span()
-        self._rest.start()
+        # Answers cost a moving hand some time: while what is there will do, the question waits for its rest.
+        if not self._rest.isActive() or self._suffices(span):
+            self._rest.start()
+
+    def _suffices(self, span: Span) -> bool:
+        """Whether what was read covers a range, in columns that are not much too wide."""
+        held = self._answer.span if self._answer else None
+        if held is None or self._answer is None:
+            return False
+        beside = 0.0 if self._answer.question.span is None else held.width
+        return (
+            span.low >= held.low - beside and span.high <= held.high + beside and span.width > held.width / 4
+        ) or span == self._answer.whole
 
     def _point(self, x: float | None) -> None:
         for pane in self.panes.values():
@@ -519,8 +533,8 @@ class Curves(QWidget):
             pane.log.toggle()
         elif key == Qt.Key.Key_Home and self._answer and self._answer.whole:
             self.pan(self._answer.whole.low - span.low)
-        elif key == Qt.Key.Key_End and self._answer and self._answer.whole:
-            self.pan(self._answer.whole.high - span.high)
+        elif key == Qt.Key.Key_End and self._answer:
+            self.pan(self._answer.end - span.high)
         elif key == Qt.Key.Key_Escape and pane.plot.cross is not None:
             self._point(None)
         else:
