@@ -66,8 +66,7 @@ def sides(
     """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
     same noise and conditions for each. Raises `UserError` where the students' samples are of different kinds."""
     teacher = students[0][1].teacher
-    for name, student in students[1:]:
-        _refuse_another_kind(students[0][0], teacher, name, student.teacher)
+    refuse_other_kinds([(name, student.teacher) for name, student in students])
     few = dict.fromkeys(student.sampler.nfe for _, student in students)
     asked: list[tuple[str, Student | None, int]] = [("Teacher", None, nfe) for nfe in few]
     asked += [(name, student, student.sampler.nfe) for name, student in students]
@@ -92,6 +91,12 @@ def _time_words(seconds: float) -> str:
     if seconds < LEAST_SECONDS_SAID:
         return ""
     return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
+
+
+def refuse_other_kinds(teachers: Sequence[tuple[str, Teacher]]) -> None:
+    """Raises `UserError` where the runs of these names have teachers of other samples or classes than the first."""
+    for name, teacher in teachers[1:]:
+        _refuse_another_kind(*teachers[0], name, teacher)
 
 
 def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher) -> None:

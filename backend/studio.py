@@ -374,6 +374,7 @@ def compare_all(
     folder of parts, or both. What is said of each side; see `backend.compare.describe`."""
     from backend import compare as comparison  # noqa: PLC0415
     from backend import judge, pictures  # noqa: PLC0415
+    from backend.teachers import load_teacher  # noqa: PLC0415
 
     seed = judge.PREVIEW_SEED if seed is None else seed
     teacher_nfe = judge.TEACHER_NFE if teacher_nfe is None else teacher_nfe
@@ -382,6 +383,9 @@ def compare_all(
     with ProjectFile.open(path, readonly=True) as project:
         for run, which in chosen:  # all of them before the first is loaded, which takes seconds
             project.find_checkpoint(run, which)
+        teachers = {project.recipe(run).teacher: project.run(run).name for run, _ in chosen}
+    if len(teachers) > 1:
+        comparison.refuse_other_kinds([(name, load_teacher(where)) for where, name in teachers.items()])
     students = [(f"run {run}", student_of(path, run, which)) for run, which in _reported(chosen, report)]
     if len(students) == 1:
         students = [("Student", students[0][1])]

@@ -73,6 +73,7 @@ class CompareScreen(Screen):
         super().__init__(session, parent)
         self._runs: list[RunChoice] | None = None
         self._shown_first: int | None = None
+        self._awaited: int | None = None
         self._job: Job | None = None
         self._place: Place | None = None
         self._next: Wanted | None = None
@@ -190,15 +191,24 @@ class CompareScreen(Screen):
         self.side_bar.set_runs(runs)
         asked, self._shown_first = self._shown_first, None
         finished = [run for run in runs if run.checkpoints]
-        if asked is not None and any(run.run == asked for run in finished):
-            self.side_bar.choose([Pick(asked)])
+        ready = {run.run for run in finished}
+        if asked in ready:
+            self._choose(asked)
             self.side_bar.ask()
+        elif asked is None and self._awaited in ready:  # its first checkpoint has come
+            self._choose(self._awaited)
+            self._look_up(self.side_bar.request)
         elif asked is not None or not finished:
+            self._awaited = asked
             self.side_bar.choose([])
             self._show_empty(asked)
         elif not self.side_bar.picks and (first_time or self.view.layers is None):
-            self.side_bar.choose([Pick(finished[0].run)])
-            self._look_up(Wanted(self.side_bar.picks, self.side_bar.seed.value(), self.side_bar.teacher_nfe.value()))
+            self._choose(finished[0].run)
+            self._look_up(self.side_bar.request)
+
+    def _choose(self, run: int | None) -> None:
+        self._awaited = None
+        self.side_bar.choose([Pick(run)] if run is not None else [])
 
     def _show_empty(self, asked: int | None = None) -> None:
         runs = self._runs or []
@@ -240,6 +250,7 @@ class CompareScreen(Screen):
     @Slot(object)
     def draw(self, wanted: Wanted) -> None:
         """Show this comparison: as it was kept, or else draw it."""
+        self._awaited = None
         if self._job is not None:  # what is on its way is no longer wanted
             self._next = wanted
             self._job.cancel()

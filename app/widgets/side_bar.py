@@ -183,7 +183,12 @@ class SideBar(QWidget):
     def ask(self) -> None:
         """Say what is wanted."""
         self.refuse("")
-        self.wanted.emit(Wanted(self.picks, self.seed.value(), self.teacher_nfe.value()))
+        self.wanted.emit(self.request)
+
+    @property
+    def request(self) -> Wanted:
+        """What is chosen now."""
+        return Wanted(self.picks, self.seed.value(), self.teacher_nfe.value())
 
     def _add(self) -> None:
         pick = Pick(self.run.currentData(), self.checkpoint.currentData())

@@ -12,6 +12,7 @@ from PIL import Image
 from backend import compare, judge, studio
 from backend.assembly import Student
 from backend.contract.errors import UserError
+from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.methods import load_method
 from backend.samplers import Sampler
@@ -169,3 +170,20 @@ def test_a_run_is_named_with_its_checkpoint(lab):
     assert studio.find_student(lab.project, "first@4") == (1, "4")
     assert studio.find_student(lab.project, "2@last") == (2, "last")
     assert studio.find_student(lab.project, "raw", "last") == (2, "last")
+
+
+def test_other_kinds_are_refused_before_any_student_is_loaded(distill, tmp_path):
+    with ProjectFile.create(tmp_path / "two.distill") as project:
+        for where in ("mixture-2d", "digits"):
+            run = project.add_run(Recipe.from_values({"teacher": where, "method": "dmd2"}), name=where)
+            place = project.files / f"{run}.safetensors"
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(b"no weights at all")
+            project.add_checkpoint(project.begin_attempt(run), 1, place)
+    done = distill("compare", tmp_path / "two.distill", 1, 2, "--parts", tmp_path / "parts")
+    assert done.status == 2
+    assert done.err == (
+        "digits has samples of shape 1x16x16 and mixture-2d of 2, so they cannot have the same noise and conditions; "
+        "compare runs of one teacher.\n"
+    )
+    assert not (tmp_path / "parts").exists()

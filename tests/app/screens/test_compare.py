@@ -20,7 +20,7 @@ from app.widgets.comparison_view import Canvas
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from tests.app import looking
-from tests.app.conftest import RECIPE, ask
+from tests.app.conftest import RECIPE, ask, fill
 from tests.app.parts import write_pictures, write_points
 
 Key = Qt.Key
@@ -393,6 +393,9 @@ def test_a_run_without_a_checkpoint_says_what_to_do_and_is_there_once_it_has_one
     with qtbot.waitSignal(screen.leads_to) as led:
         qtbot.mouseClick(screen.empty_button, Qt.MouseButton.LeftButton)
     assert led.args == ["run", run]
+    session.project.write(lambda p: fill(p, run))
+    qtbot.waitUntil(lambda: screen.empty_button.text() == "Draw", timeout=10_000)
+    assert screen.side_bar.picks == (Pick(run),)
 
 
 def test_the_picture_is_copied_and_saved(
