@@ -123,7 +123,7 @@ class ExportScreen(Screen):
         self.weights_words = look.label("", "caption", "muted", wraps=True)
         inside.addWidget(self.weights_words)
         self._add_formats(inside)
-        self.nfe = QSpinBox()
+        self.nfe = look.padded(QSpinBox())
         self.nfe.setRange(0, MOST_NFE)
         self.nfe.setSpecialValueText(self.tr("As trained"))
         self._field(inside, self.tr("&Network evaluations per picture (NFE)"), self.nfe)

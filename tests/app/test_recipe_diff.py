@@ -59,7 +59,7 @@ def test_training_has_its_defaults_too():
 
 
 def test_every_difference_among_two_hundred_keys_is_found():
-    a = {"settings": {f"group{i % 10}": {} for i in range(10)}}
+    a: dict[str, Any] = {"settings": {f"group{i % 10}": {} for i in range(10)}}
     for number in range(200):
         a["settings"][f"group{number % 10}"][f"key{number}"] = number
     b = {"settings": {name: dict(group) for name, group in a["settings"].items()}}
