@@ -22,12 +22,13 @@ TABLE = 1024
 
 @dataclass(frozen=True)
 class Question:
-    """chosen: names of the series to draw; None leaves the first choice to the answer. span: None for the whole;
-    where it follows, it is moved to the end of what there is."""
+    """chosen: names of the series to draw. known: names that a person could choose already; the answer chooses among
+    the others. span: None for the whole; where it follows, it is moved to the end of what there is."""
 
     runs: tuple[int, ...]
     axis: Axis
-    chosen: frozenset[str] | None
+    chosen: frozenset[str]
+    known: frozenset[str]
     span: Span | None
     pixels: int
     facts: bool = True
@@ -70,6 +71,7 @@ class Answer:
     question: Question
     runs: tuple[RunCurves, ...]
     chosen: frozenset[str]
+    names: frozenset[str]
     whole: Span | None
     end: float
     span: Span | None
@@ -78,9 +80,8 @@ class Answer:
 def look_up(project: ProjectFile, question: Question) -> Answer:
     """Answer a question about curves."""
     series = {run: project.series(run) for run in question.runs}
-    chosen = question.chosen
-    if chosen is None:
-        chosen = first_choice(one.name for found in series.values() for one in found)
+    names = frozenset(one.name for found in series.values() for one in found)
+    chosen = question.chosen | first_choice(names, question.known)
     facts = {run: _facts(project, run, found, chosen, question.facts) for run, found in series.items()}
     # First where every run lies, then what to ask of each.
     tables = {run: _table(project, run, question.axis, known, chosen) for run, known in facts.items()}
@@ -109,7 +110,7 @@ def look_up(project: ProjectFile, question: Question) -> Answer:
                         if len(columns.first):
                             old[one.name] = columns
         runs.append(RunCurves(run, project.run(run).name, facts[run], lines, old, steps, x))
-    return Answer(question, tuple(runs), chosen, whole, end, span)
+    return Answer(question, tuple(runs), chosen, names, whole, end, span)
 
 
 def _facts(

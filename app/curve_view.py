@@ -40,10 +40,11 @@ def group_of(name: str) -> Group:
     return "losses"
 
 
-def first_choice(names: Iterable[str]) -> frozenset[str]:
-    """What is shown before anyone chose: losses and scores, or everything where there is neither."""
-    found = list(names)
-    return frozenset(name for name in found if group_of(name) in SHOWN_AT_FIRST) or frozenset(found)
+def first_choice(names: Iterable[str], known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """What is shown before anyone chose, of what is not known yet: losses and scores; at the very first everything
+    where there is neither."""
+    new = frozenset(names) - known
+    return frozenset(name for name in new if group_of(name) in SHOWN_AT_FIRST) or (frozenset() if known else new)
 
 
 @dataclass(frozen=True)

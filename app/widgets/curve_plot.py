@@ -34,6 +34,8 @@ from app.curve_view import Columns, Scaled, Span, Values
 from app.plotting import column_spans, ink
 from app.ticks import Tick
 
+FEW = 40
+"""So few points in sight are drawn as dots, too."""
 CATCH = 6
 """How many pixels beside a mark still mean it."""
 
@@ -151,7 +153,7 @@ class CurvePlot(QWidget):
         shown = [line.columns for line in self.lines if not line.is_superseded]
         self._height = self._y_zoom or curve_view.height(shown, self.span, self.clip)
         if self._height is not None:
-            room = max(self._area().height() // (3 * self._metrics().height()), 2)
+            room = max(self._area().height() // (2 * self._metrics().height()), 3)
             make = ticks.logarithmic if self.log else ticks.linear
             self._y_ticks = make(self._height.low, self._height.high, room)
         else:
@@ -230,7 +232,10 @@ class CurvePlot(QWidget):
             self._make_ink(area)
             if self._ink is not None:
                 painter.drawImage(area.topLeft(), self._ink)
+            painter.setClipRect(area.adjusted(-4, -4, 4, 4))
+            self._paint_dots(painter)
             self._paint_odd(painter, area)
+            painter.setClipping(False)
         self._paint_marks(painter, area)
         self._paint_cross(painter, area)
         if self._selection is not None:
@@ -301,6 +306,17 @@ class CurvePlot(QWidget):
         rows, width = self._pixels.shape
         top, bottom = column_spans(curve_view.drawn(columns, self.span, width), self._height, width, rows)
         ink(self._pixels, top, bottom, colour.rgba(), thick=thick, dash=dash)
+
+    def _paint_dots(self, painter: QPainter) -> None:
+        """Where there are few points, each is seen, and one alone is no empty plot."""
+        painter.setPen(Qt.PenStyle.NoPen)
+        for line in self.lines:
+            seen = np.flatnonzero(line.columns.seen(self.span) & ~np.isnan(line.columns.high))
+            if len(seen) <= FEW:
+                painter.setBrush(line.colour())
+                for index in seen:
+                    x, y = float(line.columns.x[index]), float(line.columns.high[index])
+                    painter.drawEllipse(QPointF(self.pixel_of(x), self._pixel_of_y(y)), 2.5, 2.5)
 
     def _paint_odd(self, painter: QPainter, area: QRect) -> None:
         """A triangle at the foot where a value is not finite."""

@@ -121,6 +121,7 @@ class CurveTable(QWidget):
         copy.triggered.connect(self.copy)
         self.addAction(copy)
         below = QHBoxLayout()
+        below.setContentsMargins(look.MARGIN, 0, look.GAP, look.GAP)
         below.addWidget(self.words, 1)
         below.addWidget(self.copy_button)
         layout = QVBoxLayout(self)

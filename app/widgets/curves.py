@@ -7,6 +7,7 @@ the window's thread. It does not follow a run by itself: whoever does calls `ref
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
@@ -55,7 +56,8 @@ class Curves(QWidget):
         self._key = f"curves-{id(self)}"
         self._runs: tuple[int, ...] = ()
         self._axis: Axis = "step"
-        self._chosen: frozenset[str] | None = None
+        self._chosen: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
         self._span: Span | None = None
         self._follows = True
         self._answer: Answer | None = None
@@ -149,7 +151,6 @@ class Curves(QWidget):
             pane.plot.show_lines([])
             pane.plot.marks = []
         if not self._runs:
-            self._chosen = None
             self.list.show_entries([], frozenset())
             self._say_empty(self.tr("Choose a run to see its curves."))
             return
@@ -222,14 +223,22 @@ class Curves(QWidget):
             return
         self._asking, self._again = True, False
         question = Question(
-            self._runs, self._axis, self._chosen, self._span, self._pixels(), self._facts_due, self._follows
+            self._runs,
+            self._axis,
+            self._chosen,
+            self._known,
+            self._span,
+            self._pixels(),
+            self._facts_due,
+            self._follows,
         )
         self._facts_due = False
         self._project.ask(lambda p: look_up(p, question), self._take, key=self._key, failed=self._refused)
 
     def _pixels(self) -> int:
         shown = [pane.plot.pixels() for pane in self.panes.values() if not pane.isHidden()]
-        return max(shown, default=round(max(self._stack.width(), 400) * self.devicePixelRatioF()))
+        # Twice as many, so that no pixel falls between two columns.
+        return 2 * max(shown, default=round(max(self._stack.width(), 400) * self.devicePixelRatioF()))
 
     def _refused(self, words: str) -> None:
         self._asking = False
@@ -242,8 +251,8 @@ class Curves(QWidget):
             self._ask()
             return
         self._answer = answer
-        if question.chosen is None and any(run.facts for run in answer.runs):
-            self._chosen = answer.chosen
+        self._chosen |= answer.chosen - question.chosen
+        self._known |= answer.names
         if self._span is not None and self._follows and question.follows and answer.span is not None:
             self._span = answer.span
         if question.facts:
@@ -278,7 +287,7 @@ class Curves(QWidget):
                             ticks.figure(fact.low, 3),
                         )
                     )
-        self.list.show_entries(entries, self._chosen or frozenset())
+        self.list.show_entries(entries, self._chosen)
 
     def _draw(self) -> None:
         """Give every plot its lines."""
@@ -320,6 +329,8 @@ class Curves(QWidget):
         words = [self.tr("raw") if coarse <= 1 else self.tr("1 column = {0} steps").format(ticks.figure(coarse, 3))]
         if pane.clip.isChecked():
             words.append(self.tr("axis fits 2-98 %"))
+        if any(line.is_superseded for line in lines):
+            words.append(self.tr("pale: steps that were done again"))
         if dropped:
             words.append(self.tr("0 and below not drawn"))
         if odd:
@@ -367,7 +378,17 @@ class Curves(QWidget):
             plot.reset_wanted.connect(self.reset)
             plot.keyed.connect(lambda event, pane=pane: self._keyed(pane, event))
             self._column.insertWidget(sum(GROUPS.index(g) < GROUPS.index(group) for g in self.panes), pane, 1)
+            self._order_tabs()
         return self.panes[group]
+
+    def _order_tabs(self) -> None:
+        """As they stand on the screen, though plots are made when they are first needed."""
+        chain: list[QWidget] = [self.table_button]
+        for pane in sorted(self.panes.values(), key=lambda one: GROUPS.index(one.group)):
+            chain += [pane.smoothing, pane.log, pane.clip, pane.plot]
+        chain += [self.table.view, self.table.copy_button, self.list.view]
+        for before, after in pairwise(chain):
+            QWidget.setTabOrder(before, after)
 
     def _shown(self) -> list[PlotPane]:
         return [pane for pane in self.panes.values() if not pane.isHidden()]
@@ -455,7 +476,9 @@ class Curves(QWidget):
     # What a person does
 
     def _choose(self, chosen: frozenset[str]) -> None:
-        self._chosen = chosen
+        # What is not in the list keeps its choice for the runs that have it.
+        listed = frozenset(self._names())
+        self._chosen = chosen | (self._chosen - listed)
         if not chosen:
             for pane in self.panes.values():
                 pane.hide()

@@ -18,5 +18,5 @@ def line_of(folder: Path, values: list[float], span: Span, pixels: int) -> Colum
         run = project.add_run(recipe)
         attempt = project.begin_attempt(run)
         project.record(attempt, [MetricRow(step, {"loss": value}) for step, value in enumerate(values)])
-        answer = look_up(project, Question((run,), "step", None, span, pixels))
+        answer = look_up(project, Question((run,), "step", frozenset(), frozenset(), span, pixels))
     return answer.runs[0].lines["loss"]

@@ -141,6 +141,8 @@ def test_series_of_one_kind_share_a_plot_and_the_telling_ones_come_first() -> No
     assert [group_of(name) for name in names] == groups
     assert first_choice(names) == {"matching", "preview_frechet"}
     assert first_choice(["memory_mib"]) == {"memory_mib"}
+    assert first_choice(names, frozenset(["matching"])) == {"preview_frechet"}
+    assert first_choice(["matching", "memory_mib"], frozenset(["matching"])) == frozenset()
 
 
 def test_ink_fills_from_top_to_bottom_and_leaves_the_dashes_out() -> None:

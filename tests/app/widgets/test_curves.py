@@ -90,6 +90,34 @@ def test_a_run_without_figures_says_so_and_shows_the_first(
         assert not curves.empty.isVisible()
 
 
+def test_a_score_that_comes_later_is_shown_and_a_choice_is_kept(qtbot: QtBot, session: Session) -> None:
+    with ProjectFile.open(session.project.path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE))
+        attempt = project.begin_attempt(run)
+        project.record(attempt, [MetricRow(1, {"matching": 0.5, "consistency": 1.0})])
+        curves = shown(qtbot, session, [run])
+        curves.list.view.setCurrentIndex(curves.list.index_of("matching"))
+        qtbot.keyClick(curves.list.view, Qt.Key.Key_Space)
+        project.record(attempt, [MetricRow(2, {"preview_frechet": 9.0, "memory_mib": 100.0})])
+        curves.refresh()
+        qtbot.waitUntil(lambda: groups(curves) == {"losses", "scores"})
+        assert curves.list.chosen() == {"consistency", "preview_frechet"}
+    curves.show_runs([1])
+    settled(qtbot, curves)
+    assert curves.list.chosen() == {"fake_score", "preview_frechet"}
+
+
+def test_tab_leads_through_every_plot_to_the_list(qtbot: QtBot, curves: Curves) -> None:
+    losses, scores = curves.panes["losses"], curves.panes["scores"]
+    expected = [losses.smoothing, losses.log, losses.clip, losses.plot, scores.smoothing, scores.log, scores.clip]
+    expected += [scores.plot, curves.list.view]
+    curves.activateWindow()
+    curves.table_button.setFocus()
+    for widget in expected:
+        qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        assert QApplication.focusWidget() is widget
+
+
 def test_zoom_reaches_the_rows_themselves(
     qtbot: QtBot, open_session: Callable[[Path], Session], tmp_path: Path
 ) -> None:
