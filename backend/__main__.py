@@ -20,6 +20,7 @@ import typer
 from backend import studio
 from backend.contract import launch
 from backend.contract.errors import UserError
+from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
 
 app = typer.Typer(
@@ -303,6 +304,39 @@ def resume(project: Project, run: RunName, as_json: Json = False) -> None:
 def stop(project: Project, run: RunName, as_json: Json = False) -> None:
     """Stop a run after its step; its state is kept and it can be resumed."""
     _ask(project, run, launch.stop, as_json)
+
+
+@app.command(name="set")
+def change(
+    project: Project,
+    run: RunName,
+    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="steps, preview_every, ...")],
+    as_json: Json = False,
+) -> None:
+    """Change settings of a run while it goes on: steps, preview_every, checkpoint_every."""
+    _tell(project, run, "set", as_json, parse_assignments(assignments))
+
+
+@app.command()
+def sample(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Have a run draw and score a preview now."""
+    _tell(project, run, "sample", as_json)
+
+
+@app.command()
+def save(project: Project, run: RunName, as_json: Json = False) -> None:
+    """Have a run save a checkpoint now."""
+    _tell(project, run, "save", as_json)
+
+
+def _tell(project: str, run: str, verb: Verb, as_json: bool, arguments: dict[str, object] | None = None) -> None:
+    path = studio.project_path(project)
+    found = studio.find(path, run)
+    result = studio.tell(path, found.id, verb, arguments)
+    words = result or "It has not answered yet; it does so after its step."
+    answer({"run": found.id, "result": result}, as_json, lambda: print(f"run {found.id}: {words}"))
+    if result not in ("", "Done."):
+        raise typer.Exit(2)
 
 
 def _ask(project: str, run: str, verb: Callable[[Path, int], int], as_json: bool) -> None:

@@ -153,7 +153,8 @@ def diversity_falls(figures: Mapping[str, Sequence[float]], teacher: Mapping[str
         return None
     lowest = min(ratios, key=lambda name: ratios[name])
     now, best = parts[lowest]
-    reading = f"{lowest.replace('_', ' ').capitalize()} is {now:.3g}, at its best in this run it was {best:.3g}."
+    name = lowest.replace("_", " ").capitalize()
+    reading = f"{name} is {now:.3g} over the last two previews; the best two in this run had {best:.3g}."
     words = (
         "The student loses variety: its samples become alike. Go back to an earlier checkpoint, lower the student's "
         "learning rate, or use less guidance."

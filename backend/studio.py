@@ -6,7 +6,7 @@ only by those that need a network, because a list of runs must not take seconds.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ from backend.contract import launch
 from backend.contract.errors import UserError, unknown
 from backend.contract.project_file import NotInProject, ProjectFile, files_folder
 from backend.contract.recipe import Recipe, RecipeError, Training
-from backend.contract.rows import VIEWS, Run, RunState
+from backend.contract.rows import VIEWS, Run, RunState, Verb
 
 if TYPE_CHECKING:
     from backend.assembly import Student
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLLOW_SECONDS = 0.2
 REPORT_SECONDS = 2.0
 RESUME_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 EVALUATION_SAMPLES = 1000
 LEAST_SAMPLES = 50
 MOST_NFE = 250
@@ -217,9 +218,19 @@ def _row(project: ProjectFile, run: Run) -> dict[str, Any]:
         "state": state.state,
         "reason": state.reason,
         "step": state.step or 0,
-        "steps": project.training(run.id).steps,
+        "steps": {**run.recipe["training"], **project.live_settings(run.id)}["steps"],
         "metrics": {name: value for name, (_, value) in project.latest_metrics(run.id).items()},
     }
+
+
+def tell(path: Path, run: int, verb: Verb, arguments: Mapping[str, Any] | None = None) -> str:
+    """Ask something of a live run and wait for what comes of it; its answer, empty where none came in time."""
+    command = launch.ask(path, run, verb, arguments)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    with ProjectFile.open(path, readonly=True) as project:
+        while (asked := project.command(command)).finished is None and time.monotonic() < deadline:
+            time.sleep(FOLLOW_SECONDS)
+    return asked.result or ""
 
 
 def queue(path: Path) -> list[dict[str, Any]]:

@@ -330,13 +330,16 @@ class ProjectFile:
         """What a run was asked to be. Raises `RecipeError` when only a newer program can read it."""
         return Recipe.from_values(self.run(run).recipe)
 
-    def training(self, run: int) -> Training:
-        """How a run trains: as its recipe asks, with what was changed while it went on (events of the kind "set")."""
-        changed: dict[str, Any] = {}
+    def live_settings(self, run: int) -> dict[str, int]:
+        """What was changed while a run went on (its events of the kind "set"), as it is in force now."""
+        changed: dict[str, int] = {}
         for (data,) in self._db.rows("SELECT data FROM events WHERE run = ? AND kind = 'set' ORDER BY id", (run,)):
             changed |= json.loads(data)
-        asked = self.recipe(run).training
-        return asked.model_copy(update={name: changed[name] for name in LIVE_SETTINGS if name in changed})
+        return {name: changed[name] for name in LIVE_SETTINGS if name in changed}
+
+    def training(self, run: int) -> Training:
+        """How a run trains: as its recipe asks, with what was changed while it went on."""
+        return self.recipe(run).training.model_copy(update=self.live_settings(run))
 
     def rename_run(self, run: int, name: str) -> None:
         self._change_run(run, "name", name)

@@ -282,6 +282,32 @@ def test_a_run_waits_in_the_queue_while_another_goes_on(distill, lab, live):
     assert [line.split()[:2] for line in shown[1:]] == [["2", "one"], ["3", "two"]]
 
 
+@pytest.mark.parametrize(
+    ("result", "status"), [("Done.", 0), ("steps is 2 and the run is at step 9 already; give at least that.", 2)]
+)
+def test_a_live_setting_is_changed_and_the_runs_answer_is_told(distill, lab, live, monkeypatch, result, status):
+    assert distill("run", live, *tiny(lab), "--detach", "--json").json["state"] == "running"
+    asked = []
+
+    def worker(path, run, verb, arguments):
+        with ProjectFile.open(path) as opened:
+            command = opened.issue(run, verb, arguments)
+            opened.finish(command, result)
+        asked.append((verb, arguments))
+        return command
+
+    monkeypatch.setattr(launch, "ask", worker)
+    done = distill("set", live, 1, "steps=2", "preview_every=5", "--json")
+    assert (done.status, done.json) == (status, {"run": 1, "result": result})
+    assert distill("save", live, 1).status == status
+    assert asked == [("set", {"steps": 2, "preview_every": 5}), ("save", None)]
+
+
+def test_a_run_without_a_process_takes_no_settings(distill, lab):
+    done = distill("set", lab.project, "first", "steps=9", "--json")
+    assert (done.status, done.json) == (2, {"error": "Run 1 is finished, so there is nothing to set."})
+
+
 def test_an_empty_queue_says_how_to_fill_it(distill, project):
     assert distill("queue", project, "--json").json == {"queue": []}
     assert "distill run --queue" in distill("queue", project).out

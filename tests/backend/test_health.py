@@ -111,7 +111,7 @@ def test_a_figure_that_was_never_there_does_not_fall() -> None:
 def test_the_lowest_figure_is_the_reading() -> None:
     figures = {"recall": [0.5, 0.9, 0.9, 0.8, 0.8], "class_std": [0.1, 0.2, 0.2, 0.08, 0.06]}
     finding = found("diversity_falls", seen(figures=figures))
-    assert finding.reading == "Class std is 0.07, at its best in this run it was 0.2."
+    assert finding.reading == "Class std is 0.07 over the last two previews; the best two in this run had 0.2."
 
 
 @pytest.mark.parametrize(
