@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
 from app.picture_store import WHOLE, PictureStore
@@ -35,43 +35,18 @@ class Triptych(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(0, look.GAP, look.GAP, 0)
         column.setSpacing(look.GAP)
-        sliders = QGridLayout()
-        sliders.setHorizontalSpacing(look.GAP)
         self.level, self.level_words = HistorySlider(self.tr("Noise level")), look.label("")
         self.step, self.step_words = HistorySlider(self.tr("Step of the views")), look.label("")
-        for row, (name, slider, words) in enumerate(
-            (
-                (self.tr("Noise level"), self.level, self.level_words),
-                (self.tr("Step"), self.step, self.step_words),
-            )
-        ):
-            words.setFont(look.figures("body"))
-            label = look.label(name, "body", "muted")
-            label.setBuddy(slider)
-            sliders.addWidget(label, row, 0)
-            sliders.addWidget(slider, row, 1)
-            sliders.addWidget(words, row, 2)
-        sliders.setColumnStretch(1, 1)
-        self._sliders = QWidget()
-        self._sliders.setLayout(sliders)
-        sliders.setContentsMargins(0, 0, 0, 0)
+        self._sliders = self._make_sliders()
         column.addWidget(self._sliders)
-        self._rows: dict[str, tuple[QLabel, QLabel, Strip]] = {}
+        self._rows: dict[str, tuple[QWidget, Strip]] = {}
         for kind, name, what in (
             ("student_view", self.tr("Student"), self.tr("What the student makes of noise now.")),
             ("noised_view", self.tr("Noised"), self.tr("The same, with noise of this level added again.")),
             ("teacher_view", self.tr("Teacher's view"), self.tr("What the teacher takes that for: the real side.")),
-            (
-                FAKE,
-                self.tr("Fake score network's view"),
-                self.tr("What the student's own model takes it for. The student moves from here to the teacher's."),
-            ),
+            (FAKE, self.tr("Fake score's view"), self.tr("What that network takes it for: the student's side.")),
         ):
-            self._rows[kind] = (look.label(name, "strong"), look.label(what, "caption", "muted", wraps=True), Strip())
-            strip = self._rows[kind][2]
-            strip.setAccessibleName(name)
-            strip.setAccessibleDescription(what)
-            strip.clicked.connect(lambda kind=kind: self._open(kind))
+            self._rows[kind] = self._make_row(kind, name, what)
             for widget in self._rows[kind]:
                 column.addWidget(widget)
         self.none = look.label(
@@ -79,8 +54,10 @@ class Triptych(QWidget):
         )
         column.addWidget(self.none)
         self.empty = look.label(
-            self.tr("No views yet. They are recorded with each preview: the student's picture, and what the teacher ")
-            + self.tr("and the fake score network make of it at several noise levels."),
+            self.tr(
+                "No views yet. They come with each preview: the student's picture, and what the teacher and the fake "
+                "score network make of it at several noise levels."
+            ),
             "body",
             "muted",
             wraps=True,
@@ -99,6 +76,34 @@ class Triptych(QWidget):
         self.step.valueChanged.connect(self._show_step)
         store.arrived.connect(self._paint)
         self.show_rounds(self._samples)
+
+    def _make_sliders(self) -> QWidget:
+        whole = QWidget()
+        grid = QGridLayout(whole)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(look.GAP)
+        names = (self.tr("Noise level"), self.tr("Step"))
+        sliders = ((self.level, self.level_words), (self.step, self.step_words))
+        for row, (name, (slider, words)) in enumerate(zip(names, sliders, strict=True)):
+            words.setFont(look.figures("body"))
+            label = look.label(name, "body", "muted")
+            label.setBuddy(slider)
+            for place, widget in enumerate((label, slider, words)):
+                grid.addWidget(widget, row, place)
+        grid.setColumnStretch(1, 1)
+        return whole
+
+    def _make_row(self, kind: str, name: str, what: str) -> tuple[QWidget, Strip]:
+        head, strip = QWidget(), Strip()
+        words = QHBoxLayout(head)
+        words.setContentsMargins(0, 0, 0, 0)
+        words.setSpacing(look.GAP)
+        words.addWidget(look.label(name, "strong"), 0, Qt.AlignmentFlag.AlignTop)
+        words.addWidget(look.label(what, "caption", "muted", wraps=True), 1)
+        strip.setAccessibleName(name)
+        strip.setAccessibleDescription(what)
+        strip.clicked.connect(lambda: self._open(kind))
+        return head, strip
 
     def show_rounds(self, samples: Rounds) -> None:
         """The run's samples as they are now."""
@@ -160,7 +165,7 @@ class Triptych(QWidget):
 
     def _paint(self) -> None:
         for kind, sample in self.shown().items():
-            self._rows[kind][2].show_picture(self._store.get(sample, WHOLE), self._store.why_missing(sample))
+            self._rows[kind][1].show_picture(self._store.get(sample, WHOLE), self._store.why_missing(sample))
 
     def _open(self, kind: str) -> None:
         shown = self.shown()

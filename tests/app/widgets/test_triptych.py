@@ -52,7 +52,7 @@ def test_all_views_of_a_level_are_shown_and_another_level_is_chosen(
     add_views(session, 100)
     triptych.show_rounds(rounds_of(qtbot, session))
     assert triptych.level_words.text() == "t = 0.50"
-    strips = [strip for _, _, strip in triptych._rows.values()]
+    strips = [strip for _, strip in triptych._rows.values()]
     assert all(strip.isVisible() for strip in strips)
     assert not triptych.none.isVisible()
     qtbot.waitUntil(lambda: all(strip._picture is not None for strip in strips))
@@ -65,7 +65,7 @@ def test_a_method_without_a_fake_score_network_says_so(qtbot: QtBot, triptych: T
     add_views(session, 100, ("student_view", "teacher_view"))
     triptych.show_rounds(rounds_of(qtbot, session))
     assert triptych.none.isVisible()
-    assert not triptych._rows["fake_score_view"][2].isVisible()
+    assert not triptych._rows["fake_score_view"][1].isVisible()
 
 
 def test_the_newest_step_is_followed_until_another_is_chosen(
@@ -97,7 +97,7 @@ def rounds_of_new(qtbot: QtBot, session: Session) -> list:  # type: ignore[type-
 def test_a_view_is_opened_by_the_keyboard(qtbot: QtBot, triptych: Triptych, session: Session) -> None:
     add_views(session, 100)
     triptych.show_rounds(rounds_of(qtbot, session))
-    qtbot.keyClick(triptych._rows["teacher_view"][2], Qt.Key.Key_Return)
+    qtbot.keyClick(triptych._rows["teacher_view"][1], Qt.Key.Key_Return)
     opened = triptych.findChild(PictureView)
     assert opened is not None
     qtbot.waitUntil(lambda: "sampler: t 0.5" in opened.words.text())
