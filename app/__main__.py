@@ -15,6 +15,8 @@ from app.garbage import GarbageCollection
 from app.main_window import SUFFIX, new_window
 
 ORGANISATION, NAME, APP_ID = "DistillStudio", "Distill Studio", "org.distillstudio.DistillStudio"
+FRAME = 48
+"""Pixels that a desktop's title bar and panel may take from a screen's height."""
 
 
 def main() -> int:
@@ -31,6 +33,9 @@ def main() -> int:
         return 0
     fault_report.install()
     window = new_window(settings)
+    available = window.screen().availableGeometry()
+    if not settings.contains("window/geometry") and not available.contains(window.rect().adjusted(0, 0, 0, FRAME)):
+        window.setWindowState(Qt.WindowState.WindowMaximized)  # a small screen is used whole
     if path is not None:
         window.open_project(path)
     if asked.measure_start:
