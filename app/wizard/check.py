@@ -56,7 +56,7 @@ class Check(QObject):
         arguments = ["preflight", str(self._session.project.path), "--recipe", str(file)]
         job = self._session.backend.ask(arguments, self._hear, self._fail, self._say)
         job.ended.connect(lambda: self._end(job))
-        job.ended.connect(folder.cleanup)
+        job.ended.connect(lambda: folder.cleanup())  # noqa: PLW0108  (the bound method would not keep it alive)
         self._job = job if job.is_running else None  # a process that could not be started has ended already
         self.changed.emit()
 

@@ -177,6 +177,8 @@ class Wizard(Screen):
         if self.state is None or not self.draft.values:
             return
         values, catalogue = self.draft.values, self.state.catalogue
+        if values != self.state.values:
+            self.check.failed = ""
         key = str(values["teacher"])
         teacher = self.lookup.card(key, catalogue)
         refusal = self.lookup.refusal(key, catalogue)
@@ -341,8 +343,11 @@ class Wizard(Screen):
         self.start_button.setText(self.tr("Checking...") if is_waiting else self.tr("Start"))
         self.start_action.setEnabled(self.start_button.isEnabled())
         self.cancel_button.setVisible(is_waiting)
-        look.set_tone(self.status, "bad" if count else "muted")
-        if count == 1:
+        refused = "" if count or is_waiting else self._refused_by_check(state)
+        look.set_tone(self.status, "bad" if count or refused else "muted")
+        if refused:
+            self.status.setText(refused)
+        elif count == 1:
             self.status.setText(state.problems[0].words)
         elif count:
             self.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
@@ -351,6 +356,15 @@ class Wizard(Screen):
         else:
             self.status.setText(self.tr("Ready to start."))
         self.status.setToolTip(self.status.text())
+
+    def _refused_by_check(self, state: State) -> str:
+        """What the last check said against this recipe, if it was about this one."""
+        if self.check.failed:
+            return self.check.failed
+        answer = self.check.answer
+        if answer is None or answer["ok"] or not self.check.is_about(choices.recipe_of(state.values, state.catalogue)):
+            return ""
+        return str(answer["problems"][0])
 
     # The project's other runs
 

@@ -1,5 +1,6 @@
 """The wizard as a person uses it: three clicks to a run, what is wrong beside its field, nothing lost."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,8 @@ def test_a_start_waits_for_the_check_and_says_so(
     qtbot.mouseClick(wizard.start_button, LEFT)
     assert wizard.start_button.text() == "Checking..."
     assert not wizard.start_button.isEnabled()
+    gc.collect()
+    assert Path(backend.jobs[0].arguments[-1]).is_file()  # for as long as it is asked about
     qtbot.mouseClick(wizard.cancel_button, LEFT)
     assert backend.jobs[0].is_cancelled
     assert wizard.start_button.isEnabled()
@@ -107,6 +110,7 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     qtbot.waitUntil(lambda: words in wizard.review.problems.words())
     assert wizard.steps.currentRow() == 6
     assert started == []
+    assert wizard.status.text() == words
     link = next(b for b in wizard.review.problems.findChildren(QPushButton) if b.text() == "Go to Training")
     qtbot.mouseClick(link, LEFT)
     assert wizard.steps.currentRow() == 4
@@ -115,6 +119,21 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     qtbot.mouseClick(apply, LEFT)
     assert wizard.draft.values["training"]["batch_size"] == 12
     assert words not in wizard.review.problems.words()
+
+
+def test_a_check_that_fails_says_so_and_can_be_tried_again(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    words = "`distill preflight` ended with status -9: it said nothing"
+    backend.answers["preflight"] = lambda _: words
+    wizard = make(empty)
+    qtbot.mouseClick(wizard.start_button, LEFT)
+    qtbot.waitUntil(lambda: wizard.status.text() == words)
+    assert wizard.review.said.text() == words
+    backend.answers["preflight"] = lambda _: FITS
+    with qtbot.waitSignal(wizard.leads_to):
+        qtbot.mouseClick(wizard.start_button, LEFT)
+    assert started == [("start", 1)]
 
 
 def test_the_warning_of_an_epsilon_start_is_read_in_the_review(
