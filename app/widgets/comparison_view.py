@@ -6,34 +6,21 @@ All panes share one camera. It knows no project and no process: it is given laye
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import (
-    QColor,
-    QKeyEvent,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QPixmap,
-    QResizeEvent,
-    QWheelEvent,
-)
-from PySide6.QtWidgets import QApplication, QFrame, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QPixmap, QResizeEvent
+from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from app import look
-from app.comparison import Camera, Comparison, Mode, arrange, arrow_means, step_sample
+from app.comparison import Camera, Mode, arrange, arrow_means, step_sample
+from app.widgets.pane import ZOOM_STEP, Canvas, Caption
+from app.widgets.pane_painter import Layers, PanePainter
 from app.widgets.picture_layers import PictureLayers
 
 MARGIN = 8.0
-LEAST_PANE = 64
 PAN_STEP = 48.0
-ZOOM_STEP = 1.25
 WIPE_STEP, WIPE_FINE = 0.05, 0.01
-GRAB_WIDTH = 10
-FRAMES_KEPT = 4
 RATE = 2.0
 Words = Callable[[int], tuple[str, str]]
 _ARROWS = {
@@ -42,102 +29,6 @@ _ARROWS = {
     Qt.Key.Key_Up: ("up", 0.0, 1.0),
     Qt.Key.Key_Down: ("down", 0.0, -1.0),
 }
-
-
-class Layers(Protocol):
-    """What can be painted of a comparison."""
-
-    comparison: Comparison
-
-    @property
-    def size(self) -> tuple[float, float]: ...
-
-    def paint(self, painter: QPainter, side: int, camera: Camera, pane: tuple[float, float]) -> None: ...
-
-    def paint_difference(
-        self, painter: QPainter, a: int, b: int, camera: Camera, pane: tuple[float, float], gain: float
-    ) -> None: ...
-
-    def difference(self, a: int, b: int) -> float | None: ...
-
-
-@dataclass(frozen=True)
-class _Key:
-    """What a painted frame depends on."""
-
-    what: tuple[object, ...]
-    sample: int | None
-    camera: Camera
-    width: int
-    height: int
-    ratio: float
-    scheme: str
-
-
-class Canvas(QWidget):
-    """One pane; the view paints it and hears its mouse."""
-
-    def __init__(self, view: ComparisonView, slot: int) -> None:
-        super().__init__(view)
-        self._view, self.slot = view, slot
-        self.setMouseTracking(True)
-        self.setMinimumSize(LEAST_PANE, LEAST_PANE)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-
-    @property
-    def pane(self) -> tuple[float, float]:
-        """Its size."""
-        return float(self.width()), float(self.height())
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        self._view.paint(self)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._view.fit_again()
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._view.pressed(self, event)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        self._view.moved(self, event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self._view.released(self, event)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        turned = event.angleDelta().y() or event.pixelDelta().y()
-        if turned:
-            at = event.position()
-            self._view.zoom(ZOOM_STEP ** (turned / 120), (at.x(), at.y()), self)
-        event.accept()
-
-
-class Caption(QWidget):
-    """Name and figures of a side, as text below its pane."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, look.SPACE, 0, 0)
-        column.setSpacing(0)
-        self.name = look.label("", "strong", wraps=True)
-        self.figures = look.label("", "caption", "muted", wraps=True)
-        self.figures.setFont(look.figures("caption"))
-        column.addWidget(self.name)
-        column.addWidget(self.figures)
-        column.addStretch(1)
-
-    def say(self, name: str, figures: str, tone: str = "text") -> None:
-        """Show these words."""
-        self.name.setText(name)
-        self.figures.setText(figures)
-        look.set_tone(self.name, tone)
-
-    def align(self, side: Qt.AlignmentFlag) -> None:
-        """Where its lines stand."""
-        for label in (self.name, self.figures):
-            label.setAlignment(side | Qt.AlignmentFlag.AlignTop)
 
 
 class ComparisonView(QFrame):
@@ -163,10 +54,8 @@ class ComparisonView(QFrame):
         self.wipe = 0.5
         self.gain = 4.0
         self._words: Words = lambda side: ("", "")
-        self._frames: dict[_Key, QPixmap] = {}
-        self._pressed: QPointF | None = None
-        self._dragging: str = ""
-        self._canvases: list[Canvas] = []
+        self._painter = PanePainter(self)
+        self.canvases: list[Canvas] = []
         self._captions: list[Caption] = []
         self._blinking = QTimer(self)
         self._blinking.setInterval(round(1000 / RATE))
@@ -185,7 +74,7 @@ class ComparisonView(QFrame):
         self.a, self.b = comparison.first_student, len(comparison.sides) - 1
         self.current = 0
         self.fitted = True
-        self._forget()
+        self._painter.forget()
         self._arrange()
 
     def set_mode(self, mode: Mode) -> None:
@@ -212,7 +101,7 @@ class ComparisonView(QFrame):
             self.set_mode("blink")
         self.flipped = not self.flipped
         self._say()
-        for canvas in self._canvases:
+        for canvas in self.canvases:
             canvas.update()
 
     def blink(self, on: bool) -> None:
@@ -257,8 +146,20 @@ class ComparisonView(QFrame):
 
     def refresh(self) -> None:
         """Paint anew: what is behind the layers has changed."""
-        self._forget()
+        self._painter.forget()
         self._update()
+
+    def open_sample(self, x: float, y: float, canvas: Canvas) -> None:
+        """Show the sample large that lies at this point of a pane, where there is one."""
+        if isinstance(self.layers, PictureLayers) and self.sample is None:
+            found = self.layers.grid.at(*self.camera.to_content(x, y, canvas.pane))
+            if found is not None:
+                self.fitted = True
+                self.show_sample(found)
+
+    def paint(self, canvas: Canvas) -> None:
+        """Paint one pane."""
+        self._painter.paint(canvas)
 
     # Zoom and pan
 
@@ -308,7 +209,7 @@ class ComparisonView(QFrame):
         self._update()
 
     def _first(self) -> Canvas | None:
-        return next(iter(self._canvases), None)
+        return next(iter(self.canvases), None)
 
     # Panes
 
@@ -321,14 +222,14 @@ class ComparisonView(QFrame):
         area = (float(max(self.width(), 1)), float(max(self.height(), 1)))
         columns = arrange(count, self.layers.size, area, below) if self.mode == "side" else 1
         captions = count if self.mode == "side" else 2
-        if (count, captions, columns) != (len(self._canvases), len(self._captions), self._columns):
+        if (count, captions, columns) != (len(self.canvases), len(self._captions), self._columns):
             self._rebuild(count, captions, columns)
         self._say()
         self._fit()
         self._update()
 
     def _rebuild(self, count: int, captions: int, columns: int) -> None:
-        for old in (*self._canvases, *self._captions):
+        for old in (*self.canvases, *self._captions):
             self._grid.removeWidget(old)
             old.hide()
             old.deleteLater()
@@ -337,10 +238,10 @@ class ComparisonView(QFrame):
         for index in range(self._grid.columnCount()):
             self._grid.setColumnStretch(index, 0)
         self._columns = columns
-        self._canvases = [Canvas(self, slot) for slot in range(count)]
+        self.canvases = [Canvas(self, slot) for slot in range(count)]
         self._captions = [Caption() for _ in range(captions)]
         wide = captions // count if count == 1 else 1
-        for slot, canvas in enumerate(self._canvases):
+        for slot, canvas in enumerate(self.canvases):
             row, column = slot // columns * 2, slot % columns
             self._grid.addWidget(canvas, row, column, 1, wide)
             self._grid.setRowStretch(row, 1)
@@ -350,7 +251,7 @@ class ComparisonView(QFrame):
             self._grid.setColumnStretch(column, 1)
             ends = count == 1 and slot == 1
             caption.align(Qt.AlignmentFlag.AlignRight if ends else Qt.AlignmentFlag.AlignLeft)
-        for made in (*self._canvases, *self._captions):
+        for made in (*self.canvases, *self._captions):
             made.show()  # at once, rather than when Qt comes to it: the panes are asked for their size now
         self._grid.activate()
 
@@ -372,138 +273,16 @@ class ComparisonView(QFrame):
         self.changed.emit()
 
     def _update(self) -> None:
-        for canvas in self._canvases:
+        for canvas in self.canvases:
             canvas.update()
         self.changed.emit()
 
-    def _forget(self) -> None:
-        self._frames.clear()
-
-    # Painting
-
-    def paint(self, canvas: Canvas) -> None:
-        """Paint one pane."""
-        painter = QPainter(canvas)
-        painter.fillRect(canvas.rect(), look.colour("surface"))
-        if self.layers is None:
-            return
-        if self.mode == "side":
-            painter.drawPixmap(0, 0, self._frame(canvas, canvas.slot))
-        elif self.mode == "blink":
-            painter.drawPixmap(0, 0, self._frame(canvas, self.b if self.flipped else self.a))
-        elif self.mode == "wipe":
-            self._paint_wipe(painter, canvas)
-        else:
-            painter.drawPixmap(0, 0, self._frame(canvas, self.a, self.b))
-        self._paint_current(painter, canvas)
-        edge = look.colour("accent" if self.hasFocus() else "line")
-        painter.setPen(QPen(edge, 1.0))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawRect(QRectF(0.5, 0.5, canvas.width() - 1, canvas.height() - 1))
-        if self.hasFocus():
-            painter.drawRect(QRectF(1.5, 1.5, canvas.width() - 3, canvas.height() - 3))
-
-    def _paint_wipe(self, painter: QPainter, canvas: Canvas) -> None:
-        edge = round(self.wipe * canvas.width())
-        ratio = canvas.devicePixelRatioF()
-        left, right = self._frame(canvas, self.a), self._frame(canvas, self.b)
-        height = canvas.height()
-        painter.drawPixmap(QRectF(0, 0, edge, height), left, QRectF(0, 0, edge * ratio, height * ratio))
-        rest = canvas.width() - edge
-        painter.drawPixmap(QRectF(edge, 0, rest, height), right, QRectF(edge * ratio, 0, rest * ratio, height * ratio))
-        painter.fillRect(QRectF(edge - 1, 0, 2, height), look.colour("accent"))
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(look.colour("accent"))
-        painter.setPen(QPen(look.colour("on_accent"), 1.5))
-        painter.drawEllipse(QPointF(edge, height / 2), 9, 9)
-        for way in (-1, 1):
-            tip = QPointF(edge + way * 5.5, height / 2)
-            painter.drawLine(tip, tip + QPointF(-way * 3, -3))
-            painter.drawLine(tip, tip + QPointF(-way * 3, 3))
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-
-    def _paint_current(self, painter: QPainter, canvas: Canvas) -> None:
-        """A frame about the sample that Enter shows large."""
-        if not isinstance(self.layers, PictureLayers) or self.sample is not None or not self.hasFocus():
-            return
-        grid = self.layers.grid
-        x, y = self.camera.to_view(*grid.origin(self.current), canvas.pane)
-        place = QRectF(x - 2, y - 2, grid.width * self.camera.scale + 4, grid.height * self.camera.scale + 4)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(look.colour("accent"), 2.0))
-        painter.drawRect(place)
-
-    def _frame(self, canvas: Canvas, *what: int) -> QPixmap:
-        """A side, or the difference of two, as it looks in that pane now: painted once, then only copied."""
-        assert self.layers is not None
-        ratio = canvas.devicePixelRatioF()
-        about = (*what, self.gain) if len(what) > 1 else what
-        key = _Key(about, self.sample, self.camera, canvas.width(), canvas.height(), ratio, look.scheme().name)
-        found = self._frames.get(key)
-        if found is None:
-            found = QPixmap(round(canvas.width() * ratio), round(canvas.height() * ratio))
-            found.setDevicePixelRatio(ratio)
-            found.fill(QColor(look.colour("surface")))
-            painter = QPainter(found)
-            if len(what) > 1:
-                self.layers.paint_difference(painter, what[0], what[1], self.camera, canvas.pane, self.gain)
-            else:
-                self.layers.paint(painter, what[0], self.camera, canvas.pane)
-            painter.end()
-            while len(self._frames) >= max(FRAMES_KEPT, len(self._canvases)):
-                self._frames.pop(next(iter(self._frames)))
-            self._frames[key] = found
-        return found
-
-    # Mouse
-
-    def pressed(self, canvas: Canvas, event: QMouseEvent) -> None:
-        """A button went down in a pane."""
-        self.setFocus(Qt.FocusReason.MouseFocusReason)
-        if event.button() != Qt.MouseButton.LeftButton:
-            return
-        self._pressed = event.position()
-        self._dragging = "divider" if self._at_divider(canvas, event.position()) else ""
-
-    def moved(self, canvas: Canvas, event: QMouseEvent) -> None:
-        """The mouse moved in a pane."""
-        at = event.position()
-        if self._pressed is None:
-            over = self._at_divider(canvas, at)
-            canvas.setCursor(Qt.CursorShape.SplitHCursor if over else Qt.CursorShape.ArrowCursor)
-            return
-        if self._dragging == "divider":
-            self.set_wipe(at.x() / max(canvas.width(), 1))
-            return
-        way = at - self._pressed
-        if self._dragging == "pan" or way.manhattanLength() >= QApplication.startDragDistance():
-            self._dragging = "pan"
-            canvas.setCursor(Qt.CursorShape.ClosedHandCursor)
-            self.pan(way.x(), way.y())
-            self._pressed = at
-
-    def released(self, canvas: Canvas, event: QMouseEvent) -> None:
-        """A button came up in a pane: without a drag, that was a click on a sample."""
-        clicked = self._pressed is not None and not self._dragging
-        self._pressed, self._dragging = None, ""
-        canvas.setCursor(Qt.CursorShape.ArrowCursor)
-        if clicked and isinstance(self.layers, PictureLayers) and self.sample is None:
-            found = self.layers.grid.at(
-                *self.camera.to_content(event.position().x(), event.position().y(), canvas.pane)
-            )
-            if found is not None:
-                self.fitted = True
-                self.show_sample(found)
-
-    def _at_divider(self, canvas: Canvas, at: QPointF) -> bool:
-        return self.mode == "wipe" and abs(at.x() - self.wipe * canvas.width()) <= GRAB_WIDTH
+    # Keys
 
     def set_wipe(self, share: float) -> None:
         """Where the divider stands, 0 left to 1 right."""
         self.wipe = min(max(share, 0.0), 1.0)
         self._update()
-
-    # Keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, held = event.key(), event.modifiers()
@@ -587,7 +366,7 @@ class ComparisonView(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_frames"):
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_painter"):
             self.refresh()
 
     def picture(self) -> QPixmap:

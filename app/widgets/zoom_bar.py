@@ -8,7 +8,8 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from app import look
-from app.widgets.comparison_view import ZOOM_STEP, ComparisonView
+from app.widgets.comparison_view import ComparisonView
+from app.widgets.pane import ZOOM_STEP
 
 
 class ZoomBar(QWidget):

@@ -16,7 +16,7 @@ from app.backend_process import Job
 from app.comparison import Pick, Wanted, place_of
 from app.screens.compare import CompareScreen
 from app.session import Session
-from app.widgets.comparison_view import Canvas
+from app.widgets.pane import Canvas
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from tests.app import looking
