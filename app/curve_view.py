@@ -165,6 +165,19 @@ def drawn(columns: Columns, span: Span, pixels: int) -> Drawn:
     return Drawn(place[~gap], low[~gap], high[~gap], joined[~gap])
 
 
+def typical(columns: Columns) -> Values:
+    """One value for each column, to be smoothed: the middle of it. Where a column is many steps, a single spike would
+    lift its middle by half; there it is the median with the columns beside it."""
+    middle = (columns.low + columns.high) / 2
+    if columns.steps <= 1 or len(middle) < 3:
+        return middle
+    before, after = np.roll(middle, 1), np.roll(middle, -1)
+    lower, upper = np.fmin(before, after), np.fmax(before, after)
+    result = np.where(np.isnan(middle), np.nan, np.fmax(lower, np.fmin(middle, upper)))
+    result[[0, -1]] = middle[[0, -1]]
+    return result
+
+
 def height(lines: Sequence[Columns], span: Span, clip: bool) -> Span | None:
     """The range of y that shows every value in sight, with some air; or 2 to 98 percent of them. None: no values."""
     seen = [(c.low[s], c.high[s]) for c in lines if (s := c.seen(span)).any()]

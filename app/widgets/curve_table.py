@@ -10,7 +10,7 @@ from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from app import look, ticks
-from app.curve_rows import COPIED, Column, Page, as_csv, read_page
+from app.curve_rows import COPIED, PAGE, Column, Page, as_csv, read_page
 from app.open_project import OpenProject
 
 Index = QModelIndex | QPersistentModelIndex
@@ -41,6 +41,14 @@ class CurveRows(QAbstractTableModel):
         if self.canFetchMore():
             self.fetchMore()
 
+    def extend(self, last: int) -> None:
+        """More steps were recorded: go on to this one, and keep what was read."""
+        if self._next is None and not self._asking:
+            self._next = self._last + 1
+        self._last = last
+        if len(self.rows) < PAGE and self.canFetchMore():
+            self.fetchMore()
+
     def rowCount(self, parent: Index = _ROOT) -> int:
         return 0 if parent.isValid() else len(self.rows)
 
@@ -55,13 +63,14 @@ class CurveRows(QAbstractTableModel):
             return
         self._asking = True
         columns, first, last, number = self.columns, self._next, self._last, self._number
-        self._project.ask(lambda p: (number, read_page(p, columns, first, last)), self._take, key=self._key)
+        self._project.ask(lambda p: (number, last, read_page(p, columns, first, last)), self._take, key=self._key)
 
-    def _take(self, answer: tuple[int, Page]) -> None:
-        number, page = answer
+    def _take(self, answer: tuple[int, int, Page]) -> None:
+        number, last, page = answer
         if number != self._number:
             return
-        self._asking, self._next = False, page.next
+        # More may have been recorded since it was asked.
+        self._asking, self._next = False, last + 1 if page.next is None and last < self._last else page.next
         if page.rows:
             self.beginInsertRows(QModelIndex(), len(self.rows), len(self.rows) + len(page.rows) - 1)
             self.rows += page.rows
@@ -132,11 +141,17 @@ class CurveTable(QWidget):
         self.setFocusProxy(self.view)
 
     def show_steps(self, columns: Sequence[Column], first: int, last: int) -> None:
-        """Show these series from one step to another; what is shown already stays."""
+        """Show these series from one step to another; what is shown already stays, also while steps are added."""
         if (tuple(columns), (first, last)) == (self.model.columns, self._range):
             return
+        begin, end = self._range
+        is_same = tuple(columns) == self.model.columns
+        if is_same and last > end and (first == begin or (begin < first <= end and self.isVisible())):
+            first = begin
+            self.model.extend(last)
+        else:
+            self.model.show(columns, first, last)
         self._range = (first, last)
-        self.model.show(columns, first, last)
         if columns:
             self.words.setText(self.tr("Steps {0} to {1}, as the plots show them").format(f"{first:,}", f"{last:,}"))
         else:

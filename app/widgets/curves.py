@@ -317,7 +317,7 @@ class Curves(QWidget):
                     line = scaled(columns, pane.log.isChecked())
                     smooth = None
                     if pane.amount and not is_superseded:
-                        smooth = smoothed((line.columns.low + line.columns.high) / 2, pane.amount)
+                        smooth = smoothed(curve_view.typical(line.columns), pane.amount)
                     slot = self._slots.setdefault(name, len(self._slots))
                     lines.append(Line(name, slot, order, line, smooth, is_superseded))
                     odd, dropped = odd + len(line.odd), dropped + line.dropped

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.curve_view import Columns, Span, drawn, first_choice, group_of, height, nearest, scaled, trend, value_words
+from app.curve_view import (
+    Columns,
+    Span,
+    drawn,
+    first_choice,
+    group_of,
+    height,
+    nearest,
+    scaled,
+    trend,
+    typical,
+    value_words,
+)
 from app.plotting import column_spans, ink
 
 from .curve_lines import line_of
@@ -23,6 +35,7 @@ def columns(values: list[float], width: int = 1) -> Columns:
         np.array([f + len(p) - 1 for f, p in zip(first, parts, strict=True)]),
         np.array([np.fmin.reduce(p) for p in parts]),
         np.array([np.fmax.reduce(p) for p in parts]),
+        steps=width,
     )
 
 
@@ -124,6 +137,16 @@ def test_the_nearest_column_and_its_words() -> None:
     assert nearest(columns([1.0]), 5) == 0
     assert value_words(1.25, 1.25) == "1.25"
     assert value_words(0.1, 2) == "0.1–2"
+
+
+def test_a_spike_does_not_lift_what_is_smoothed_but_a_step_stays() -> None:
+    values = [1.0] * 20 + [2.0] * 20
+    values[8] = 100.0
+    assert typical(columns(values, width=4)).tolist() == [1.0] * 5 + [2.0] * 5
+    assert typical(columns(values)).tolist() == values
+    gap = typical(columns([1.0, 1.0, math.nan, math.nan, 3.0, 3.0], width=2))
+    assert np.isnan(gap[1])
+    assert gap[[0, 2]].tolist() == [1.0, 3.0]
 
 
 def test_a_trend_needs_more_than_noise() -> None:

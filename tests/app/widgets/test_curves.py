@@ -321,6 +321,28 @@ def test_the_table_reads_on_as_it_is_scrolled(qtbot: QtBot, curves: Curves) -> N
     assert not model.canFetchMore()
 
 
+def test_rows_are_added_to_a_table_without_losing_its_place(
+    qtbot: QtBot, open_session: Callable[[Path], Session], project_path: Path
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE))
+        attempt = project.begin_attempt(run)
+        project.record(attempt, [MetricRow(step, {"matching": 1.0}) for step in range(50)])
+        curves = shown(qtbot, open_session(project_path), [run])
+        curves.show_table(True)
+        model = curves.table.model
+        qtbot.waitUntil(lambda: model.rowCount() == 50)
+        resets: list[bool] = []
+        model.modelReset.connect(lambda: resets.append(True))
+        curves.table.view.selectRow(20)
+        project.record(attempt, [MetricRow(step, {"matching": 2.0}) for step in range(50, 60)])
+        curves.refresh()
+        qtbot.waitUntil(lambda: model.rowCount() == 60)
+        assert not resets
+        assert [index.row() for index in curves.table.view.selectionModel().selectedRows()] == [20]
+        assert model.index(59, 1).data() == "2"
+
+
 def test_a_plot_is_told_in_words(curves: Curves) -> None:
     words = curves.panes["losses"].plot.accessibleDescription()
     assert words.startswith("matching of first: ")
