@@ -121,10 +121,10 @@ class RunCommands(QObject):
         now = time.time()
         if self.is_ending and self._ended:
             self.is_ending, self.refusal = False, self._ended.pop()
-        asked = self._commands[-1:]
-        open_ones = [command for command in self._commands if command.finished is None]
-        self.words = " ".join(run_words.command_in_words(c, now, self.tr) for c in (open_ones or asked)[-2:])
         live = self._state is not None and self._state.is_live
+        open_ones = [command for command in self._commands if command.finished is None]
+        shown = (open_ones or self._commands[-1:])[-2:] if live else []  # of a run that is over, its state says all
+        self.words = " ".join(run_words.command_in_words(command, now, self.tr) for command in shown)
         self.may_end = live and not self.is_ending and run_words.ignored_stop(self._commands, now) is not None
         self.end.setVisible(self.may_end)
         if self.is_ending:

@@ -205,7 +205,7 @@ def _short(value: object) -> str:
 
 def report(name: str, state: RunState, attempt: Attempt | None, log: str) -> str:
     """What a report of a run that failed needs, as text."""
-    parts = [f"Run: {name}", f"State: {state.state}", f"Reason: {state.reason}", f"Step: {state.step}"]
+    parts = [f"Run: {name}", f"State: {state.state}", f"Reason: {state.reason}", f"Step: {state.step or 0}"]
     if attempt is not None:
         parts.append(f"Attempt: {attempt.number}")
         if attempt.traceback:

@@ -15,9 +15,11 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app import look
 from app.sample_rounds import columns, period
 
-LEAST_EDGE = 10 * look.SPACE
-"""A picture is never shown smaller than this."""
+LEAST_EDGE, LEAST_BESIDE = 13 * look.SPACE, 10 * look.SPACE
+"""A picture is never shown smaller than this: alone in its place, or beside another one."""
 MOST_EDGE = 128 * look.SPACE
+ALONE_EDGE = 72 * look.SPACE
+"""Of a single picture, such as the points of a plane: it should be in sight as a whole."""
 TINY = 96
 """Pixels of an edge up to which a picture is enlarged without smoothing, by whole numbers where there is room."""
 
@@ -94,8 +96,10 @@ class SampleGrid(QWidget):
         """Pictures in a line, edge of one, height of a line."""
         captions = [tile.caption for tile in self._tiles]
         beside = self._beside()
-        across = columns(width + look.GAP, LEAST_EDGE * beside + look.GAP, len(captions), period(captions))
-        edge = min((width + look.GAP) // across - look.GAP, MOST_EDGE * beside) // beside
+        least = LEAST_EDGE if beside == 1 else LEAST_BESIDE * beside
+        across = columns(width + look.GAP, least + look.GAP, len(captions), period(captions))
+        most = MOST_EDGE if len(captions) > 1 else ALONE_EDGE
+        edge = min((width + look.GAP) // across - look.GAP, most * beside) // beside
         edge = max(edge, look.SPACE)
         natural = self._natural()
         if 0 < natural <= TINY and edge >= natural:

@@ -204,6 +204,37 @@ def test_another_run_is_chosen(qtbot: QtBot, screen: RunScreen) -> None:
     qtbot.waitUntil(lambda: screen._run is not None and screen._run.name == "second")
 
 
+def test_other_runs_are_laid_over_its_curves(qtbot: QtBot, screen: RunScreen, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[list[int]] = []
+    monkeypatch.setattr(screen.curves, "show_runs", shown.append)
+    screen._overlay_menu.aboutToShow.emit()
+    assert [entry.text() for entry in screen._overlay_menu.actions()] == ["second"]
+    screen._overlay_menu.actions()[0].trigger()
+    screen._overlay_menu.aboutToShow.emit()
+    assert screen._overlay_menu.actions()[0].isChecked()
+    screen._overlay_menu.actions()[0].trigger()
+    assert shown == [[1, 2], [1]]
+
+
+def test_checkpoints_and_attempts_are_marked(
+    qtbot: QtBot, screen: RunScreen, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[list[tuple[int, str]]] = []
+    monkeypatch.setattr(screen.curves, "set_marks", lambda new: marks.append([(m.step, m.kind) for m in new]))
+    with ProjectFile.open(session.project.path) as project:
+        attempt = project.begin_attempt(1)
+        project.set_first_step(attempt, 301)
+        project.end_attempt(attempt, "stopped")
+    qtbot.waitUntil(lambda: marks[-1:] == [[(400, "best"), (301, "attempt")]])
+
+
+def test_a_splitter_stays_where_it_was_put(qtbot: QtBot, screen: RunScreen, session: Session) -> None:
+    screen._down.moveSplitter(300, 1)
+    place = screen._down.sizes()
+    again = shown(qtbot, session)
+    assert again._down.sizes() == place
+
+
 def test_it_leads_to_other_screens(qtbot: QtBot, screen: RunScreen) -> None:
     led: list[tuple[str, object]] = []
     screen.leads_to.connect(lambda key, item: led.append((key, item)))
