@@ -15,9 +15,7 @@ from PySide6.QtGui import QAction, QImage, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
-    QPushButton,
     QScrollArea,
     QStackedWidget,
     QVBoxLayout,
@@ -45,13 +43,14 @@ from app.session import Session
 from app.widgets.comparison_bar import ComparisonBar
 from app.widgets.comparison_view import ComparisonView
 from app.widgets.density import PointLayers
+from app.widgets.empty_page import EmptyPage
 from app.widgets.picture_layers import PictureLayers, open_pictures
 from app.widgets.side_bar import SideBar
 from app.widgets.zoom_bar import ZoomBar
 from backend.contract.project_file import ProjectFile
 
 SIDE_WIDTH = 64 * look.SPACE
-KEPT_IN_MEMORY = 4
+KEPT_IN_MEMORY = 3
 REFRESH_MILLISECONDS = 1500
 _PROGRESS = re.compile(r"(\d+) of (\d+): (.+)")
 AnyLayers = PictureLayers | PointLayers
@@ -114,7 +113,8 @@ class CompareScreen(Screen):
         right.addWidget(self.view, 1)
         right.addWidget(self.zoom_bar)
         self.stack = QStackedWidget()
-        self.stack.addWidget(self._empty_page())
+        self.empty = EmptyPage()
+        self.stack.addWidget(self.empty)
         self.stack.addWidget(shown)
         self._whole = QWidget()
         row = QHBoxLayout(self._whole)
@@ -126,23 +126,6 @@ class CompareScreen(Screen):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._whole)
-
-    def _empty_page(self) -> QFrame:
-        frame, column = look.card()
-        column.addStretch(1)
-        self.empty_title = look.label("", "heading")
-        self.empty_words = look.label("", "body", "muted", wraps=True)
-        self.empty_button = QPushButton()
-        self.empty_button.hide()
-        for label in (self.empty_title, self.empty_words):
-            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            column.addWidget(label)
-        column.addSpacing(look.GAP)
-        column.addWidget(self.empty_button, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addStretch(2)
-        self._empty_leads: Callable[[], object] = lambda: None
-        self.empty_button.clicked.connect(self._lead)
-        return frame
 
     def _add_actions(self) -> None:
         modes: list[tuple[str, Mode]] = [
@@ -231,19 +214,11 @@ class CompareScreen(Screen):
                 lambda: self.leads_to.emit("run", run.run),
             )
 
-    @Slot()
-    def _lead(self) -> None:
-        self._empty_leads()
-
     def _say_empty(self, title: str, words: str, button: str = "", leads: Callable[[], object] = lambda: None) -> None:
         """What is shown in place of a comparison, and a button that leads on."""
-        self.empty_title.setText(title)
-        self.empty_words.setText(words)
-        self.empty_button.setText(button)
-        self.empty_button.setVisible(bool(button))
-        self._empty_leads = leads
+        self.empty.say(title, words, button, leads)
         self.stack.setCurrentIndex(0)
-        self.setFocusProxy(self.empty_button if button else self.side_bar.cancel)
+        self.setFocusProxy(self.empty.button if button else self.side_bar.cancel)
 
     # Drawing
 
@@ -359,8 +334,9 @@ class CompareScreen(Screen):
         self._kept[comparison.folder] = layers
         while len(self._kept) > KEPT_IN_MEMORY:
             self._kept.pop(next(iter(self._kept)))
-        if isinstance(layers, PictureLayers):
-            layers.sample = None
+        for other in self._kept.values():
+            if isinstance(other, PictureLayers):
+                other.release()
         self._side.setVisible(True)
         self.stack.setCurrentIndex(1)
         self.setFocusProxy(self.view)

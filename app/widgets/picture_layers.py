@@ -69,6 +69,12 @@ class PictureLayers:
         self._differences.clear()
         self._means.clear()
 
+    def release(self) -> None:
+        """Show all samples again, and let go of what can be made again: other pictures need the memory."""
+        self.sample, self._ones = None, None
+        self._pixmaps.clear()
+        self._differences.clear()
+
     def _image(self, side: int) -> QImage:
         if self.sample is None:
             return self._sheets[side]

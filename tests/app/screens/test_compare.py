@@ -311,12 +311,12 @@ def test_draw_asks_for_what_was_chosen_and_shows_how_far_it_is(
 def test_a_drawing_can_be_cancelled(qtbot: QtBot, screen: CompareScreen, asked: list[Job]) -> None:
     screen.show_item(1)
     qtbot.waitUntil(lambda: len(asked) == 1)
-    assert screen.empty_title.text() == "Drawing..."
+    assert screen.empty.title.text() == "Drawing..."
     with qtbot.waitSignal(screen.says):
         qtbot.mouseClick(screen.side_bar.cancel, Qt.MouseButton.LeftButton)
     asked[0].ended.emit()
     assert screen.side_bar.draw.isVisible()
-    assert screen.empty_button.text() == "Draw"
+    assert screen.empty.button.text() == "Draw"
 
 
 def test_another_run_takes_the_place_of_what_is_being_drawn(
@@ -346,10 +346,10 @@ def test_a_refusal_is_a_sentence_beside_draw(qtbot: QtBot, screen: CompareScreen
 
 
 def test_without_being_asked_nothing_is_drawn(qtbot: QtBot, screen: CompareScreen, asked: list[Job]) -> None:
-    qtbot.waitUntil(lambda: screen.empty_button.text() == "Draw")
+    qtbot.waitUntil(lambda: screen.empty.button.text() == "Draw")
     assert screen.side_bar.picks == (Pick(2),)
     assert asked == []
-    qtbot.mouseClick(screen.empty_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(screen.empty.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(asked) == 1)
 
 
@@ -375,9 +375,9 @@ def test_without_runs_it_leads_to_the_wizard(
     screen = CompareScreen(open_session(path))
     qtbot.addWidget(screen)
     screen.show()
-    qtbot.waitUntil(lambda: screen.empty_title.text() == "Nothing to compare yet")
+    qtbot.waitUntil(lambda: screen.empty.title.text() == "Nothing to compare yet")
     with qtbot.waitSignal(screen.leads_to) as led:
-        qtbot.mouseClick(screen.empty_button, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(screen.empty.button, Qt.MouseButton.LeftButton)
     assert led.args == ["wizard", None]
 
 
@@ -389,12 +389,12 @@ def test_a_run_without_a_checkpoint_says_what_to_do_and_is_there_once_it_has_one
     session.project.write(lambda p: p.add_run(Recipe.from_values(RECIPE), name="young"), added.append)
     qtbot.waitUntil(lambda: added == [run])
     screen.show_item(run)
-    qtbot.waitUntil(lambda: screen.empty_title.text() == "young has no checkpoint yet")
+    qtbot.waitUntil(lambda: screen.empty.title.text() == "young has no checkpoint yet")
     with qtbot.waitSignal(screen.leads_to) as led:
-        qtbot.mouseClick(screen.empty_button, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(screen.empty.button, Qt.MouseButton.LeftButton)
     assert led.args == ["run", run]
     session.project.write(lambda p: fill(p, run))
-    qtbot.waitUntil(lambda: screen.empty_button.text() == "Draw", timeout=10_000)
+    qtbot.waitUntil(lambda: screen.empty.button.text() == "Draw", timeout=10_000)
     assert screen.side_bar.picks == (Pick(run),)
 
 
