@@ -72,19 +72,19 @@ class ExportScreen(Screen):
         self.work = WorkLine(session.backend)
         self.work.changed.connect(self._judge)
         self.view = VerificationView()
-        content = QWidget()
-        row = QHBoxLayout(content)
-        row.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
-        row.setSpacing(look.MARGIN)
-        row.addWidget(self._form(), 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(self._results(), 1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(content)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(area)
+        form, results = self._form(), QWidget()
+        results.setLayout(self._results())
+        left = QVBoxLayout()
+        left.setSpacing(look.GAP)
+        fields = _scrolled(form)
+        fields.setFixedWidth(FORM_WIDTH)
+        left.addWidget(fields, 1)
+        left.addWidget(self._start())
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
+        whole.setSpacing(look.MARGIN)
+        whole.addLayout(left)
+        whole.addWidget(_scrolled(results), 1)
         self.setFocusProxy(self.run)
         self.export_now = action(self.tr("Export"), self._export, "Ctrl+Return")
         self.browse_now = action(self.tr("Choose where to export to..."), self._browse)
@@ -95,6 +95,7 @@ class ExportScreen(Screen):
         self._pause.timeout.connect(self._rested)
         session.project.changed.connect(self._look)
         session.backend.catalogue_arrived.connect(lambda _: self._show_formats())
+        self._judge()
         self._look()
 
     def show_item(self, item: object) -> None:
@@ -106,7 +107,7 @@ class ExportScreen(Screen):
 
     def _form(self) -> QWidget:
         frame, inside = look.card()
-        frame.setFixedWidth(FORM_WIDTH)
+        inside.setSpacing(look.SPACE)
         inside.addWidget(look.label(self.tr("Export a student"), "title"))
         self.hint = look.label("", "body", "muted", wraps=True)
         inside.addWidget(self.hint)
@@ -128,14 +129,23 @@ class ExportScreen(Screen):
         self.nfe.setSpecialValueText(self.tr("As trained"))
         self._field(inside, self.tr("&Network evaluations per picture (NFE)"), self.nfe)
         self._add_destination(inside)
+        inside.addStretch(1)
+        return frame
+
+    def _start(self) -> QWidget:
+        """What begins the work and says how it goes; always in sight."""
+        part = QWidget()
+        part.setFixedWidth(FORM_WIDTH)
+        inside = QVBoxLayout(part)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(look.GAP)
         self.start = QPushButton(self.tr("Export"))
         self.start.setProperty("primary", True)
         self.start.setMinimumHeight(9 * look.SPACE)
         self.start.clicked.connect(self._export)
-        inside.addSpacing(look.SPACE)
         inside.addWidget(self.start)
         inside.addWidget(self.work)
-        return frame
+        return part
 
     def _field(self, inside: QVBoxLayout, words: str, widget: QWidget) -> None:
         label = QLabel(words)
@@ -200,6 +210,7 @@ class ExportScreen(Screen):
     def _results(self) -> QVBoxLayout:
         column = QVBoxLayout()
         column.setSpacing(look.MARGIN)
+        column.setContentsMargins(0, 0, look.GAP, 0)
         frame, inside = look.card()
         inside.addWidget(look.label(self.tr("Exports of this run"), "heading"))
         self.none = look.label(
@@ -393,6 +404,7 @@ class ExportScreen(Screen):
         self.export_now.setEnabled(can)
         for widget in (self.run, self.checkpoint, self.destination, self.browse, self.nfe):
             widget.setEnabled(has_runs and not self.work.is_busy)
+        self.weights.setEnabled(self.weights.count() > 1 and not self.work.is_busy)
 
     def _fill_exports(self) -> None:
         assert self._found is not None
@@ -502,6 +514,15 @@ class ExportScreen(Screen):
         folders = [url.toLocalFile() for url in event.mimeData().urls() if Path(url.toLocalFile()).is_dir()]
         event.acceptProposedAction()
         QTimer.singleShot(0, self, lambda: self.take_place(folders[0]))  # the drag must end first
+
+
+def _scrolled(part: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(part)
+    return area
 
 
 def _found(project: ProjectFile, run: int | None) -> Found:

@@ -95,10 +95,10 @@ class Pareto(QWidget):
             label.setBuddy(box)
             box.setAccessibleName(words.replace("&", ""))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(18)
+            box.setMinimumContentsLength(14)
             self._controls.addWidget(label)
-            self._controls.addWidget(box)
-        self._controls.addStretch(1)
+            self._controls.addWidget(box, 3 if box is self.measure else 2)
+        self.measure.setMinimumContentsLength(10)
         self.measure.activated.connect(lambda _: self._fill_figures())
         self.figure.activated.connect(lambda _: self._show())
         self.axis.activated.connect(lambda _: self._show())
@@ -143,8 +143,10 @@ class Pareto(QWidget):
         for measure in found:
             words = self.tr("{0}, {1} samples, seed {2}").format(measure.measured_in, measure.count, measure.seed)
             self.measure.addItem(words, measure)
+            self.measure.setItemData(self.measure.count() - 1, words, Qt.ItemDataRole.ToolTipRole)
         if before in found:
             self.measure.setCurrentIndex(found.index(before))
+        self.measure.setToolTip(self.measure.currentText())
         self.measure.setEnabled(len(found) > 1)
         self._fill_figures()
 

@@ -55,23 +55,15 @@ def test_a_place_is_suggested_and_everything_is_asked_for(qtbot, screen, asked, 
     screen.nfe.setValue(2)
     qtbot.mouseClick(screen.start, Qt.MouseButton.LeftButton)
     out = str(project_path.parent / "first")
-    assert asked == [
-        [
-            "export",
-            str(project_path),
-            "1",
-            "--format",
-            "diffusers",
-            "--checkpoint",
-            "best",
-            "--out",
-            out,
-            "--weights",
-            "raw",
-            "--nfe",
-            "2",
-        ]
-    ]
+    request = ["export", str(project_path), "1", "--format", "diffusers", "--checkpoint", "best", "--out", out]
+    assert asked == [[*request, "--weights", "raw", "--nfe", "2"]]
+
+
+def test_nothing_can_be_pressed_before_the_project_is_read(session, qtbot):
+    made = ExportScreen(session)
+    qtbot.addWidget(made)
+    assert not made.start.isEnabled()
+    qtbot.waitUntil(made.start.isEnabled)
 
 
 def test_checkpoints_are_offered_with_their_scores(screen):
