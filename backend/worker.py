@@ -109,9 +109,7 @@ class Worker:
         run = self.run
         self.recorder.first_step(run.step + 1)
         if run.step == 0:
-            # What is quick and what the run is about comes first; its watcher has waited since the start.
             self.preview()
-            self._show_teacher()
         begun = time.monotonic()
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
@@ -119,6 +117,8 @@ class Worker:
             self.seen.add_step(numbers)
             numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
+            if run.step == 1:
+                self._show_teacher()  # slow, and so after the first point, for which whoever started the run waits
             if run.step < run.training.steps:
                 self._show_and_save_what_is_due()
                 self._obey()
@@ -145,7 +145,7 @@ class Worker:
         scores = {name: value for name, value in (figures.values if figures else {}).items() if value is not None}
         if scores:
             self.recorder.metrics(run.step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
-        self._record_samples("preview", run.exported, run.sampler, scores)
+        self._record_samples(run.step, "preview", run.exported, run.sampler, scores)
         for row in triptych(run):
             words, level = f"t = {row.t:.2f}", {"t": row.t}
             self.recorder.sample(run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level)
@@ -194,10 +194,12 @@ class Worker:
     def _show_teacher(self) -> None:
         """The teacher's own samples from the previews' noise: at the student's number of evaluations, and in full."""
         teacher, sampler = self.run.teacher, self.run.last_sampler
-        self._record_samples("teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
-        self._record_samples("teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
+        self._record_samples(0, "teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
+        self._record_samples(0, "teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
 
-    def _record_samples(self, kind: str, net: Denoises, sampler: Sampler, scores: Mapping[str, float]) -> None:
+    def _record_samples(
+        self, step: int, kind: str, net: Denoises, sampler: Sampler, scores: Mapping[str, float]
+    ) -> None:
         run = self.run
         vectors = len(run.student.shape) == 1
         count = 2000 if vectors else PREVIEW_SAMPLES
@@ -207,7 +209,7 @@ class Worker:
         for position, tile in enumerate(tiles):
             label = "" if vectors or not run.teacher.labels else run.teacher.labels[position % len(run.teacher.labels)]
             self.recorder.sample(
-                run.step,
+                step,
                 kind,
                 position,
                 pictures.png(tile),
