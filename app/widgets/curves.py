@@ -252,6 +252,8 @@ class Curves(QWidget):
             return
         self._answer = answer
         self._chosen |= answer.chosen - question.chosen
+        if not question.facts and answer.names - self._known:  # the list lacks a row
+            self._facts_due = self._again = True
         self._known |= answer.names
         if self._span is not None and self._follows and question.follows and answer.span is not None:
             self._span = answer.span

@@ -179,6 +179,13 @@ def test_ink_fills_from_top_to_bottom_and_leaves_the_dashes_out() -> None:
     assert picture[5:].sum() == 0
 
 
+def test_two_points_in_one_pixel_are_both_in_it() -> None:
+    x, y = np.array([0.0, 50.1, 50.2, 100.0]), np.array([5.0, 0.0, 9.0, 5.0])
+    made = Columns(x, x, y, y)
+    top, bottom = column_spans(drawn(made, Span(0, 100), 11), Span(0, 10), 11, 101)
+    assert (round(top[5]), round(bottom[5])) == (10, 100)
+
+
 def test_a_value_beyond_the_clipped_axis_is_cut_off_at_the_edge() -> None:
     made = columns([0.5, 50.0, 0.5])
     top, bottom = column_spans(drawn(made, Span(0, 2), 30), Span(0, 1), 30, 100)

@@ -101,6 +101,7 @@ def test_a_score_that_comes_later_is_shown_and_a_choice_is_kept(qtbot: QtBot, se
         project.record(attempt, [MetricRow(2, {"preview_frechet": 9.0, "memory_mib": 100.0})])
         curves.refresh()
         qtbot.waitUntil(lambda: groups(curves) == {"losses", "scores"})
+        settled(qtbot, curves)
         assert curves.list.chosen() == {"consistency", "preview_frechet"}
     curves.show_runs([1])
     settled(qtbot, curves)
