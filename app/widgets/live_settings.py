@@ -35,7 +35,7 @@ class LiveSettings(QWidget):
         declared = recipe.Training.model_json_schema()["properties"]
         self.fields: dict[str, QSpinBox] = {}
         for name in recipe.LIVE_SETTINGS:
-            field = QSpinBox()
+            field = look.padded(QSpinBox())
             field.setRange(int(declared[name].get("minimum", 0)), int(declared[name].get("maximum", MOST)))
             field.setSuffix(f" {declared[name].get('unit', '')}".rstrip())
             field.setMinimumWidth(40 * look.SPACE)
