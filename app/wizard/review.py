@@ -186,8 +186,12 @@ class ReviewPage(Page):
             button = QPushButton(self.tr("Apply"))
             button.setAccessibleName(self.tr("Apply: {0}").format(suggestion["words"]))
             change, words = suggestion["change"], suggestion["words"]
-            button.clicked.connect(lambda _=False, change=change, words=words: self.edit(change, words))
+            button.clicked.connect(lambda _=False, change=change, words=words: self._apply(change, words))
             self.suggestions.add_sentence(f"{words}.", "text", button)
+
+    def _apply(self, change: Mapping[str, Any], words: str) -> None:
+        self.edit(change, words)
+        self.check_wanted.emit()  # whether it fits now is what was wanted
 
     # The recipe
 
@@ -332,7 +336,9 @@ class _Section(QWidget):
         return [text() for widget in widgets if (text := getattr(widget, "text", None)) is not None]
 
     def add_heading(self, words: str) -> None:
-        self._grid.addWidget(look.label(words, "heading"), self._grid.rowCount(), 0, 1, 3)
+        heading = look.label(words, "heading")
+        heading.setContentsMargins(0, look.GAP, 0, 0)
+        self._grid.addWidget(heading, self._grid.rowCount(), 0, 1, 3)
         self.show()
 
     def add_row(self, head: str, words: str) -> None:

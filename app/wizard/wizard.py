@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import shiboken6
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
@@ -65,6 +66,7 @@ class Wizard(Screen):
         self._wanted: object = None
         self._candidates: tuple[Candidate, ...] = ()
         self._is_busy = False
+        self._in_sight: QWidget | None = None
         self._catalogue = Catalogue(version="")
         self._starts_when_checked = False
         self._queues = False
@@ -74,9 +76,9 @@ class Wizard(Screen):
         self._rest.setInterval(LOOK_MILLISECONDS)
         self._rest.timeout.connect(self._look_at_teacher)
 
-        self.review = ReviewPage(self.check)
+        self.teacher, self.review = TeacherPage(), ReviewPage(self.check)
         made: tuple[Page, ...] = (
-            TeacherPage(),
+            self.teacher,
             DataPage(),
             MethodPage(),
             StudentPage(),
@@ -132,10 +134,10 @@ class Wizard(Screen):
             self.show_item(recipe.model_dump(mode="json"))
         elif what == "data":
             self.draft.edit({"data": str(path)}, self.tr("a folder of pictures"))
-            self.go_to("data")
+            self.go_to("data", "data")
         else:  # what it is, or why it is no teacher, is said beside its field
             self.draft.edit({"teacher": str(path)}, self.tr("a teacher of my own"))
-            self.go_to("teacher")
+            self.go_to("teacher", "teacher")
 
     def _know(self, catalogue: Catalogue) -> None:
         is_first = self.state is None
@@ -170,6 +172,7 @@ class Wizard(Screen):
     # Editing
 
     def _take(self, change: Mapping[str, Any], words: str, typing: str) -> None:
+        self._in_sight = None
         self.draft.edit(change, words, typing)
 
     def _refresh(self) -> None:
@@ -204,16 +207,31 @@ class Wizard(Screen):
         self.steps.setCurrentRow(list(self.pages).index(key))
         if name:
             self.pages[key].show_setting(name)
+            self._scroll_to(self.pages[key].focusWidget())
+
+    def _scroll_to(self, widget: QWidget | None) -> None:
+        """Bring a part of the page that is shown into sight, and keep it there while the page is laid out."""
+        self._in_sight = widget
+        QTimer.singleShot(0, self, self._keep_in_sight)
+
+    def _keep_in_sight(self) -> None:
+        area, widget = self._stack.currentWidget(), self._in_sight
+        if widget is None or not shiboken6.isValid(widget):  # a form that an undo has made anew
+            self._in_sight = None
+        elif isinstance(area, QScrollArea) and area.isAncestorOf(widget):
+            area.ensureWidgetVisible(widget)
 
     def _show_page(self, row: int) -> None:
         key = list(self.pages)[row]
         self._stack.setCurrentIndex(row)
+        self._in_sight = None
         self._visited.add(key)
         self.back.setEnabled(row > 0)
         self.next.setEnabled(row < len(self.pages) - 1)
         self.draft.end_typing()
         if key == "teacher" and self.state is not None and self.state.refusal:
             self._look_at_teacher()
+            self._scroll_to(self.teacher.folder_card)
         if key == "review":
             self._check_now()
         self._show_steps()
@@ -247,7 +265,9 @@ class Wizard(Screen):
             else Path(values["data"]).name,
             "method": method.title if method else str(values["method"]),
             "student": values["student"].get("start") or self.tr("from the teacher"),
-            "training": self.tr("{0} steps of {1}").format(training["steps"], training["batch_size"]),
+            "training": self.tr("{0} steps of {1}").format(
+                *(choices.TRAINING_FIELDS[name].show(training[name]) for name in ("steps", "batch_size"))
+            ),
             "compute": str(training["device"]),
             "review": self.tr("cost and start"),
         }
@@ -397,6 +417,7 @@ class Wizard(Screen):
             area.setWidgetResizable(True)
             area.setWidget(page)
             area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            area.verticalScrollBar().rangeChanged.connect(self._keep_in_sight)
             self._stack.addWidget(area)
         self.steps.currentRowChanged.connect(self._show_page)
 

@@ -119,6 +119,7 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     qtbot.mouseClick(apply, LEFT)
     assert wizard.draft.values["training"]["batch_size"] == 12
     assert words not in wizard.review.problems.words()
+    qtbot.waitUntil(lambda: len(backend.jobs) == 2)  # whether it fits now
 
 
 def test_a_check_that_fails_says_so_and_can_be_tried_again(
@@ -212,6 +213,7 @@ def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
     wizard.show_item(model_folder(tmp_path / "model"))
     qtbot.waitUntil(lambda: wizard.state is not None and wizard.state.teacher is not None)
     shown = page(wizard, "teacher", TeacherPage)
+    qtbot.waitUntil(lambda: not shown.folder.visibleRegion().isEmpty())  # though it is the last card of a small window
     assert shown.found.text().startswith("Mine: 16×16, 620,401 parameters, 10 classes.")
     assert wizard.start_button.isEnabled()
     wizard.go_to("method")
