@@ -58,7 +58,7 @@ class RunsScreen(Screen):
         self.model.renamed.connect(self._rename)
         self.table = RunsTable(self.model, session.settings)
         self.table.opened.connect(lambda run: self.leads_to.emit("run", run))
-        self.table.chosen.connect(lambda _: self._selection_changed())
+        self.table.chosen.connect(self._selection_changed)
         self.table.menu_wanted.connect(self._show_menu)
         self.diff = RecipeDiff()
         self.quality: Pareto | None = None
@@ -160,7 +160,7 @@ class RunsScreen(Screen):
         head.addWidget(self.count)
         head.addStretch(1)
         self.search = QLineEdit()
-        self.search.setPlaceholderText(self.tr("Find by name, method, teacher, tag or state"))
+        self.search.setPlaceholderText(self.tr("Name, method, teacher, tag, state"))
         self.search.setAccessibleName(self.tr("Find runs"))
         self.search.setClearButtonEnabled(True)
         self.search.setMinimumWidth(72 * look.SPACE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, QSettings, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, QPoint, QSettings, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
@@ -10,16 +10,18 @@ from app import look
 from app.runs_model import ROW_ROLE, RunsModel, ShownRuns
 from backend.contract.rows import RunRow
 
+MEASURED_ROWS = 24
+"""How many decide the width of a column; to measure hundreds would be felt."""
 LEAST_WIDTH, MOST_WIDTH = 16 * look.SPACE, 60 * look.SPACE
 
 
 class RunsTable(QTableView):
-    """opened: a run was double-clicked or Return was pressed on it. chosen: the selection is another one, as a list of
-    rows from top to bottom. menu_wanted: where a menu for the selection should appear.
+    """opened: a run was double-clicked or Return was pressed on it. chosen: the selection is another one.
+    menu_wanted: where a menu for the selection should appear.
     """
 
     opened = Signal(int)
-    chosen = Signal(object)
+    chosen = Signal()
     menu_wanted = Signal(QPoint)
 
     def __init__(self, model: RunsModel, settings: QSettings, parent: QWidget | None = None) -> None:
@@ -42,11 +44,12 @@ class RunsTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionsMovable(True)
         header.setHighlightSections(False)
+        header.setResizeContentsPrecision(MEASURED_ROWS)
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(lambda at: self.column_menu().popup(header.mapToGlobal(at)))
         self.setSortingEnabled(True)
         self.doubleClicked.connect(lambda index: self.opened.emit(index.data(ROW_ROLE).id))
-        self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit(self.selected()))
+        self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit())
         self.proxy.modelReset.connect(self._dress)
         self._sized = False
         self._dress()
@@ -54,7 +57,11 @@ class RunsTable(QTableView):
 
     def selected(self) -> list[RunRow]:
         """The runs that are selected, from top to bottom."""
-        return [index.data(ROW_ROLE) for index in sorted(self.selectionModel().selectedRows(), key=QModelIndex.row)]
+        proxy, rows = self.proxy, self.runs.rows
+        selection = self.selectionModel().selection()
+        parts = [selection.at(number) for number in range(selection.count())]
+        numbers = sorted({number for part in parts for number in range(part.top(), part.bottom() + 1)})
+        return [rows[proxy.mapToSource(proxy.index(number, 0)).row()] for number in numbers]
 
     def select(self, runs: list[int]) -> None:
         """Select these runs and show the first of them."""

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from app.export_words import Request, checkpoints, look_at, problem, refusal, suggestion, verdict
+from app.export_words import Format, Request, checkpoints, look_at, problem, refusal, suggestion, verdict
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Checkpoint
 
@@ -23,14 +23,15 @@ def test_each_wrong_place_is_named_with_what_to_do(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").write_text("")
     (tmp_path / "file").write_text("")
-    for place, form, words in (
+    wrong: tuple[tuple[object, Format, str], ...] = (
         ("", "diffusers", "Name a folder"),
         ("here", "diffusers", "here is not a whole path"),
         (tmp_path / "full", "diffusers", "full already holds files; choose"),
         (tmp_path / "file", "diffusers", "file exists already; choose"),
         (tmp_path / "file" / "in", "diffusers", "is a file, so nothing can lie in it; choose"),
         (tmp_path / "w", "safetensors", "let its name end in .safetensors"),
-    ):
+    )
+    for place, form, words in wrong:
         assert words in problem(str(place), form, str)
 
 

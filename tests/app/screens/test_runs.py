@@ -15,7 +15,7 @@ from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
-RECIPE = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
+RECIPE: dict[str, Any] = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
 
 
 @pytest.fixture
@@ -120,7 +120,8 @@ def test_a_bare_number_is_no_name(qtbot, screen, project_path):
 
 
 def test_tags_of_several_runs_are_set_together(qtbot, screen, project_path):
-    change(project_path, lambda project: (project.set_tags(1, ["both", "own"]), project.set_tags(2, ["both"])))
+    change(project_path, lambda project: project.set_tags(1, ["both", "own"]))
+    change(project_path, lambda project: project.set_tags(2, ["both"]))
     qtbot.waitUntil(lambda: screen.model.rows[1].tags == ("both",))
     select(screen, 1, 2)
     screen.edit_tags.trigger()
