@@ -23,6 +23,8 @@ class LiveRuns(QObject):
         super().__init__(parent)
         self._project = project
         self.runs: Live = []
+        self.steps: dict[int, int] = {}
+        """How long each of them is to train, as it stands now."""
         self._clock = QTimer(self)
         self._clock.setInterval(JUDGE_MILLISECONDS)
         self._clock.timeout.connect(self._look)
@@ -37,17 +39,18 @@ class LiveRuns(QObject):
         before = [run.id for run, _ in self.runs]
         self._project.ask(lambda project: _live(project, before), self._say, key="live-runs")
 
-    def _say(self, found: tuple[Live, Live]) -> None:
-        live, ended = found
-        if live != self.runs:
-            self.runs = live
+    def _say(self, found: tuple[Live, dict[int, int], Live]) -> None:
+        live, steps, ended = found
+        if live != self.runs or steps != self.steps:
+            self.runs, self.steps = live, steps
             self.changed.emit(live)
         for run, state in ended:
             self.ended.emit(run, state)
 
 
-def _live(project: ProjectFile, before: list[int]) -> tuple[Live, Live]:
+def _live(project: ProjectFile, before: list[int]) -> tuple[Live, dict[int, int], Live]:
     live = project.live_runs()
+    steps = {run.id: project.training(run.id).steps for run, _ in live}
     ids = {run.id for run, _ in live}
     ended = [(project.run(run), project.run_state(run)) for run in before if run not in ids]
-    return live, ended
+    return live, steps, ended

@@ -428,7 +428,7 @@ class MainWindow(QMainWindow):
             self._live_words.setText("")
             return
         run, state = live[0]
-        steps = run.recipe["training"]["steps"]
+        steps = self.live.steps.get(run.id, 0) if self.live is not None else 0
         words = self.tr("{0}: {1}, step {2} of {3}").format(run.name, self.tr(state.state), state.step or 0, steps)
         more = self.tr(" and {0} more").format(len(live) - 1) if len(live) > 1 else ""
         self._live_words.setText(words + more)
@@ -442,6 +442,9 @@ class MainWindow(QMainWindow):
             "failed": self.tr("{0} has failed: {1}"),
             "lost": self.tr("{0} is lost: {1}"),
         }.get(state.state, "{0}: {1}")
+        if state.state == "lost":  # a worker that ends by itself starts the next of the queue; this one could not
+            path = self._open_session().project.path
+            self._open_session().project.write(lambda _: launch.start_next(path))
         self.say(words.format(run.name, state.reason))
         if not self.isActiveWindow():
             notify(self, self.tr("Distill Studio"), words.format(run.name, state.reason))

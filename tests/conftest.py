@@ -14,6 +14,7 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import hypothesis
 import pytest
@@ -27,6 +28,16 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def qapp() -> Any:
+    """The window's application, dressed as a person sees it; in place of pytest-qt's own."""
+    from PySide6.QtWidgets import QApplication
+
+    from app.__main__ import make_application
+
+    return QApplication.instance() or make_application(["distill-studio"])
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,10 @@ A test fails that leaves a thread, a timer or a process of Qt behind, or that me
 """
 
 import io
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
 import pytest
@@ -28,19 +25,6 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
 RECIPE = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
-
-
-@pytest.fixture(scope="session")
-def qapp_args() -> list[str]:
-    return ["distill-studio"]
-
-
-@pytest.fixture(scope="session")
-def qapp(qapp_args: list[str]) -> QApplication:
-    from app.__main__ import make_application
-
-    found = QApplication.instance()
-    return found if isinstance(found, QApplication) else make_application(qapp_args)
 
 
 @pytest.fixture(autouse=True)

@@ -79,10 +79,16 @@ def unreachable(root: QWidget) -> list[str]:
         proxy = control.focusProxy() or control
         if not control.isEnabled():
             continue
-        grouped = isinstance(control, QAbstractButton) and control.autoExclusive()
+        grouped = isinstance(control, QAbstractButton) and _is_one_of_several(control)
         if (not proxy.focusPolicy() & Qt.FocusPolicy.TabFocus and not grouped) or (proxy not in chain and not grouped):
             found.append(describe(control))
     return found
+
+
+def _is_one_of_several(button: QAbstractButton) -> bool:
+    """Of buttons that exclude each other, Tab reaches the one that is chosen and arrow keys the others."""
+    group = button.group()
+    return button.autoExclusive() or (group is not None and group.exclusive())
 
 
 def clipped(root: QWidget) -> list[str]:
