@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.fields import Field, fields_of, matches
+from app.models.fields import Field, fields_of, matches
 from app.widgets.icon_button import IconButton
 
 WIDEST_UNIT = "samples"

@@ -373,7 +373,8 @@ class MainWindow(QMainWindow):
         current = self._stack.currentWidget()
         own = current.actions() if current is not None else []
         commands = [*own, *(action for action in commands if action not in own)]
-        CommandPalette(commands, self).open()
+        # What can be done now comes first, so that Enter does it.
+        CommandPalette(sorted(commands, key=lambda action: not action.isEnabled()), self).open()
 
     def _choose_scheme(self, key: str) -> None:
         self.settings.setValue("look/scheme", key)

@@ -15,7 +15,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QAction
 
-from app import run_words
+from app.models import run_words
 from app.session import Session
 from app.widgets.icon_button import action
 from backend.contract import launch

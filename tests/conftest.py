@@ -37,7 +37,11 @@ def qapp() -> Any:
 
     from app.__main__ import make_application
 
-    return QApplication.instance() or make_application(["distill-studio"])
+    app = QApplication.instance() or make_application(["distill-studio"])
+    assert isinstance(app, QApplication)
+    # A quit that no event loop was there to take would end every later one at once.
+    app.setQuitOnLastWindowClosed(False)
+    return app
 
 
 @dataclass(frozen=True)

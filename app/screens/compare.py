@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.backend_process import Job
-from app.comparison import (
+from app.models.comparison import (
     Comparison,
     Mode,
     Pick,

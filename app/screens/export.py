@@ -27,10 +27,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import export_words, look
-from app.export_words import FORMATS, Format, Request, Shown
-from app.run_words import figure
-from app.runs_model import date_words
+from app import look
+from app.models import export_words
+from app.models.export_words import FORMATS, Format, Request, Shown
+from app.models.run_words import figure
+from app.models.runs_table import date_words
 from app.screens import Screen
 from app.session import Session
 from app.widgets.icon_button import action

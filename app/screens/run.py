@@ -26,11 +26,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look, run_words
+from app import look
+from app.models import run_words
+from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
 from app.run_commands import RunCommands
 from app.run_watcher import RunWatcher
-from app.sample_rounds import Rounds
 from app.screens import Screen
 from app.session import Session
 from app.widgets.curves import Curves, Mark

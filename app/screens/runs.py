@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.runs_model import RunsModel, as_csv
+from app.models.runs_table import RunsModel, as_csv
 from app.screens import Screen
 from app.session import Session
 from app.widgets.flow import Flow

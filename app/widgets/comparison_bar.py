@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.comparison import Mode
+from app.models.comparison import Mode
 from app.widgets.comparison_view import RATE, ComparisonView
 
 MOST_RATE = 3.0

@@ -13,7 +13,7 @@ from PySide6.QtGui import QKeyEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from app import look
-from app.comparison import Camera, Mode, arrange, arrow_means, step_sample
+from app.models.comparison import Camera, Mode, arrange, arrow_means, step_sample
 from app.widgets.pane import ZOOM_STEP, Canvas, Caption
 from app.widgets.pane_painter import Layers, PanePainter
 from app.widgets.picture_layers import PictureLayers

@@ -10,7 +10,7 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
 
 from app import look
-from app.comparison import Camera, Comparison, ticks
+from app.models.comparison import Camera, Comparison, ticks
 
 UNITS = 512.0
 """The width of all of the plane that is shown, in units of content."""

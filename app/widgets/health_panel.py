@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from app import look, run_words
+from app import look
+from app.models import run_words
 from app.widgets.icon_button import IconButton
 from backend.contract.rows import Checkpoint, LogEvent
 

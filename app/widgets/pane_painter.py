@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPen, QPixmap
 
 from app import look
-from app.comparison import Camera, Comparison
+from app.models.comparison import Camera, Comparison
 from app.widgets.picture_layers import PictureLayers
 
 if TYPE_CHECKING:

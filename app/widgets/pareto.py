@@ -21,10 +21,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look, quality
-from app.quality import SECONDS, Axis, Measure, Point
-from app.run_words import figure as figure_words
-from app.runs_model import milliseconds
+from app import look
+from app.models import quality
+from app.models.quality import SECONDS, Axis, Measure, Point
+from app.models.run_words import figure as figure_words
+from app.models.runs_table import milliseconds
 from backend.contract.rows import Evaluation, RunRow
 
 POINT_PIXELS = 11

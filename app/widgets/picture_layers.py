@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPixmap
 
-from app.comparison import Camera, Comparison, ComparisonError, Grid
+from app.models.comparison import Camera, Comparison, ComparisonError, Grid
 
 TILE = 256
 """Pictures in a grid are reduced to this many pixels across, so that a grid of large ones stays small in memory."""

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.recipe_diff import DiffRow, differences, words_of
+from app.models.recipe_diff import DiffRow, differences, words_of
 from backend.contract.rows import Run
 
 

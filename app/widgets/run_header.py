@@ -21,7 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look, run_words
+from app import look
+from app.models import run_words
 from app.run_commands import RunCommands
 from app.widgets.flow import Flow
 from app.widgets.icon_button import IconButton

@@ -7,7 +7,7 @@ from PySide6.QtGui import QContextMenuEvent, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
 from app import look
-from app.runs_model import ROW_ROLE, RunsModel, ShownRuns
+from app.models.runs_table import ROW_ROLE, RunsModel, ShownRuns
 from backend.contract.rows import RunRow
 
 MEASURED_ROWS = 24

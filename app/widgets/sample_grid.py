@@ -13,7 +13,7 @@ from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, 
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import look
-from app.sample_rounds import columns, period
+from app.models.sample_rounds import columns, period
 
 LEAST_EDGE, LEAST_BESIDE = 13 * look.SPACE, 10 * look.SPACE
 """A picture is never shown smaller than this: alone in its place, or beside another one."""

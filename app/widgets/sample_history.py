@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from app import look, run_words
+from app import look
+from app.models import run_words
+from app.models.sample_rounds import REFERENCES, Round, Rounds, best_of, nearest
 from app.picture_store import PictureStore
-from app.sample_rounds import REFERENCES, Round, Rounds, best_of, nearest
 from app.widgets.history_slider import HistorySlider
 from app.widgets.icon_button import IconButton
 from app.widgets.picture import PictureView, sample_words

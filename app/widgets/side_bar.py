@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.comparison import Pick, RunChoice, Wanted, common_teacher
+from app.models.comparison import Pick, RunChoice, Wanted, common_teacher
 
 MOST_SEED = 2**31 - 1
 MOST_NFE = 250

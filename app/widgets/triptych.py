@@ -11,8 +11,8 @@ from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
+from app.models.sample_rounds import Rounds
 from app.picture_store import WHOLE, PictureStore
-from app.sample_rounds import Rounds
 from app.widgets.history_slider import HistorySlider
 from app.widgets.picture import PictureView
 from app.widgets.sample_grid import draw_picture

@@ -9,7 +9,7 @@ from PySide6.QtGui import QDesktopServices, QPainter, QPaintEvent, QPixmap
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
-from app.export_words import Shown, verdict
+from app.models.export_words import Shown, verdict
 from app.widgets.icon_button import IconButton
 
 

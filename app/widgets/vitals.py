@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from app import look
-from app.run_words import Vital
+from app.models.run_words import Vital
 from app.widgets.flow import Flow
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QProgressBar, QPushButt
 
 from app import look
 from app.backend_process import Backend, Job
-from app.run_words import duration
+from app.models.run_words import duration
 
 
 class WorkLine(QWidget):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.drafts import Values, value_at
-from app.fields import Field, fields_of, label_of
+from app.models.fields import Field, fields_of, label_of
 from backend.contract.catalogue import Catalogue, MethodCard, PresetCard, TeacherCard
 from backend.contract.recipe import Recipe, Student, Training
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QButtonGroup, QPushButton, QSizePolicy
 
 from app import look
-from app.fields import label_of
+from app.models.fields import label_of
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import PathField
 from app.wizard.choices import needs

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.backend_process import Job
-from app.comparison import Pick, Wanted, place_of
+from app.models.comparison import Pick, Wanted, place_of
 from app.screens.compare import CompareScreen
 from app.session import Session
 from app.widgets.pane import Canvas

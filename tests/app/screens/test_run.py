@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from app import run_words
+from app.models import run_words
 from app.screens.run import RunScreen
 from app.session import Session
 from backend.contract.launch import LaunchError

@@ -5,8 +5,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
-from app.sample_rounds import Rounds
 from app.session import Session
 from app.widgets.picture import PictureView
 from app.widgets.sample_history import SampleHistory

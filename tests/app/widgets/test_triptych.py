@@ -4,8 +4,8 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
-from app.sample_rounds import Rounds
 from app.session import Session
 from app.widgets.picture import PictureView
 from app.widgets.triptych import Triptych

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from app.export_words import Format, Request, checkpoints, look_at, problem, refusal, suggestion, verdict
+from app.models.export_words import Format, Request, checkpoints, look_at, problem, refusal, suggestion, verdict
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Checkpoint
 

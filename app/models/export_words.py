@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.run_words import Words, figure
+from app.models.run_words import Words, figure
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Checkpoint, Export
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app import run_words
+from app.models import run_words
 from backend.contract.metrics import Pace
 from backend.contract.rows import Attempt, Command, LogEvent, RunState
 

@@ -25,7 +25,7 @@ from PySide6.QtCore import (
 )
 
 from app import look
-from app.run_words import TONES, Words, duration, figure, state_in_words
+from app.models.run_words import TONES, Words, duration, figure, state_in_words
 from backend.contract.rows import RunRow
 
 Index = QModelIndex | QPersistentModelIndex

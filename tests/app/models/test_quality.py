@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quality import Measure, Point, figures, front, measures, points
+from app.models.quality import Measure, Point, figures, front, measures, points
 from backend.contract.rows import Evaluation
 
 RECIPE = {

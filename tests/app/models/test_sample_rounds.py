@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sample_rounds import Rounds, best_of, columns, nearest, period
+from app.models.sample_rounds import Rounds, best_of, columns, nearest, period
 from backend.contract.rows import Attempt, Checkpoint, Sample
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 
-from app.runs_model import RunsModel, ShownRuns, as_csv, columns, matches, milliseconds, short_name
+from app.models.runs_table import RunsModel, ShownRuns, as_csv, columns, matches, milliseconds, short_name
 from backend.contract.rows import RunRow, RunState
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.fields import Field, field_of, fields_of, label_of, matches
+from app.models.fields import Field, field_of, fields_of, label_of, matches
 from backend.contract.recipe import Student, Training
 from backend.contract.settings import Settings, problems, setting
 

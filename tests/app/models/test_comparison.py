@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.comparison import (
+from app.models.comparison import (
     Camera,
     ComparisonError,
     Grid,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.recipe_diff import ABSENT, differences, flattened, same, words_of
+from app.models.recipe_diff import ABSENT, differences, flattened, same, words_of
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What screens show, worked out without widgets: one kind of thing per file, tested without a window."""
