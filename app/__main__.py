@@ -39,7 +39,7 @@ def main() -> int:
     if path is not None:
         window.open_project(path)
     if asked.measure_start:
-        from app.bench import report_first_paint  # noqa: PLC0415
+        from app.bench.start import report_first_paint  # noqa: PLC0415
 
         report_first_paint(window)
     window.show()

@@ -1,0 +1,1 @@
+"""Measures the window: `python -m app.bench`. What a person waits for, one thing per file."""
