@@ -6,7 +6,7 @@ Without a project it shows the welcome. Screens are made when they are first sho
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look, recent, single_instance
+from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
 from app.live_runs import LiveRuns
 from app.open_project import OpenProject
@@ -45,6 +45,11 @@ from backend.contract.rows import Run, RunState
 
 DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
 SUFFIX = ".distill"
+BUILD_MILLISECONDS = 40
+"""Between two parts of a screen that nobody waits for."""
+LOAD_MILLISECONDS = 100
+"""After the start, when the window is painted."""
+DONE = object()
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class MainWindow(QMainWindow):
         self.live: LiveRuns | None = None
         self._after_opening: Callable[[], None] | None = None
         self._opening: OpenProject | None = None
-        self._may_close = False
+        self._shows_project = self._may_close = False
         self.undo = QUndoGroup(self)
         self.setWindowTitle(self.tr("Distill Studio"))
         self.setMinimumSize(720, 480)
@@ -89,6 +94,12 @@ class MainWindow(QMainWindow):
 
         self._stack = QStackedWidget()
         self._screens: dict[str, Screen] = {}
+        self._unfinished: dict[str, tuple[Screen, Iterator[None]]] = {}
+        self._wanted: tuple[str, object] | None = None
+        self._blank = QWidget()
+        self._stack.addWidget(self._blank)
+        self._builder = QTimer(self)
+        self._builder.timeout.connect(self._build_on)
         self._rail = self._make_rail()
         self._rail.hide()
         whole = QWidget()
@@ -107,6 +118,8 @@ class MainWindow(QMainWindow):
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
         self._show_welcome()
+        modules = [place.place.split(":")[0] for place in self._places.values()]
+        QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules))
 
     # Opening
 
@@ -180,7 +193,8 @@ class MainWindow(QMainWindow):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
-        return self._opening is None and (self.session is None or self.session.project.is_idle)
+        waits = self._opening is not None or self._wanted is not None
+        return not waits and (self.session is None or self.session.project.is_idle)
 
     def _opened(self, project: OpenProject) -> None:
         self._opening = None
@@ -199,13 +213,8 @@ class MainWindow(QMainWindow):
         then, self._after_opening = self._after_opening, None
         if then is not None:
             then()
-            self.project_shown.emit()
         else:
-            project.ask(_first_screen, self._show_first, failed=self._refuse)
-
-    def _show_first(self, first: tuple[str, int | None]) -> None:
-        self.show_screen(*first)
-        self.project_shown.emit()
+            project.ask(_first_screen, lambda first: self.show_screen(*first), failed=self._refuse)
 
     def _not_opened(self, project: OpenProject, words: str) -> None:
         project.close()
@@ -224,27 +233,55 @@ class MainWindow(QMainWindow):
         """Show a screen, and in it what another one leads to."""
         if self.session is None:
             return
-        screen = self._screens.get(key)
-        if screen is None:
-            module, name = self._places[key].place.split(":")
-            screen = getattr(importlib.import_module(module), name)(self.session)
-            assert isinstance(screen, Screen)
-            screen.setAccessibleName(self._places[key].words)
-            screen.leads_to.connect(self.show_screen)
-            screen.says.connect(self.say)
-            self._screens[key] = screen
-            self._stack.addWidget(screen)
-            if screen.undo_stack is not None:
-                self.undo.addStack(screen.undo_stack)
-        self._stack.setCurrentWidget(screen)
         self._buttons[key].setChecked(True)
-        stack = screen.undo_stack
-        if stack is not None:
-            self.undo.setActiveStack(stack)
+        if key not in self._screens:
+            self._wanted = (key, item)
+            self._stack.setCurrentWidget(self._blank)
+            self._builder.start(0)
+            return
+        self._wanted = None
+        screen = self._screens[key]
+        self._stack.setCurrentWidget(screen)
+        if screen.undo_stack is not None:
+            self.undo.setActiveStack(screen.undo_stack)
         if item is not None:
             screen.show_item(item)
         elif not screen.isAncestorOf(QApplication.focusWidget() or self):
             screen.setFocus()
+        if not self._shows_project:
+            self._shows_project = True
+            self.project_shown.emit()
+
+    def _build_on(self) -> None:
+        """Make one more part of a screen: of the one that is wanted, else of one that may be wanted later."""
+        missing = [key for key in self._places if key not in self._screens]
+        if not missing or self.session is None:
+            self._builder.stop()
+            return
+        key = self._wanted[0] if self._wanted is not None else missing[0]
+        if key not in self._unfinished:
+            module, name = self._places[key].place.split(":")
+            screen = getattr(importlib.import_module(module), name)(self.session)
+            assert isinstance(screen, Screen)
+            self._unfinished[key] = (screen, screen.build())
+            return
+        screen, parts = self._unfinished[key]
+        if next(parts, DONE) is not DONE:
+            return
+        del self._unfinished[key]
+        self._add_screen(key, screen)
+        if self._wanted is not None:
+            self.show_screen(*self._wanted)
+            self._builder.setInterval(BUILD_MILLISECONDS)
+
+    def _add_screen(self, key: str, screen: Screen) -> None:
+        screen.setAccessibleName(self._places[key].words)
+        screen.leads_to.connect(self.show_screen)
+        screen.says.connect(self.say)
+        self._screens[key] = screen
+        self._stack.addWidget(screen)
+        if screen.undo_stack is not None:
+            self.undo.addStack(screen.undo_stack)
 
     def screen_shown(self) -> QWidget | None:
         """What is in the middle of the window now."""
@@ -261,6 +298,7 @@ class MainWindow(QMainWindow):
         welcome.open_wanted.connect(self.choose_project)
         welcome.project_chosen.connect(self.open_project)
         self._stack.addWidget(welcome)
+        self._stack.setCurrentWidget(welcome)
 
     def _make_rail(self) -> QFrame:
         rail = QFrame()
@@ -480,6 +518,7 @@ class MainWindow(QMainWindow):
             return
         self.settings.setValue("window/geometry", self.saveGeometry())
         self.settings.sync()
+        self._builder.stop()
         for screen in self._screens.values():
             screen.close()
         if self.live is not None:

@@ -49,8 +49,9 @@ def use(settings: QSettings, path: Path, last_run: int) -> dict[str, Any]:
         timed("run", lambda: window.show_screen("run", last_run))
         timed("runs", lambda: window.show_screen("runs"))
         timed("sort_runs", lambda: _sort(window))
-        found |= _fed(window, path, beat)
     found["memory_mib"] = memory() / MEBI
+    if last_run:
+        found |= _fed(window, path, beat)
     window.close()
     QApplication.sendPostedEvents()
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QWidget
@@ -25,6 +27,13 @@ class Screen(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
+
+    def build(self) -> Iterator[None]:
+        """Make what is shown. Between two parts the window serves its events, so that none of them is felt.
+
+        Nothing else of the screen is called before the end. A screen that is soon made does it all in `__init__`.
+        """
+        yield from ()
 
     def show_item(self, item: object) -> None:
         """Show this: what another screen's `leads_to` carried."""

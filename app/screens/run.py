@@ -7,7 +7,7 @@ them shows one thing and knows nothing of the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
@@ -69,21 +69,39 @@ class RunScreen(Screen):
         self._names: list[tuple[int, str]] = []
         self._overlays: dict[int, None] = {}
 
+        self._pages = QStackedLayout(self)
+
+    # What it is made of
+
+    def build(self) -> Iterator[None]:
+        session = self.session
         self.watcher = RunWatcher(session.project, self)
         self.pictures = PictureStore(session.project, self)
         self.commands = RunCommands(session, self)
-        self.header = RunHeader(self.commands)
-        self.samples = SampleHistory(self.pictures)
-        self.triptych = Triptych(self.pictures)
-        self.health = HealthPanel()
-        self.log = LogView(session)
-        self.notes = Notes(session)
-        self.live_settings = LiveSettings()
-        self.curves = Curves(session.project, session.settings)
-
-        self._pages = QStackedLayout(self)
         self._pages.addWidget(self._empty())
-        self._pages.addWidget(self._whole())
+        yield
+        self.header = RunHeader(self.commands)
+        yield
+        self.samples, self.triptych = SampleHistory(self.pictures), Triptych(self.pictures)
+        self.health = HealthPanel()
+        self.side = _tabs(
+            (self.tr("Samples"), self.samples), (self.tr("Triptych"), self.triptych), (self.tr("Health"), self.health)
+        )
+        self.side.setAccessibleName(self.tr("Pictures and health"))
+        yield
+        self.log, self.notes, self.live_settings = LogView(session), Notes(session), LiveSettings()
+        self.below = _tabs(
+            (self.tr("Log"), self.log),
+            (self.tr("Notes and tags"), self.notes),
+            (self.tr("Settings"), self.live_settings),
+        )
+        self.below.setAccessibleName(self.tr("Log, notes and settings"))
+        yield
+        self.curves = Curves(session.project, session.settings)
+        yield
+        whole = self._whole()
+        yield
+        self._pages.addWidget(whole)
         self._connect()
         self._add_actions()
         self._later = QTimer(self)
@@ -91,8 +109,6 @@ class RunScreen(Screen):
         self._later.setInterval(LIST_MILLISECONDS)
         self._later.timeout.connect(self._ask_names)
         session.project.changed.connect(self._names_may_differ)
-
-    # What it is made of
 
     def _empty(self) -> QWidget:
         page = QWidget()
@@ -115,16 +131,6 @@ class RunScreen(Screen):
         column.setContentsMargins(look.MARGIN, look.MARGIN, look.MARGIN, look.GAP)
         column.setSpacing(look.GAP)
         column.addWidget(self.header)
-        self.side = _tabs(
-            (self.tr("Samples"), self.samples), (self.tr("Triptych"), self.triptych), (self.tr("Health"), self.health)
-        )
-        self.side.setAccessibleName(self.tr("Pictures and health"))
-        self.below = _tabs(
-            (self.tr("Log"), self.log),
-            (self.tr("Notes and tags"), self.notes),
-            (self.tr("Settings"), self.live_settings),
-        )
-        self.below.setAccessibleName(self.tr("Log, notes and settings"))
         self._across = QSplitter(Qt.Orientation.Horizontal)
         self._across.addWidget(self._curves())
         self._across.addWidget(self.side)

@@ -1,6 +1,12 @@
-"""Notes and tags of a run, saved while one types; nothing that was typed is ever lost."""
+"""Notes and tags of a run, in the project with every letter: a window may be killed, and what was typed is there.
+
+One write is under way at a time, and the next takes all that was typed meanwhile, so that a slow disk is not given a
+write for every letter.
+"""
 
 from __future__ import annotations
+
+from collections import deque
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QHideEvent
@@ -12,11 +18,12 @@ from app.widgets.flow import Flow
 from app.widgets.icon_button import IconButton
 from backend.contract.rows import Run
 
-SAVE_MILLISECONDS = 250
+AGAIN_MILLISECONDS = 2000
+"""What could not be written (a full disk, a locked project) is tried again so often."""
 
 
 class Notes(QWidget):
-    """saved: the notes are in the project."""
+    """saved: all that was typed is in the project."""
 
     saved = Signal()
 
@@ -25,7 +32,8 @@ class Notes(QWidget):
         self._session = session
         self._run: int | None = None
         self._known = ""
-        self._writing = 0
+        self._asked: deque[tuple[int, str]] = deque()
+        # Of the writes that are under way: the run, and what its notes were before.
         self._tags: tuple[str, ...] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, look.GAP, 0, 0)
@@ -49,38 +57,65 @@ class Notes(QWidget):
         self.text.setTabChangesFocus(True)
         self.text.setMinimumHeight(12 * look.SPACE)
         column.addWidget(self.text, 1)
-        self._clock = QTimer(self)
-        self._clock.setSingleShot(True)
-        self._clock.setInterval(SAVE_MILLISECONDS)
-        self._clock.timeout.connect(self.save)
-        self.text.textChanged.connect(self._clock.start)
+        self.wrong = look.label("", "caption", "bad", wraps=True)
+        self.wrong.setAccessibleName(self.tr("Whether the notes are saved"))
+        self.wrong.hide()
+        column.addWidget(self.wrong)
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(AGAIN_MILLISECONDS)
+        self._again.timeout.connect(self.save)
+        self.text.textChanged.connect(self._typed)
 
     def show_run(self, run: Run) -> None:
         """The notes and tags of a run as the project has them; what is being typed stays."""
         if run.id != self._run:
             self.save()
-            self._run, self._known, self._writing = run.id, run.notes, 0
+            self._run, self._known = run.id, run.notes
+            self._say("")
             self._fill(run.notes)
-        elif run.notes != self._known and not self._writing and self.text.toPlainText() == self._known:
+        elif run.notes != self._known and not self._asked and self.text.toPlainText() == self._known:
             self._known = run.notes
             self._fill(run.notes)
         if run.tags != self._tags or self._flow.count() != len(run.tags):
             self._tags = run.tags
             self._show_tags()
 
+    def _typed(self) -> None:
+        if not self._asked and not self._again.isActive():
+            self.save()
+
     def save(self) -> None:
-        """Write what was typed, if anything was."""
-        self._clock.stop()
-        run, notes = self._run, self.text.toPlainText()
-        if run is None or notes == self._known:
+        """Write what was typed since the last write began, if anything was."""
+        self._again.stop()
+        run, before, notes = self._run, self._known, self.text.toPlainText()
+        if run is None or notes == before:
             return
         self._known = notes
-        self._writing += 1
-        self._session.project.write(lambda project: project.set_notes(run, notes), self._written)
+        self._asked.append((run, before))
+        self._session.project.write(
+            lambda project: project.set_notes(run, notes), self._written, failed=self._not_written
+        )
 
     def _written(self, _: None) -> None:
-        self._writing = max(0, self._writing - 1)
-        self.saved.emit()
+        self._asked.popleft()
+        self._say("")
+        self._typed()
+        if not self._asked:
+            self.saved.emit()
+
+    def _not_written(self, words: str) -> None:
+        run, before = self._asked.popleft()
+        if run == self._run:
+            self._known = before
+            self._again.start()
+            self._say(words)
+        else:  # it is no longer here to be tried again
+            self._session.project.troubled.emit(words)
+
+    def _say(self, words: str) -> None:
+        self.wrong.setText(self.tr("Not saved yet: {0}").format(words) if words else "")
+        self.wrong.setVisible(bool(words))
 
     def _fill(self, notes: str) -> None:
         self.text.blockSignals(True)

@@ -6,7 +6,7 @@ start checks the recipe first, unless this very recipe was found to be fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +76,20 @@ class Wizard(Screen):
         self._rest.setInterval(LOOK_MILLISECONDS)
         self._rest.timeout.connect(self._look_at_teacher)
 
-        self.teacher, self.review = TeacherPage(), ReviewPage(self.check)
-        made: tuple[Page, ...] = (
-            self.teacher,
-            DataPage(),
-            MethodPage(),
-            StudentPage(),
-            TrainingPage(),
-            ComputePage(),
-            self.review,
-        )
-        self.pages: dict[str, Page] = {page.key: page for page in made}
+        self.pages: dict[str, Page] = {}
+
+    def build(self) -> Iterator[None]:
         self._make_layout()
+        yield
+        self.teacher, self.review = TeacherPage(), ReviewPage(self.check)
+        self._add_page(self.teacher)
+        yield
+        for kind in (DataPage, MethodPage, StudentPage, TrainingPage, ComputePage):
+            self._add_page(kind())
+            yield
+        self._add_page(self.review)
         self._make_actions()
-        for page in made:
-            page.edited.connect(self._take)
-            page.finished.connect(self.draft.end_typing)
-            page.page_wanted.connect(self.go_to)
+        self.steps.currentRowChanged.connect(self._show_page)
         self.review.check_wanted.connect(self._check_now)
         self.review.cancel_wanted.connect(self._cancel_check)
         self.check.changed.connect(self._show_start)
@@ -100,10 +97,25 @@ class Wizard(Screen):
         self.draft.changed.connect(self._refresh)
         self.draft.loaded.connect(self._loaded)
         self.lookup.changed.connect(self._refresh)
-        session.backend.catalogue_arrived.connect(self._know)
-        session.backend.catalogue_failed.connect(self._say_no_catalogue)
-        session.project.changed.connect(self._ask_about_runs)
-        session.backend.want_catalogue()
+        backend, project = self.session.backend, self.session.project
+        backend.catalogue_arrived.connect(self._know)
+        backend.catalogue_failed.connect(self._say_no_catalogue)
+        project.changed.connect(self._ask_about_runs)
+        yield
+        backend.want_catalogue()
+
+    def _add_page(self, page: Page) -> None:
+        self.pages[page.key] = page
+        self.steps.add_step(page.title)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.verticalScrollBar().rangeChanged.connect(self._keep_in_sight)
+        self._stack.addWidget(area)
+        area.setWidget(page)
+        page.edited.connect(self._take)
+        page.finished.connect(self.draft.end_typing)
+        page.page_wanted.connect(self.go_to)
 
     # What it begins with
 
@@ -411,16 +423,6 @@ class Wizard(Screen):
         self.steps = StepList()
         self.steps.setAccessibleName(self.tr("Pages of the new run"))
         self._stack = QStackedWidget()
-        for page in self.pages.values():
-            self.steps.add_step(page.title)
-            area = QScrollArea()
-            area.setWidgetResizable(True)
-            area.setWidget(page)
-            area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            area.verticalScrollBar().rangeChanged.connect(self._keep_in_sight)
-            self._stack.addWidget(area)
-        self.steps.currentRowChanged.connect(self._show_page)
-
         left = QVBoxLayout()
         left.setContentsMargins(look.MARGIN, look.WIDE, 0, look.MARGIN)
         left.addWidget(self.steps)

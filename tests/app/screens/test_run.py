@@ -26,6 +26,7 @@ def screen(qtbot: QtBot, session: Session) -> RunScreen:
 
 def shown(qtbot: QtBot, session: Session, run: int = 1) -> RunScreen:
     made = RunScreen(session)
+    list(made.build())
     qtbot.addWidget(made)
     made.resize(1180, 740)
     made.show()
@@ -252,6 +253,7 @@ def test_without_runs_it_says_how_to_begin(
 ) -> None:
     ProjectFile.create(tmp_path / "empty.distill").close()
     screen = RunScreen(open_session(tmp_path / "empty.distill"))
+    list(screen.build())
     qtbot.addWidget(screen)
     screen.show()
     with qtbot.waitSignal(screen.leads_to) as led:
@@ -261,6 +263,7 @@ def test_without_runs_it_says_how_to_begin(
 
 def test_without_being_told_it_shows_the_newest_run(qtbot: QtBot, session: Session) -> None:
     screen = RunScreen(session)
+    list(screen.build())
     qtbot.addWidget(screen)
     screen.show()
     qtbot.waitUntil(lambda: screen._run is not None)

@@ -117,6 +117,7 @@ def make(qtbot: QtBot, open_session: Callable[[Path], Session], backend: Scripte
     def wizard(path: Path) -> Wizard:
         opened = open_session(path)
         made = Wizard(Session(opened.project, backend, opened.settings))
+        list(made.build())
         qtbot.addWidget(made)
         made.resize(940, 560)
         with qtbot.waitExposed(made):

@@ -16,6 +16,7 @@ from backend.contract.project_file import ProjectFile
 @pytest.mark.long
 def test_the_defaults_are_checked_and_train(qtbot: QtBot, open_session: Callable[[Path], Session], empty: Path) -> None:
     wizard = Wizard(open_session(empty))
+    list(wizard.build())
     qtbot.addWidget(wizard)
     wizard.show()
     qtbot.waitUntil(wizard.start_button.isEnabled, timeout=60_000)
