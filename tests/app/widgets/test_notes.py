@@ -22,7 +22,7 @@ def notes(qtbot: QtBot, session: Session) -> Notes:
 def test_what_is_typed_is_saved_without_being_asked(qtbot: QtBot, notes: Notes, session: Session) -> None:
     with qtbot.waitSignal(notes.saved):
         qtbot.keyClicks(notes.text, "looks well")
-    qtbot.waitUntil(lambda: not notes._clock.isActive())
+    qtbot.waitUntil(lambda: not notes._asked)
     assert ask(qtbot, session, lambda project: project.run(1).notes) == "looks well"
 
 
