@@ -1,7 +1,7 @@
+"""The file as a whole: what is refused, how it is opened, that it can be moved, copied and checked."""
+
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections import namedtuple
 from pathlib import Path
@@ -10,38 +10,9 @@ import psutil
 import pysqlite3
 import pytest
 
-from backend.contract import database, liveness
-from backend.contract.metrics import MetricRow
-from backend.contract.project_file import (
-    APPLICATION_ID,
-    PICTURE_BYTES_LIMIT,
-    VERSION,
-    NotInProject,
-    ProjectFile,
-    ProjectFileError,
-)
-from backend.contract.recipe import Recipe
-
-RECIPE = Recipe(teacher="digits", method="dmd2", settings={"gan_weight": 0.01})
-
-
-@pytest.fixture
-def path(tmp_path):
-    ProjectFile.create(tmp_path / "a.distill").close()
-    return tmp_path / "a.distill"
-
-
-@pytest.fixture
-def project(path):
-    with ProjectFile.open(path) as project:
-        yield project
-
-
-def refused(kind, *arguments, **options):
-    with pytest.raises(ProjectFileError) as refusal:
-        kind(*arguments, **options)
-    return str(refusal.value)
-
+from backend.contract import database
+from backend.contract.project_file import APPLICATION_ID, VERSION, ProjectFile, ProjectFileError
+from tests.backend.contract.conftest import RECIPE, refused, weights
 
 # What cannot be opened
 
@@ -226,141 +197,7 @@ def test_a_client_folds_the_log_only_where_no_worker_lives(path):
         assert path.stat().st_size > size
 
 
-# Runs, attempts, state
-
-
-def test_a_declaration_is_stored_where_there_is_none_and_never_replaced(project):
-    run = project.add_run(RECIPE)
-    project.set_declaration(run, {"title": "then"})
-    project.set_declaration(run, {"title": "now"})
-    assert project.run(run).declaration == {"title": "then"}
-
-
-def test_a_run_keeps_what_it_was_asked_to_be(project):
-    run = project.add_run(RECIPE, declaration={"properties": {}}, teacher_hash="abc", consumes={"store": "def"})
-    second = project.add_run(RECIPE, name="again")
-    project.set_notes(second, "Ünicode")
-    project.set_tags(second, ["a", "b"])
-    project.rename_run(second, "renamed")
-    project.set_hashes(second, teacher_hash="t", data_hash="d")
-    found = project.runs()
-    assert [row.name for row in found] == ["dmd2-1", "renamed"]
-    assert project.recipe(run) == RECIPE
-    assert (found[0].recipe_hash, found[0].consumes, found[0].teacher_hash) == (RECIPE.hash(), {"store": "def"}, "abc")
-    assert (found[1].notes, found[1].tags, found[1].data_hash) == ("Ünicode", ("a", "b"), "d")
-    assert project.find_run("renamed").id == project.find_run("2").id == second
-    assert refused(project.find_run, "nobody") == "There is no run nobody in a.distill; see `distill runs`."
-    project.rename_run(run, "renamed")
-    assert refused(project.find_run, "renamed") == "2 runs are named renamed; give the number of one."
-    with pytest.raises(NotInProject):
-        project.set_notes(99, "")
-
-
-def test_state_follows_a_run_through_its_life(project):
-    run = project.add_run(RECIPE)
-    assert project.run_state(run).state == "queued"
-    prepared = project.prepare_attempt(run)
-    assert project.run_state(run).state == "starting"
-    attempt = project.begin_attempt(run)
-    assert attempt == prepared.id
-    assert (project.attempt(attempt).log, project.run_state(run).state) == ("logs/run-1-attempt-1.log", "starting")
-    project.record(attempt, [MetricRow(1, {"loss": 1.0}, 0.0)])
-    assert project.run_state(run).state == "running"
-    pause = project.issue(run, "pause")
-    project.acknowledge(pause)
-    assert project.run_state(run).state == "paused"
-    project.finish(pause)
-    assert project.run_state(run).state == "running"
-    stop = project.issue(run, "stop")
-    assert project.run_state(run).state == "stopping"
-    project.end_attempt(attempt, "stopped", "You stopped it.")
-    state = project.run_state(run)
-    assert (state.state, state.reason, state.step) == ("stopped", "You stopped it.", 1)
-    assert project.command(stop).result == "Done."
-    project.set_queue_position(run, 1)
-    assert project.run_state(run).state == "queued"
-
-
-def test_a_run_has_one_process_at_a_time(project):
-    run = project.add_run(RECIPE)
-    attempt = project.begin_attempt(run)
-    expected = f"Run 1 is already being worked on in process {os.getpid()}; stop it first."
-    assert refused(project.begin_attempt, run) == expected
-    assert refused(project.prepare_attempt, run) == expected
-    project.end_attempt(attempt, "failed", "Out of memory.", "Traceback ...")
-    second = project.begin_attempt(run)
-    assert [row.number for row in project.attempts(run)] == [1, 2]
-    assert project.attempt(attempt).traceback == "Traceback ..."
-    assert project.run_state(run).attempt == second
-
-
-def test_commands_for_a_process_that_is_gone_are_closed_by_the_next(project):
-    run = project.add_run(RECIPE)
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    attempt = project.prepare_attempt(run)
-    project.set_process(attempt.id, liveness.process(child.pid))
-    stop = project.issue(run, "stop")
-    child.communicate()
-    assert project.run_state(run).state == "lost"
-    project.begin_attempt(run)
-    assert project.open_commands(run) == []
-    assert project.command(stop).result == "The process it was meant for had ended."
-    assert project.run_state(run).state == "starting"
-
-
-# What a run produced
-
-
-def test_small_pictures_lie_in_the_database_and_large_ones_beside_it(project):
-    run = project.add_run(RECIPE)
-    small, large = b"s" * PICTURE_BYTES_LIMIT, b"l" * (PICTURE_BYTES_LIMIT + 1)
-    project.add_sample(run, step=1, kind="preview", position=0, image=small, thumbnail=b"t", label="three", seed=7)
-    project.add_sample(run, step=1, kind="preview", position=1, image=large, scores={"clip": 0.5})
-    first, second = project.samples_after(run)
-    assert (first.path, first.label, first.seed) == (None, "three", 7)
-    assert (project.image(first), project.thumbnail(first)) == (small, b"t")
-    assert (project.image(second), project.thumbnail(second)) == (large, large)
-    assert second.path is not None
-    assert (project.files / second.path).read_bytes() == large
-    assert project.samples_after(run, first.id) == [second]
-    assert project.check() == []
-    (project.files / second.path).unlink()
-    assert "is missing from a.files" in refused(project.image, second)
-
-
-def weights(project, name, content=b"weights"):
-    folder = project.files / "checkpoints" / name
-    folder.mkdir(parents=True)
-    (folder / "student.safetensors").write_bytes(content)
-    return folder
-
-
-def test_checkpoints_are_found_by_step_last_and_best(project):
-    run = project.add_run(RECIPE)
-    attempt = project.begin_attempt(run)
-    assert "has no checkpoint last; it has none yet" in refused(project.find_checkpoint, run)
-    for step in (100, 200, 300):
-        project.add_checkpoint(attempt, step, weights(project, str(step)), is_best=step < 300, meta={"score": step})
-    assert project.find_checkpoint(run).step == 300
-    best = project.find_checkpoint(run, "best")
-    assert (best.step, best.bytes, best.meta) == (200, 7, {"score": 200})
-    assert project.checkpoint_path(best) == project.files / "checkpoints" / "200"
-    project.give_up_checkpoint(project.find_checkpoint(run, "100").id)
-    assert [row.step for row in project.checkpoints(run)] == [200, 300]
-    assert [row.step for row in project.checkpoints(run, kept=False)] == [100, 200, 300]
-    assert refused(project.find_checkpoint, run, "100") == "Run 1 has no checkpoint 100; it has 200, 300."
-    project.mark_best(project.find_checkpoint(run, "300"))
-    assert project.find_checkpoint(run, "best").step == 300
-
-
-def test_a_checkpoint_is_on_the_disk_when_its_row_is(project):
-    attempt = project.begin_attempt(project.add_run(RECIPE))
-    seen: list[str] = []
-    project._db.connection.set_trace_callback(seen.append)
-    project.add_checkpoint(attempt, 1, weights(project, "1"))
-    project._db.connection.set_trace_callback(None)
-    steps = [sql for sql in seen if "synchronous" in sql or sql in ("BEGIN IMMEDIATE", "COMMIT")]
-    assert steps == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE", "COMMIT", "PRAGMA synchronous = NORMAL"]
+# Whole and movable
 
 
 def test_check_names_what_is_missing_or_changed(project):
@@ -387,19 +224,6 @@ def test_check_names_what_is_missing_or_changed(project):
     ]
 
 
-def test_events_evaluations_and_exports_come_back(project):
-    run = project.add_run(RECIPE)
-    first = project.add_event(run, "warning", "The loss rises.", step=3, data={"loss": 2.0}, at=5.0)
-    project.add_event(run, "info", "Better.")
-    warning = project.events_after(run)[0]
-    assert (warning.kind, warning.step, warning.data) == ("warning", 3, {"loss": 2.0})
-    assert [row.text for row in project.events_after(run, first)] == ["Better."]
-    project.add_evaluation(run, 100, {"network": "digits", "count": 1000}, {"frechet": 1.5})
-    project.add_export(run, "diffusers", "/out", "abc", {"agrees": True})
-    assert project.evaluations(run)[0].figures == {"frechet": 1.5}
-    assert project.exports(run)[0].verification == {"agrees": True}
-
-
 def test_a_moved_pair_is_whole(path, tmp_path):
     with ProjectFile.open(path) as project:
         attempt = project.begin_attempt(project.add_run(RECIPE))
@@ -410,11 +234,3 @@ def test_a_moved_pair_is_whole(path, tmp_path):
     (tmp_path / "a.files").rename(tmp_path / "elsewhere" / "b.files")
     with ProjectFile.open(tmp_path / "elsewhere" / "b.distill") as project:
         assert project.check() == []
-
-
-def test_the_draft_of_the_next_run_is_kept_with_its_position(project, path):
-    assert project.draft() is None
-    project.save_draft([{"teacher": "digits"}, {"teacher": "mine"}], 1)
-    project.save_draft([{"teacher": "digits"}, {"teacher": "mine"}, {"teacher": "é"}], 2)
-    with ProjectFile.open(path, readonly=True) as other:
-        assert other.draft() == ([{"teacher": "digits"}, {"teacher": "mine"}, {"teacher": "é"}], 2)

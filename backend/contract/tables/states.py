@@ -1,0 +1,34 @@
+"""What a run is doing: no table, but a verdict on `attempts`, `commands`, `runs` and the steps, made when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backend.contract import liveness
+from backend.contract.rows import Attempt, Command, Run, RunState
+from backend.contract.tables.attempts import Attempts
+
+
+class States(Attempts):
+    """What the runs of a project are doing."""
+
+    def run_state(self, run: int) -> RunState:
+        """What a run is doing, judged now from its newest attempt, its process and its open commands."""
+        attempts = self.attempts(run)
+        newest = attempts[-1] if attempts else None
+        queue_position = self.run(run).queue_position
+        return judged(queue_position, newest, self.open_commands(run), self._metrics.last_step(run))
+
+    def live_runs(self) -> list[tuple[Run, RunState]]:
+        """The runs that have a process now, oldest first, with what they are doing."""
+        rows = self._db.rows("SELECT DISTINCT run FROM attempts WHERE ended IS NULL ORDER BY run")
+        states = [(self.run(run), self.run_state(run)) for (run,) in rows]
+        return [(run, state) for run, state in states if state.is_live]
+
+
+def judged(queue_position: int | None, newest: Attempt | None, asked: Sequence[Command], step: int | None) -> RunState:
+    """What a run is doing, from its newest attempt, its open commands and its newest step."""
+    state = liveness.state_of(newest, asked, step)
+    if queue_position is not None and not state.is_live:
+        return RunState("queued", "It waits in the queue.", state.attempt, state.step)
+    return state
