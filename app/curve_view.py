@@ -22,6 +22,7 @@ Group = Literal["losses", "scores", "gradients", "memory", "machine", "other"]
 GROUPS: tuple[Group, ...] = ("losses", "scores", "gradients", "memory", "machine", "other")
 """In the order in which their plots stand below each other."""
 SHOWN_AT_FIRST: frozenset[Group] = frozenset(("losses", "scores"))
+RANKING = ("preview_frechet", "preview_sliced_wasserstein")
 CLIP_PERCENT = 2.0
 
 
@@ -41,10 +42,13 @@ def group_of(name: str) -> Group:
 
 
 def first_choice(names: Iterable[str], known: frozenset[str] = frozenset()) -> frozenset[str]:
-    """What is shown before anyone chose, of what is not known yet: losses and scores; at the very first everything
-    where there is neither."""
+    """What is shown before anyone chose, of what is not known yet: losses, and the score by which checkpoints are
+    ranked (else all scores, which are of many sizes); at the very first everything where there is neither."""
     new = frozenset(names) - known
-    return frozenset(name for name in new if group_of(name) in SHOWN_AT_FIRST) or (frozenset() if known else new)
+    shown = frozenset(name for name in new if group_of(name) in SHOWN_AT_FIRST)
+    if any(name in RANKING for name in new | known):
+        shown = frozenset(name for name in shown if name in RANKING or group_of(name) != "scores")
+    return shown or (frozenset() if known else new)
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,9 @@ def test_series_of_one_kind_share_a_plot_and_the_telling_ones_come_first() -> No
     assert first_choice(["memory_mib"]) == {"memory_mib"}
     assert first_choice(names, frozenset(["matching"])) == {"preview_frechet"}
     assert first_choice(["matching", "memory_mib"], frozenset(["matching"])) == frozenset()
+    assert first_choice(["matching", "preview_recall", "preview_frechet"]) == {"matching", "preview_frechet"}
+    assert first_choice(["preview_recall"], frozenset(["preview_frechet"])) == frozenset()
+    assert first_choice(["preview_recall"]) == {"preview_recall"}
 
 
 def test_ink_fills_from_top_to_bottom_and_leaves_the_dashes_out() -> None:
