@@ -1,4 +1,4 @@
-"""Loads the code of screens beside the window's own work, so that showing one for the first time does not wait for it."""
+"""Loads the code of screens beside the window's own work, so that showing one for the first time does not wait."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def bench(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
             found[name] = _in_a_process_of_its_own("app.bench.window", str(path), str(run))
         if not quick:
             say("moving eight curves of a million points")
-            found["curves"] = _in_a_process_of_its_own("app.curve_bench", str(Path(folder) / "curves.distill"))
+            found["curves"] = _in_a_process_of_its_own("app.bench.curves", str(Path(folder) / "curves.distill"))
     return found
 
 

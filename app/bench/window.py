@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QAbstractItemView, QApplication
+from PySide6.QtWidgets import QApplication, QTableView
 
 from app.bench.heartbeat import MEBI, Heartbeat, memory, spin
 from app.main_window import MainWindow, new_window
@@ -73,7 +73,7 @@ def settle(window: MainWindow) -> float:
 
 def _sort(window: MainWindow) -> None:
     shown = window.screen_shown()
-    for view in shown.findChildren(QAbstractItemView) if shown else []:
+    for view in shown.findChildren(QTableView) if shown else []:
         model = view.model()
         for column in range(model.columnCount() if model else 0):
             model.sort(column)

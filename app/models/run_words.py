@@ -144,6 +144,8 @@ def command_in_words(command: Command, now: float, tr: Words) -> str:
         result = command.result or ""
         return tr("{0}: done.").format(verb) if result in ("", "Done.") else tr("{0}: {1}").format(verb, result)
     if command.acknowledged is not None:
+        if command.verb == "pause":  # it stays open for as long as the run rests
+            return tr("{0}: acknowledged.").format(verb)
         return tr("{0}: acknowledged, under way.").format(verb)
     waited = now - command.issued
     if waited >= 2:

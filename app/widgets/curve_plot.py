@@ -29,10 +29,11 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from app import curve_view, look, ticks
-from app.curve_view import Columns, Scaled, Span, Values
-from app.plotting import column_spans, ink
-from app.ticks import Tick
+from app import look
+from app.models import curve_view, ticks
+from app.models.curve_view import Columns, Scaled, Span, Values
+from app.models.ink import column_spans, ink
+from app.models.ticks import Tick
 
 FEW = 40
 """So few points in sight are drawn as dots, too."""

@@ -9,8 +9,9 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
 
-from app import look, ticks
-from app.curve_rows import COPIED, PAGE, Column, Page, as_csv, read_page
+from app import look
+from app.models import ticks
+from app.models.curve_rows import COPIED, PAGE, Column, Page, as_csv, read_page
 from app.open_project import OpenProject
 
 Index = QModelIndex | QPersistentModelIndex
@@ -121,7 +122,7 @@ class CurveTable(QWidget):
         head.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         head.setDefaultSectionSize(self.fontMetrics().horizontalAdvance("student_gradient_norm") + look.WIDE)
-        self.words = look.label("", "caption", "muted")
+        self.words = look.label("", "caption", "muted", wraps=True)
         self.copy_button = QPushButton(self.tr("Copy as CSV"))
         self.copy_button.clicked.connect(self.copy)
         copy = QAction(self.tr("Copy as CSV"), self)

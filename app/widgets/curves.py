@@ -23,12 +23,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import curve_view, look, ticks
-from app.curve_data import Answer, Question, RunCurves, look_up
-from app.curve_rows import Column
-from app.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
+from app import look
+from app.models import curve_view, ticks
+from app.models.curve_data import Answer, Question, RunCurves, look_up
+from app.models.curve_rows import Column
+from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
+from app.models.smoothing import smoothed
 from app.open_project import OpenProject
-from app.smoothing import smoothed
 from app.widgets.curve_plot import CurvePlot, Line, Mark
 from app.widgets.curve_table import CurveTable
 from app.widgets.icon_button import IconButton

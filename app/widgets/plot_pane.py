@@ -9,7 +9,7 @@ from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from app import look
-from app.curve_view import Group
+from app.models.curve_view import Group
 from app.widgets.curve_plot import CurvePlot
 
 

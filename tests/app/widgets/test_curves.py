@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app import look
-from app.curve_bench import make_project, measure
-from app.curve_view import Span
+from app.bench.curves import make_project, measure
+from app.models.curve_view import Span
 from app.session import Session
 from app.widgets.curves import Curves, Mark
 from backend.contract.metrics import MetricRow

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.curve_view import NOTHING, Axis, Columns, Span, Values, first_choice
+from app.models.curve_view import NOTHING, Axis, Columns, Span, Values, first_choice
 from backend.contract.metrics import END, Overview
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Series

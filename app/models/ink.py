@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from app.curve_view import Drawn, Span
+from app.models.curve_view import Drawn, Span
 
 Values = NDArray[np.float64]
 Pixels = NDArray[np.uint32]

@@ -3,8 +3,8 @@
 import uuid
 from pathlib import Path
 
-from app.curve_data import Question, look_up
-from app.curve_view import Columns, Span
+from app.models.curve_data import Question, look_up
+from app.models.curve_view import Columns, Span
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe

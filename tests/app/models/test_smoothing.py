@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.smoothing import smoothed
+from app.models.smoothing import smoothed
 
 
 @pytest.mark.parametrize("amount", [0.3, 0.9, 0.99])

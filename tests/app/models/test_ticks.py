@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ticks import count_words, counts, figure, linear, logarithmic
+from app.models.ticks import count_words, counts, figure, linear, logarithmic
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """How quickly the curves follow a hand: pans and zooms over a project of eight series of a million points each.
 
-Run as `python -m app.curve_bench PROJECT`; makes the project first where there is none.
+Run as `python -m app.bench.curves PROJECT`; makes the project first where there is none.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.curve_view import (
+from app.models.curve_view import (
     Columns,
     Span,
     drawn,
@@ -21,7 +21,7 @@ from app.curve_view import (
     typical,
     value_words,
 )
-from app.plotting import column_spans, ink
+from app.models.ink import column_spans, ink
 
 from .curve_lines import line_of
 

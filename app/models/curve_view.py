@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ticks import figure
+from app.models.ticks import figure
 
 Values = NDArray[np.float64]
 Axis = Literal["step", "images", "wall", "nfe"]

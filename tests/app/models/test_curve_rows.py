@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from app.curve_rows import Column, as_csv, read_page
+from app.models.curve_rows import Column, as_csv, read_page
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
