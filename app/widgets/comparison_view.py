@@ -204,9 +204,14 @@ class ComparisonView(QFrame):
             self.camera = Camera.fit(self.layers.size, canvas.pane, MARGIN)
 
     def fit_again(self) -> None:
-        """A pane has another size: what was shown whole is shown whole again."""
+        """A pane has another size: what was shown whole is shown whole again.
+
+        Others hear of it later: what they show would lay out the panes while they are being laid out.
+        """
         self._fit()
-        self._update()
+        for canvas in self.canvases:
+            canvas.update()
+        QTimer.singleShot(0, self, self.changed.emit)
 
     def _first(self) -> Canvas | None:
         return next(iter(self.canvases), None)

@@ -220,9 +220,11 @@ class SideBar(QWidget):
 
     def set_busy(self, busy: bool) -> None:
         """Show progress and Cancel, or Draw."""
+        self.cancel.setVisible(busy)
+        if busy and self.draw.hasFocus():  # a button that hides gives the focus away
+            self.cancel.setFocus()
         self.draw.setVisible(not busy)
         self.bar.setVisible(busy)
-        self.cancel.setVisible(busy)
         self.progress.setVisible(busy)
         if busy:
             self.refuse("")

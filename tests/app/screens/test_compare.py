@@ -448,3 +448,29 @@ def test_a_real_student_is_drawn_beside_its_teacher(
     qtbot.waitUntil(lambda: screen.view.layers is not None, timeout=120_000)
     assert [name for name, _ in captions(screen)] == ["Teacher, 1 NFE", "Student, 1 NFE", "Teacher, 3 NFE"]
     assert screen.side_bar.refusal.text() == ""
+
+
+def test_captions_stay_below_the_pane_in_every_mode(qtbot: QtBot, shown: CompareScreen) -> None:
+    for mode in ("side", "wipe", "blink", "difference", "wipe", "blink"):
+        shown.view.set_mode(mode)
+        qtbot.waitUntil(lambda: shown.grab().height() > 0 and shown.view._captions[0].height() > 0, timeout=2000)
+        for caption in shown.view._captions:
+            assert caption.name.height() > 0, mode
+            assert caption.y() > shown.view.canvases[0].geometry().bottom(), mode
+
+
+def test_the_focus_goes_from_draw_to_what_is_drawn(
+    qtbot: QtBot, screen: CompareScreen, asked: list[Job], project_path: Path
+) -> None:
+    screen.show_item(1)
+    qtbot.waitUntil(lambda: bool(screen.side_bar.picks))
+    screen.activateWindow()
+    screen.side_bar.draw.setFocus()
+    qtbot.waitUntil(screen.side_bar.draw.hasFocus)
+    qtbot.keyClick(screen.side_bar.draw, Key.Key_Space)
+    qtbot.waitUntil(lambda: bool(asked))
+    assert screen.side_bar.cancel.hasFocus()
+    write_pictures(folder_of(project_path))
+    asked[0].answered.emit({})
+    screen._ended()
+    qtbot.waitUntil(screen.view.hasFocus)
