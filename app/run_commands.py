@@ -101,10 +101,11 @@ class RunCommands(QObject):
         live = state is not None and state.is_live
         waits = any(command.verb == "pause" and command.finished is None for command in self._commands)
         may_resume = waits or name in ("stopped", "failed", "lost", "queued")
-        self.pause.setEnabled(name == "running" and not waits)
-        self.pause.setVisible(not may_resume)
-        self.resume.setVisible(may_resume)
-        self.resume.setEnabled(may_resume and name != "stopping")
+        resumes = (self.resume, may_resume, may_resume and name != "stopping")
+        pauses = (self.pause, not may_resume, name == "running" and not waits)
+        for ask, is_shown, is_possible in (resumes, pauses) if may_resume else (pauses, resumes):  # first what comes
+            ask.setVisible(is_shown)
+            ask.setEnabled(is_possible)
         self.resume.setText(self.tr("Start") if name == "queued" else self.tr("Resume"))
         self.stop.setEnabled(live and name != "stopping")
         for asks in (self.sample, self.save):

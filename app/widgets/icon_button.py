@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QToolButton
 
@@ -12,7 +12,11 @@ from app import look
 
 
 class IconButton(QToolButton):
-    """words: what it does; its text, or its tool tip and accessible name where the icon stands alone."""
+    """words: what it does; its text, or its tool tip and accessible name where the icon stands alone.
+
+    gave_way: it had the focus, and can no longer be pressed."""
+
+    gave_way = Signal()
 
     def __init__(self, icon: str, words: str, *, alone: bool = False, quiet: bool = False) -> None:
         super().__init__()
@@ -49,8 +53,11 @@ class IconButton(QToolButton):
             keys = action.shortcut().toString(action.shortcut().SequenceFormat.NativeText)
             self.say(action.text())
             self.setToolTip(f"{action.text()} ({keys})" if keys else action.text())
+            had_focus = self.hasFocus()
             self.setEnabled(action.isEnabled())
             self.setVisible(action.isVisible())
+            if had_focus and not (action.isEnabled() and action.isVisible()):
+                self.gave_way.emit()
 
         action.changed.connect(show)
         self.clicked.connect(action.trigger)

@@ -114,7 +114,7 @@ class LogView(QWidget):
             self._read()
             return
         self._clock.stop()
-        self.text.setPlaceholderText(self.tr("Nothing has happened yet that would stand here."))
+        self.text.setPlaceholderText(self.tr("No messages yet. Warnings, errors and changes appear here."))
         self._append([self._line(event) for event in self._events if self._is_wanted(event)][-MOST_LINES:])
 
     def _append(self, lines: Sequence[str]) -> None:

@@ -56,12 +56,16 @@ class RunHeader(QWidget):
         column.addLayout(self._title())
         column.addLayout(self._progress())
         self.vitals = Vitals()
-        column.addWidget(self.vitals)
-        column.addWidget(self._reason())
         self._asked = look.label("", "caption", "muted", wraps=True)
         self._asked.setAccessibleName(self.tr("What was asked of the run"))
+        self._asked.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+        row = QHBoxLayout()  # beside the figures, so that an answer moves nothing
+        row.setSpacing(look.MARGIN)
+        row.addWidget(self.vitals, 3)
+        row.addWidget(self._asked, 2)
+        column.addLayout(row)
+        column.addWidget(self._reason())
         self._refused = look.label("", "body", "bad", wraps=True)
-        column.addWidget(self._asked)
         column.addWidget(self._refused)
         commands.changed.connect(self._show_asked)
         self._show_asked()
@@ -120,6 +124,7 @@ class RunHeader(QWidget):
         side.addWidget(self.bar)
         row.addLayout(side, 1)
         asks = self._commands
+        self.asks: dict[str, IconButton] = {}
         for icon, ask in (
             ("pause", asks.pause),
             ("play", asks.resume),
@@ -129,8 +134,16 @@ class RunHeader(QWidget):
         ):
             button = IconButton(icon, ask.text())
             button.follow(ask)
+            button.gave_way.connect(self._keep_focus)
             row.addWidget(button)
+            self.asks[icon] = button
         return row
+
+    def _keep_focus(self) -> None:
+        """A button that was pressed and went must not leave the focus to Stop beside it."""
+        found = [self.asks[icon] for icon in ("pause", "play") if self.asks[icon].isEnabled()]
+        shown = [button for button in found if not button.isHidden()]
+        (shown[0] if shown else self.runs).setFocus()
 
     def _reason(self) -> QWidget:
         self._why = QWidget()

@@ -303,3 +303,15 @@ def test_a_setting_is_changed_while_the_run_goes_on(
     qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 100 of 900")
     assert form.values()["steps"] == 900
     assert not form.change.isEnabled()
+
+
+def test_a_pause_does_not_leave_the_focus_to_stop(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
+    screen, _ = live
+    screen.activateWindow()
+    pause, resume = screen.header.asks["pause"], screen.header.asks["play"]
+    qtbot.waitUntil(pause.isEnabled)
+    pause.setFocus()
+    qtbot.waitUntil(pause.hasFocus)
+    qtbot.keyClick(pause, Qt.Key.Key_Space)
+    qtbot.waitUntil(resume.isVisible)
+    qtbot.waitUntil(resume.hasFocus)
