@@ -309,6 +309,7 @@ class SettingsForm(QWidget):
             count += matches(row.field, wanted) if wanted else 1
         self._nothing.setText(self.tr("No setting is called or described so. Clear the search to see all."))
         self._nothing.setVisible(bool(wanted) and not count)
+        self.more.setVisible(not wanted and any(row.field.advanced for row in self.rows.values()))
         self.more.show_icon("chevron-down" if is_open else "chevron-right")
 
 

@@ -45,6 +45,9 @@ class ChoiceCard(QFrame):
         return QSize(40 * look.SPACE, super().minimumSizeHint().height())
 
     def _show_chosen(self, on: bool) -> None:
+        group = self.radio.group()
+        for radio in group.buttons() if on and group is not None else []:  # Tab goes to what is chosen, arrows beyond
+            radio.setFocusPolicy(Qt.FocusPolicy.StrongFocus if radio is self.radio else Qt.FocusPolicy.ClickFocus)
         self.setProperty("chosen", on)
         for widget in (self, *self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)):
             widget.style().unpolish(widget)

@@ -70,7 +70,7 @@ class MethodPage(Page):
             card = ChoiceCard(method.title, method.summary.split(". ")[0].rstrip(".") + ".")
             card.setToolTip(method.summary)
             need = self.tr("needs {0}").format(", ".join(method.needs)) if method.needs else self.tr("needs no data")
-            cost = self.tr("{0:g} teacher forwards per step and sample").format(method.cost)
+            cost = self.tr("{0:g} evaluations per step and sample").format(method.cost)
             card.content.addWidget(look.label(f"{method.paper} · {need} · {cost}", "caption", "muted", wraps=True))
             card.content.addStretch(1)
             card.radio.clicked.connect(lambda _=False, key=method.key: self._choose(key))
@@ -101,7 +101,7 @@ class MethodPage(Page):
             for preset in card.presets:
                 button = QPushButton(preset.title)
                 button.setCheckable(True)
-                button.setToolTip(self.tr("{0} {1:g} teacher forwards per step and sample.").format(
+                button.setToolTip(self.tr("{0} {1:g} network evaluations for each sample of a step.").format(
                     preset.words, preset.cost
                 ))  # fmt: skip
                 button.setAccessibleName(self.tr("Preset: {0}").format(preset.title))
@@ -110,7 +110,9 @@ class MethodPage(Page):
                 flow.addWidget(button)
                 self.presets[preset.key] = button
             column.addLayout(flow, 1, 0)
-        column.addWidget(look.label(self.tr("Settings"), "heading"), 2, 0)
+        settings = look.label(self.tr("Settings"), "heading")
+        settings.setContentsMargins(0, look.GAP if card.presets else 0, 0, 0)
+        column.addWidget(settings, 2, 0)
         self.form = SettingsForm(card.settings, defaults_of(card))
         self.form.changed.connect(self._take)
         self.form.finished.connect(self.finished)

@@ -90,6 +90,7 @@ class Wizard(Screen):
         self._add_page(self.review)
         self._make_actions()
         self.steps.currentRowChanged.connect(self._show_page)
+        self._put_footer_last()
         self.review.check_wanted.connect(self._check_now)
         self.review.cancel_wanted.connect(self._cancel_check)
         self.check.changed.connect(self._show_start)
@@ -205,8 +206,19 @@ class Wizard(Screen):
             self._cancel_check()
         for page in self.pages.values():
             page.show_state(self.state)
+        self._put_footer_last()
         self._show_steps()
         self._show_start()
+
+    def _put_footer_last(self) -> None:
+        """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""
+        last = self.window().previousInFocusChain()
+        while last is not None and (last in self._footer or last.focusPolicy() == Qt.FocusPolicy.NoFocus):
+            last = last.previousInFocusChain()
+        assert last is not None
+        for button in self._footer:
+            QWidget.setTabOrder(last, button)
+            last = button
 
     def _look_at_teacher(self) -> None:
         if self.state is not None and self.lookup.card(self.draft.values["teacher"], self.state.catalogue) is None:
@@ -356,7 +368,10 @@ class Wizard(Screen):
         if self.draft.values.get("name"):  # the next run wants a name of its own
             self.draft.edit({"name": ""}, self.tr("name of the run"))
         self._show_start()
-        self.leads_to.emit("run", run)
+        if self.isVisible():
+            self.leads_to.emit("run", run)
+        else:  # whoever has gone on to something else is not taken from it
+            self.says.emit(self.tr("The new run is in the queue.") if self._queues else self.tr("The new run starts."))
 
     def _not_started(self, words: str) -> None:
         self._show_start()
@@ -372,7 +387,9 @@ class Wizard(Screen):
         self.start_button.setEnabled(not count and not is_waiting)
         self.queue_button.setEnabled(not count and not is_waiting)
         self.queue_button.setVisible(self._is_busy)
-        self.start_button.setText(self.tr("Checking...") if is_waiting else self.tr("Start"))
+        starts, queues = is_waiting and not self._queues, is_waiting and self._queues
+        self.start_button.setText(self.tr("Checking...") if starts else self.tr("Start"))
+        self.queue_button.setText(self.tr("Checking...") if queues else self.tr("Add to queue"))
         self.start_action.setEnabled(self.start_button.isEnabled())
         self.cancel_button.setVisible(is_waiting)
         refused = "" if count or is_waiting else self._refused_by_check(state)
@@ -383,7 +400,9 @@ class Wizard(Screen):
             self.status.setText(state.problems[0].words)
         elif count:
             self.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
-        elif is_waiting:
+        elif queues:
+            self.status.setText(self.tr("It joins the queue as soon as the check is done."))
+        elif starts:
             self.status.setText(self.tr("It starts as soon as the check is done."))
         else:
             self.status.setText(self.tr("Ready to start."))
@@ -475,6 +494,7 @@ class Wizard(Screen):
         row.addWidget(self.next)
         row.addSpacing(look.GAP)
         row.addWidget(self.status, 1)
+        self._footer = [self.back, self.next, self.cancel_button, self.queue_button, self.start_button]
         for button in (self.cancel_button, self.queue_button, self.start_button):
             row.addWidget(button)
         return row

@@ -373,3 +373,36 @@ def test_every_page_is_named_reached_and_not_cut(qtbot: QtBot, qapp: QApplicatio
                 for look_for in (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping):
                     faults += [f"{key} {size} {look_for.__name__}: {words}" for words in look_for(wizard)]
     assert not faults, "\n".join(dict.fromkeys(faults))
+
+
+def test_tab_goes_through_the_page_before_the_buttons_below(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    wizard.activateWindow()
+    wizard.go_to("method")
+    wizard.steps.setFocus()
+    qtbot.waitUntil(wizard.steps.hasFocus)
+    order: list[QWidget | None] = []
+    for _ in range(60):
+        now = QApplication.focusWidget()
+        assert now is not None
+        order.append(now)
+        if now is wizard.start_button:
+            break
+        qtbot.keyClick(now, Qt.Key.Key_Tab)
+    method = page(wizard, "method", MethodPage)
+    assert order[1] is method.cards["dmd2"].radio  # the one that is chosen, not the first
+    assert method.form is not None
+    assert order.index(method.form.rows["learning_rate"].editor.focusProxy()) < order.index(wizard.next)
+
+
+def test_who_has_gone_on_is_not_taken_from_it(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
+) -> None:
+    wizard = make(empty)
+    led: list[object] = []
+    wizard.leads_to.connect(lambda *where: led.append(where))
+    wizard.start()
+    wizard.hide()
+    with qtbot.waitSignal(wizard.says):
+        qtbot.waitUntil(lambda: started == [("start", 1)])
+    assert led == []
