@@ -10,7 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication
 
-from app import fault_report, look, single_instance
+from app import fault_report, look, recent, single_instance
 from app.garbage import GarbageCollection
 from app.main_window import SUFFIX, new_window
 
@@ -28,7 +28,7 @@ def main() -> int:
     app = make_application(sys.argv[:1])
     settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, ORGANISATION, "studio")
     look.choose(app, str(settings.value("look/scheme", "system")))  # type: ignore[arg-type]
-    path = _with_suffix(asked.project.expanduser()).absolute() if asked.project else None
+    path = _with_suffix(asked.project.expanduser()).absolute() if asked.project else _last(settings)
     if path is not None and single_instance.hand_over(path):
         return 0
     fault_report.install()
@@ -58,6 +58,11 @@ def make_application(arguments: list[str]) -> QApplication:
     look.apply(app)
     GarbageCollection(app)
     return app
+
+
+def _last(settings: QSettings) -> Path | None:
+    """What was open last, with the run that may be going on in it; None at the very first start."""
+    return next(iter(recent.projects(settings)), None)
 
 
 def _with_suffix(path: Path) -> Path:

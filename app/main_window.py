@@ -112,6 +112,7 @@ class MainWindow(QMainWindow):
 
         self._live_words = look.label("", "caption", "muted")
         self._live_words.setAccessibleName(self.tr("Runs in progress"))
+        self._live_words.setContentsMargins(0, 0, look.MARGIN, 0)
         self.statusBar().addPermanentWidget(self._live_words)
         self._make_menus()
         geometry = settings.value("window/geometry")
@@ -246,7 +247,7 @@ class MainWindow(QMainWindow):
             self.undo.setActiveStack(screen.undo_stack)
         if item is not None:
             screen.show_item(item)
-        elif not screen.isAncestorOf(QApplication.focusWidget() or self):
+        if not screen.isAncestorOf(QApplication.focusWidget() or self):
             screen.setFocus()
         if not self._shows_project:
             self._shows_project = True

@@ -52,7 +52,7 @@ class SeriesList(QWidget):
         self.view.setIconSize(QSize(14, 14))
         self.view.setUniformRowHeights(True)
         self.view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
-        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         head = self.view.header()
         head.setStretchLastSection(False)
@@ -131,12 +131,13 @@ class SeriesList(QWidget):
                 self._model.appendRow([title, _fixed(""), _fixed("")])
                 self.view.setFirstColumnSpanned(self._model.rowCount() - 1, QModelIndex(), True)
             if several and (entry.name, -1) not in self._rows:
-                self._add(entry, -1, entry.name)
-            self._add(entry, entry.order, f"    {entry.run}" if several else entry.name)
+                self._add(entry, -1, _short(entry), entry.name)
+            words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), entry.name)
+            self._add(entry, entry.order, words, tip)
 
-    def _add(self, entry: Entry, order: int, words: str) -> None:
+    def _add(self, entry: Entry, order: int, words: str, tip: str) -> None:
         name, value, low = _fixed(words), _fixed(""), _fixed("")
-        name.setToolTip(words.strip())
+        name.setToolTip(tip)
         if (entry.name, -1) in self._rows:
             name.setFont(look.font("caption"))
         else:
@@ -155,10 +156,10 @@ class SeriesList(QWidget):
 
     def _widths(self) -> None:
         cells, heads = QFontMetrics(look.figures("caption")), QFontMetrics(look.font("strong"))
-        for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "0.00000", "")):
+        for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "-0.00000", "")):
             title = head or self.tr("Lowest")
             wide = max(cells.horizontalAdvance(widest), heads.horizontalAdvance(title))
-            self.view.header().resizeSection(column, wide + 5 * look.SPACE)
+            self.view.header().resizeSection(column, wide + 4 * look.SPACE)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:
@@ -169,6 +170,11 @@ class SeriesList(QWidget):
             self.show_entries(self._entries, self.chosen())
             self._filling = False
         super().changeEvent(event)
+
+
+def _short(entry: Entry) -> str:
+    """Its name without what the title above it says."""
+    return entry.name.removeprefix("preview_").removeprefix("evaluation_").replace("_", " ")
 
 
 def _fixed(words: str) -> QStandardItem:
