@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QSizePo
 
 from app import look
 from app.models.export_words import Shown, verdict
+from app.widgets.elided_label import ElidedLabel
 from app.widgets.icon_button import IconButton
 
 
@@ -84,7 +85,6 @@ class VerificationView(QWidget):
         self.words.setText(words)
         look.set_tone(self.words, tone)
         self.path.setText(shown.export.path)
-        self.path.setToolTip(shown.export.path)
         self.gone.setVisible(not shown.there)
         self.open.setEnabled(shown.there)
         for sheet, data in ((self.expected, shown.expected), (self.made, shown.made)):
@@ -119,9 +119,7 @@ class VerificationView(QWidget):
             self.tr("Its files are no longer there; they were moved or deleted."), "body", "warning", wraps=True
         )
         inside.addWidget(self.gone)
-        self.path = look.label("", "body", "muted", wraps=False)
-        self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.path = ElidedLabel("body", "muted")
         self.open = IconButton("folder-open", self.tr("Open folder"))
         self.open.clicked.connect(self._open)
         self.copy = IconButton("copy", self.tr("Copy path"))

@@ -7,6 +7,7 @@ from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel
 
 from app import look
+from app.models.run_words import Words
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import PathField
 from app.wizard.amounts import count
@@ -64,7 +65,7 @@ class TeacherPage(Page):
 
     def _show_found(self, wrong: str, found: TeacherCard | None) -> None:
         look.set_tone(self.found, "bad" if wrong else "text" if found else "muted")
-        self.found.setText(wrong or (described(found) if found else self.tr("Looking at it...")))
+        self.found.setText(wrong or (described(found, self.tr) if found else self.tr("Looking at it...")))
 
     def _take_folder(self) -> None:
         self.edit({"teacher": self.folder.line.text()}, self.tr("a teacher of my own"))
@@ -92,7 +93,7 @@ class TeacherPage(Page):
         side = card.content
         tone = "bad" if teacher.problem else "muted"
         side.addWidget(look.label(teacher.problem or teacher.summary, "body", tone, wraps=True))
-        side.addWidget(look.label(facts(teacher), "caption", "muted", wraps=True))
+        side.addWidget(look.label(facts(teacher, self.tr), "caption", "muted", wraps=True))
         if teacher.figures:
             side.addLayout(self._figures(teacher.figures))
         side.addStretch(1)
@@ -131,18 +132,18 @@ class TeacherPage(Page):
         return grid
 
 
-def facts(teacher: TeacherCard) -> str:
+def facts(teacher: TeacherCard, tr: Words) -> str:
     """Its shape and size in a line."""
     sides = teacher.shape[1:] if len(teacher.shape) == 3 else teacher.shape
-    parts = [f"points in {sides[0]} dimensions" if len(sides) == 1 else "×".join(map(str, sides))]
+    parts = [tr("points in {0} dimensions").format(sides[0]) if len(sides) == 1 else "×".join(map(str, sides))]
     if teacher.parameters:
-        parts.append(f"{count(teacher.parameters)} parameters")
+        parts.append(tr("{0} parameters").format(count(teacher.parameters)))
     if teacher.classes:
-        parts.append(f"{teacher.classes} classes")
+        parts.append(tr("{0} classes").format(teacher.classes))
     return ", ".join(part for part in parts if part)
 
 
-def described(teacher: TeacherCard) -> str:
+def described(teacher: TeacherCard, tr: Words) -> str:
     """What a folder turned out to be."""
-    licence = f" Licence: {teacher.licence}." if teacher.licence else ""
-    return f"{teacher.title}: {facts(teacher)}. {teacher.summary}{licence}"
+    licence = " " + tr("Licence: {0}.").format(teacher.licence) if teacher.licence else ""
+    return f"{teacher.title}: {facts(teacher, tr)}. {teacher.summary}{licence}"

@@ -1,11 +1,15 @@
 """Every screen, filled: named, reached by Tab, nothing cut or overlapping, in both schemes and at every size."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import look
@@ -14,10 +18,13 @@ from app.main_window import MainWindow
 from backend.contract.catalogue import Catalogue
 
 from . import looking
+from .longer_words import Longer, untranslated
+from .views import every_state, views
 
 CATALOGUE = Path(__file__).parent / "catalogue.json"
 SCREENS = ("wizard", "run", "compare", "runs", "export")
 SIZES = ((1280, 800), (1024, 640))
+LAYOUT_MILLISECONDS = 300
 
 
 @pytest.fixture
@@ -48,3 +55,65 @@ def test_a_screen_is_named_reached_and_not_cut(qtbot: QtBot, qapp: QApplication,
             for look_for in (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping):
                 faults += [f"{scheme.name} {size} {look_for.__name__}: {words}" for words in look_for(window)]
     assert not faults, "\n".join(dict.fromkeys(faults))
+
+
+@pytest.fixture
+def longer(qapp: QApplication) -> Iterator[Longer]:
+    translator = Longer()
+    qapp.installTranslator(translator)
+    yield translator
+    qapp.removeTranslator(translator)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_view_is_named_reached_and_not_cut(
+    qtbot: QtBot, window: MainWindow, project_path: Path, size: tuple[int, int]
+) -> None:
+    ids = every_state(project_path)
+    window.resize(*size)
+    faults = faults_of_views(qtbot, window, ids)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.usefixtures("longer")
+def test_every_view_has_room_for_a_language_of_longer_words(
+    qtbot: QtBot, request: pytest.FixtureRequest, project_path: Path
+) -> None:
+    ids = every_state(project_path)
+    window = request.getfixturevalue("window")  # made after the language is chosen
+    window.resize(*SIZES[-1])
+    faults = faults_of_views(qtbot, window, ids, untranslated)
+    assert not faults, "\n".join(faults)
+
+
+def test_every_view_is_not_cut_at_twice_the_scale() -> None:
+    """Qt takes the scale when it starts, so another process looks."""
+    test = f"{__file__}::{test_every_view_is_named_reached_and_not_cut.__name__}[size{len(SIZES) - 1}]"
+    environment = os.environ | {"QT_SCALE_FACTOR": "2", "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", test]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, env=environment, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def faults_of_views(
+    qtbot: QtBot, window: MainWindow, ids: dict[str, int], *more: Callable[[QWidget], list[str]]
+) -> list[str]:
+    """What an eye would find wrong in any view; each fault once, where it was seen first."""
+    found: dict[str, str] = {}
+    checks = (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping, *more)
+    seen: list[str] = []
+
+    def is_well() -> bool:
+        seen[:] = [f"{check.__name__}: {words}" for check in checks for words in check(window)]
+        return not seen
+
+    for view in views(qtbot, window, ids):
+        qtbot.waitUntil(lambda: window.is_settled)
+        QApplication.sendPostedEvents()
+        if not is_well():
+            with suppress(qtbot.TimeoutError):  # it may be laid out in several turns
+                qtbot.waitUntil(is_well, timeout=LAYOUT_MILLISECONDS)
+        for words in seen:
+            found.setdefault(words, view)
+    return [f"{view}: {words}" for words, view in found.items()]
