@@ -141,8 +141,12 @@ class Wizard(Screen):
         if what == "recipe":
             try:
                 recipe = Recipe.from_json(path.read_bytes())
-            except (OSError, UserError) as error:
-                self.says.emit(str(error))
+            except OSError as error:
+                words = self.tr("{0} cannot be read ({1}); check that it is there and that you may read it.")
+                self.says.emit(words.format(path.name, error.strerror))
+                return
+            except UserError as error:
+                self.says.emit(f"{path.name}: {error}")
                 return
             self.show_item(recipe.model_dump(mode="json"))
         elif what == "data":
