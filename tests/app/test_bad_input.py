@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pysqlite3
 import pytest
@@ -11,8 +12,10 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from app.backend_process import Backend
+from app.backend_process import Backend, Job
 from app.main_window import MainWindow
+from app.screens.compare import CompareScreen
+from app.screens.export import ExportScreen
 from app.screens.run import RunScreen
 from app.session import Session
 from app.widgets.notes import Notes
@@ -233,3 +236,101 @@ def test_a_project_without_its_folder_of_files_still_shows_its_runs(
     run_screen.show_item(1)
     qtbot.waitUntil(lambda: run_screen.header.state.text() == "Finished" and session.project.is_idle)
     assert troubles == []
+
+
+def by_the_command_line(
+    session: Session, monkeypatch: pytest.MonkeyPatch, distill: Callable[..., Any], command: str
+) -> None:
+    """The command line answers in this process."""
+    real = session.backend.ask
+
+    def answer(arguments: list[str], answered: Any, failed: Any, said: Any = None) -> Job:
+        assert arguments[0] == command
+        job = real(["methods", "none"], lambda _: None, lambda _: None)  # what can be waited for and cancelled
+        found = distill(*arguments, "--json")
+        assert found.status == 2
+        job.ended.connect(lambda: failed(found.json["error"]))
+        return job
+
+    monkeypatch.setattr(session.backend, "ask", answer)
+
+
+@pytest.mark.long  # the command line loads torch
+def test_a_comparison_without_its_weights_says_so_in_place_of_the_pictures(
+    qtbot: QtBot, session: Session, project_path: Path, monkeypatch: pytest.MonkeyPatch, distill: Callable[..., Any]
+) -> None:
+    by_the_command_line(session, monkeypatch, distill, "compare")
+    with ProjectFile.open(project_path, readonly=True) as project:
+        shutil.rmtree(project.files)
+    screen = CompareScreen(session)
+    for _ in screen.build():
+        pass
+    qtbot.addWidget(screen)
+    screen.show()
+    screen.show_item(1)
+    qtbot.waitUntil(lambda: "missing" in screen.empty.words.text(), timeout=30_000)
+    assert screen.empty.words.text().endswith(".")
+    assert screen.empty.button.text() == "Draw again"
+
+
+@pytest.mark.long  # the command line loads torch
+def test_an_export_without_its_weights_says_so_and_writes_nothing(
+    qtbot: QtBot, session: Session, project_path: Path, monkeypatch: pytest.MonkeyPatch, distill: Callable[..., Any]
+) -> None:
+    by_the_command_line(session, monkeypatch, distill, "export")
+    with ProjectFile.open(project_path, readonly=True) as project:
+        shutil.rmtree(project.files)
+    screen = ExportScreen(session)
+    for _ in screen.build():
+        pass
+    qtbot.addWidget(screen)
+    screen.show()
+    screen.show_item(1)
+    qtbot.waitUntil(screen.start.isEnabled)
+    out = Path(screen.destination.text())
+    qtbot.mouseClick(screen.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "missing" in screen.work.words.text(), timeout=30_000)
+    assert screen.work.words.text().endswith(".")
+    assert not out.exists()
+
+
+def test_a_place_that_cannot_be_exported_to_is_refused_beside_its_field(
+    qtbot: QtBot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = ExportScreen(session)
+    for _ in screen.build():
+        pass
+    qtbot.addWidget(screen)
+    screen.show()
+    screen.show_item(1)
+    qtbot.waitUntil(screen.start.isEnabled)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("mine")
+    screen.destination.selectAll()
+    qtbot.keyClicks(screen.destination, str(taken))
+    assert screen.wrong.text() == "taken already holds files; choose a new or an empty folder."
+    assert screen.wrong.isVisible()
+    assert not screen.start.isEnabled()
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    screen.destination.selectAll()
+    qtbot.keyClicks(screen.destination, str(tmp_path / "new"))
+    assert screen.wrong.text() == f"{tmp_path} cannot be written to; choose another folder."
+    assert not screen.start.isEnabled()
+
+
+def test_a_loss_that_is_not_finite_is_said_with_the_last_good_checkpoint(
+    qtbot: QtBot, run_screen: RunScreen, project_path: Path
+) -> None:
+    reason = (
+        "The loss of matching was not finite at step 12. Lower the learning rate and start again from there; "
+        "the last good checkpoint is at step 10."
+    )
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="third")
+        attempt = project.begin_attempt(run)
+        project.end_attempt(attempt, "failed", reason, "Traceback (most recent call last):\n  in step\n")
+    assert show(qtbot, run_screen, run, "failed") == reason
+    assert not run_screen.header.story.isVisible()
+    qtbot.mouseClick(run_screen.header.details, Qt.MouseButton.LeftButton)
+    assert "in step" in run_screen.header.story.toPlainText()
