@@ -58,7 +58,7 @@ class ComparisonBar(QWidget):
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setText(words)
             button.setCheckable(True)
-            button.clicked.connect(lambda _=False, mode=mode: self._view.set_mode(mode))
+            button.clicked.connect(lambda _=False, mode=mode: self._choose_mode(mode))
             group.addButton(button)
             row.addWidget(button)
             self.modes[mode] = button
@@ -142,6 +142,10 @@ class ComparisonBar(QWidget):
                 combo.addItems(list(names))
                 combo.setCurrentIndex(chosen)
         self._show()
+
+    def _choose_mode(self, mode: Mode) -> None:
+        self._view.set_mode(mode)
+        self._view.setFocus()  # for the keys that the mode has: Space, arrows
 
     def _choose_pair(self) -> None:
         self._view.set_pair(self.a.currentIndex(), self.b.currentIndex())

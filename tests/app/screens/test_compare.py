@@ -459,18 +459,9 @@ def test_captions_stay_below_the_pane_in_every_mode(qtbot: QtBot, shown: Compare
             assert caption.y() > shown.view.canvases[0].geometry().bottom(), mode
 
 
-def test_the_focus_goes_from_draw_to_what_is_drawn(
-    qtbot: QtBot, screen: CompareScreen, asked: list[Job], project_path: Path
-) -> None:
-    screen.show_item(1)
-    qtbot.waitUntil(lambda: bool(screen.side_bar.picks))
-    screen.activateWindow()
-    screen.side_bar.draw.setFocus()
-    qtbot.waitUntil(screen.side_bar.draw.hasFocus)
-    qtbot.keyClick(screen.side_bar.draw, Key.Key_Space)
-    qtbot.waitUntil(lambda: bool(asked))
-    assert screen.side_bar.cancel.hasFocus()
-    write_pictures(folder_of(project_path))
-    asked[0].answered.emit({})
-    screen._ended()
-    qtbot.waitUntil(screen.view.hasFocus)
+def test_space_flips_right_after_blink_was_chosen(qtbot: QtBot, shown: CompareScreen) -> None:
+    shown.activateWindow()
+    qtbot.mouseClick(shown.bar.modes["blink"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(shown.view.hasFocus)
+    qtbot.keyClick(shown.view, Key.Key_Space)
+    assert shown.view.flipped
