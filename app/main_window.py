@@ -371,9 +371,9 @@ class MainWindow(QMainWindow):
         menu, group = view.addMenu(self.tr("Colours")), QActionGroup(self)
         chosen = str(self.settings.value("look/scheme", "system"))
         for key, words in (
-            ("system", self.tr("As the system")),
-            ("light", self.tr("Light")),
-            ("dark", self.tr("Dark")),
+            ("system", self.tr("Colours of the system")),
+            ("light", self.tr("Light colours")),
+            ("dark", self.tr("Dark colours")),
         ):
             action = self._add(menu, words, partial(self._choose_scheme, key))
             action.setCheckable(True)

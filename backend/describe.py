@@ -14,6 +14,21 @@ from backend.methods import Method, load_method, method_names
 from backend.teachers import BUNDLED, TeacherError, folder_of, load_teacher
 
 
+PREDICTION_WORDS = {
+    "epsilon": "Predicts the noise (epsilon)",
+    "v_prediction": "Predicts the velocity v",
+    "sample": "Predicts the clean sample",
+    "flow": "Predicts the flow from data to noise",
+    "edm": "Predicts with EDM preconditioning",
+}
+PATH_WORDS = {
+    "VariancePreserving": "variance preserving path",
+    "VarianceExploding": "variance exploding path",
+    "FlowMatching": "flow matching path",
+    "Trigonometric": "trigonometric path",
+}
+
+
 def version() -> str:
     """The installed version of this program."""
     return importlib.metadata.version("distill-studio")
@@ -125,7 +140,7 @@ def _folder_card(where: str) -> TeacherCard:
     return TeacherCard(
         key=where,
         title=found.title,
-        summary=" ".join([f"{found.prediction_type} prediction, {path}.", *found.notes]),
+        summary=" ".join([f"{PREDICTION_WORDS[found.prediction_type]}; {PATH_WORDS[path]}.", *found.notes]),
         source=str(folder) if where not in BUNDLED else "bundled",
         shape=found.shape,
         path=path,

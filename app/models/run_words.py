@@ -112,7 +112,7 @@ def vitals(
         ("gpu_temperature", tr("GPU"), "°C"),
     ):
         if name in latest and math.isfinite(latest[name][1]):
-            found.append(Vital(words, f"{latest[name][1]:,.0f} {unit}".replace(",", " ")))
+            found.append(Vital(words, f"{latest[name][1]:,.0f} {unit}"))
     if newest is not None and newest.number > 1:
         found.append(Vital(tr("Attempt"), str(newest.number), tr("How often its process was started")))
     return found

@@ -119,7 +119,7 @@ def columns(tr: Words, curves: Iterable[str] = ()) -> list[Column]:
             *(
                 "spent",
                 tr("Evaluations spent"),
-                lambda r: f"{r.nfe:,}".replace(",", " ") if r.nfe else "",
+                lambda r: f"{r.nfe:,}" if r.nfe else "",
                 lambda r: r.nfe,
             ),
             right=True,

@@ -143,4 +143,4 @@ class HealthPanel(QWidget):
 
 
 def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}"

@@ -104,7 +104,7 @@ def sample_words(sample: Sample, tr: object) -> str:
     """What is known of a sample: label, step, seed, sampler."""
     words = tr if callable(tr) else str
     parts = [sample.label] if sample.label else []
-    parts.append(words("step {0}").format(f"{sample.step:,}".replace(",", " ")))
+    parts.append(words("step {0}").format(f"{sample.step:,}"))
     if sample.seed is not None:
         parts.append(words("seed {0}").format(sample.seed))
     sampler = ", ".join(f"{name} {_short(value)}" for name, value in sample.sampler.items())

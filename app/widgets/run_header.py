@@ -199,7 +199,7 @@ class RunHeader(QWidget):
         done = min(state.step or 0, steps)
         self.bar.setRange(0, max(steps, 1))
         self.bar.setValue(done)
-        self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}").replace(",", " "))
+        self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}"))
         wrong = state.state in ("failed", "lost")
         self.reason.setText(state.reason)
         look.set_tone(self.reason, "bad" if wrong else "muted")

@@ -178,7 +178,7 @@ class SampleHistory(QWidget):
         if one is None:
             self.words.setText("")
             return
-        parts = [self.tr("Step {0}").format(f"{one.step:,}".replace(",", " "))]
+        parts = [self.tr("Step {0}").format(f"{one.step:,}")]
         if one.figure is not None:
             name, value = one.figure
             parts.append(f"{name.replace('_', ' ').capitalize()} {run_words.figure(value)}")

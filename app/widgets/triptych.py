@@ -151,7 +151,7 @@ class Triptych(QWidget):
                 widget.setVisible(kind in shown)
         if shown:
             self.level_words.setText(self.tr("t = {0}").format(f"{self.shown_level:.2f}"))
-            self.step_words.setText(f"{self._steps[self.step.value()][0]:,}".replace(",", " "))
+            self.step_words.setText(f"{self._steps[self.step.value()][0]:,}")
         self._ask()
         self._paint()
 
