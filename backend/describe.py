@@ -13,7 +13,6 @@ from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device
 from backend.methods import Method, load_method, method_names
 from backend.teachers import BUNDLED, TeacherError, folder_of, load_teacher
 
-
 PREDICTION_WORDS = {
     "epsilon": "Predicts the noise (epsilon)",
     "v_prediction": "Predicts the velocity v",
