@@ -465,7 +465,8 @@ def export(  # the whole of `distill export`'s request
 
     if form not in exports.FORMATS:
         raise UserError(unknown("format", form, exports.FORMATS))
-    require(path)
+    with ProjectFile.open(path) as project:  # what can be refused at once is not begun
+        project.find_checkpoint(run, which)
     say = report or (lambda words: None)
     say("loading the student")
     student = student_of(path, run, which, nfe, weights)

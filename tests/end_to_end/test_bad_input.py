@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ def folder(tiny: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "mine"))
 
 
+EXPORTING = ("loading the student", "writing the files and the preview's pictures")
+
+
 @pytest.fixture(scope="module")
 def tiny(tiny_teacher: Callable[..., Path]) -> Path:
     return tiny_teacher(data=None)
@@ -46,16 +49,19 @@ def tiny(tiny_teacher: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def refused(distill: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
-    """refused(*arguments): what the command line says to them, after checking that it refused and wrote nothing."""
+    """refused(*arguments): what the command line says to them, after checking that it refused and wrote nothing.
 
-    def run(*arguments: object) -> str:
+    after: the lines of progress that come before, where it takes work to find out.
+    """
+
+    def run(*arguments: object, after: Sequence[str] = ()) -> str:
         before = contents(tmp_path)
         as_words, as_json = distill(*arguments), distill(*arguments, "--json")
         assert (as_words.status, as_json.status) == (2, 2)
         assert as_words.out == ""
         assert list(as_json.json) == ["error"]
         sentence: str = as_json.json["error"]
-        assert as_words.err == f"{sentence}\n"
+        assert as_words.err.splitlines() == [*after, sentence]
         assert sentence.endswith((".", "?"))
         assert "\n" not in sentence
         assert contents(tmp_path) == before
@@ -363,10 +369,13 @@ def test_a_student_that_nothing_measures_is_refused(refused, lab, tmp_path, monk
 
 
 def test_exports_that_cannot_be_are_refused(refused, lab, tmp_path):
-    def said(*arguments: object) -> str:
-        return str(refused("export", lab.project, "first", "--out", *arguments))
+    assert refused("export", lab.project, "first", "--out", tmp_path / "x", "--format", "diffuser") == (
+        "There is no format diffuser; did you mean diffusers?"
+    )
 
-    assert said(tmp_path / "x", "--format", "diffuser") == "There is no format diffuser; did you mean diffusers?"
+    def said(*arguments: object) -> str:
+        return str(refused("export", lab.project, "first", "--out", *arguments, after=EXPORTING))
+
     assert said(tmp_path / "x", "--format", "lora") == (
         "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
     )
@@ -405,7 +414,7 @@ def test_a_vector_student_is_no_diffusers_pipeline(refused, tmp_path, monkeypatc
         attempt = opened.begin_attempt(opened.add_run(recipe))
         checkpoints.save(start_run(recipe), opened.files / "one.safetensors")
         opened.add_checkpoint(attempt, 0, opened.files / "one.safetensors")
-    assert refused("export", path, 1, "--out", tmp_path / "x") == (
+    assert refused("export", path, 1, "--out", tmp_path / "x", after=EXPORTING) == (
         "This student makes vectors, for which diffusers has no pipeline; export its weights as safetensors. "
         "Students of picture teachers can be exported as diffusers."
     )

@@ -51,9 +51,9 @@ def test_the_best_checkpoint_can_be_exported(qtbot: QtBot) -> None:
     panel = panel_of(qtbot)
     assert not panel.export.isEnabled()
     panel.show_checkpoints([checkpoint(1500, True, 1.444), checkpoint(2000, False, 3.0)])
-    assert "Step 1 500, score 1.44" in panel.best.text()
+    assert "Step 1,500, score 1.44" in panel.best.text()
     with qtbot.waitSignal(panel.export_wanted):
         qtbot.mouseClick(panel.export, Qt.MouseButton.LeftButton)
     panel.show_checkpoints([checkpoint(2000, False, None)])
-    assert "the last is at step 2 000" in panel.best.text()
+    assert "the last is at step 2,000" in panel.best.text()
     assert panel.export.accessibleName() == "Export the last"
