@@ -256,6 +256,10 @@ class MainWindow(QMainWindow):
     def _build_on(self) -> None:
         """Make one more part of a screen: of the one that is wanted, else of one that may be wanted later."""
         missing = [key for key in self._places if key not in self._screens]
+        if self._wanted is not None and self._wanted[0] in self._screens:
+            self.show_screen(*self._wanted)
+            self._builder.setInterval(BUILD_MILLISECONDS)
+            return
         if not missing or self.session is None:
             self._builder.stop()
             return
@@ -271,9 +275,6 @@ class MainWindow(QMainWindow):
             return
         del self._unfinished[key]
         self._add_screen(key, screen)
-        if self._wanted is not None:
-            self.show_screen(*self._wanted)
-            self._builder.setInterval(BUILD_MILLISECONDS)
 
     def _add_screen(self, key: str, screen: Screen) -> None:
         screen.setAccessibleName(self._places[key].words)
