@@ -80,28 +80,37 @@ class RunScreen(Screen):
         self.commands = RunCommands(session, self)
         self._pages.addWidget(self._empty())
         yield
+        # From the outside to the inside: what is put into a larger whole is styled once more with all that it holds.
+        column = self._frame()
+        yield
         self.header = RunHeader(self.commands)
+        column.insertWidget(0, self.header)
+        yield
+        self.curves = Curves(session.project, session.settings)
+        self._across.addWidget(self._curves())
         yield
         self.samples, self.triptych = SampleHistory(self.pictures), Triptych(self.pictures)
         self.health = HealthPanel()
-        self.side = _tabs(
-            (self.tr("Samples"), self.samples), (self.tr("Triptych"), self.triptych), (self.tr("Health"), self.health)
+        yield
+        _fill(
+            self.side,
+            (self.tr("Samples"), self.samples),
+            (self.tr("Triptych"), self.triptych),
+            (self.tr("Health"), self.health),
         )
-        self.side.setAccessibleName(self.tr("Pictures and health"))
+        self._across.addWidget(self.side)
         yield
         self.log, self.notes, self.live_settings = LogView(session), Notes(session), LiveSettings()
-        self.below = _tabs(
+        yield
+        _fill(
+            self.below,
             (self.tr("Log"), self.log),
             (self.tr("Notes and tags"), self.notes),
             (self.tr("Settings"), self.live_settings),
         )
-        self.below.setAccessibleName(self.tr("Log, notes and settings"))
+        self._down.addWidget(self.below)
+        self._share_room()
         yield
-        self.curves = Curves(session.project, session.settings)
-        yield
-        whole = self._whole()
-        yield
-        self._pages.addWidget(whole)
         self._connect()
         self._add_actions()
         self._later = QTimer(self)
@@ -125,28 +134,35 @@ class RunScreen(Screen):
         column.addStretch(3)
         return page
 
-    def _whole(self) -> QWidget:
+    def _frame(self) -> QVBoxLayout:
+        """The empty page of a run; the column that its header is put on top of."""
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._pages.addWidget(area)
         content = QWidget()
+        area.setWidget(content)
         column = QVBoxLayout(content)
         column.setContentsMargins(look.MARGIN, look.MARGIN, look.MARGIN, look.GAP)
         column.setSpacing(look.GAP)
-        column.addWidget(self.header)
-        self._across = QSplitter(Qt.Orientation.Horizontal)
-        self._across.addWidget(self._curves())
-        self._across.addWidget(self.side)
-        self._across.setSizes([600, 400])
-        self._across.setStretchFactor(0, 3)
-        self._across.setStretchFactor(1, 2)
         self._down = QSplitter(Qt.Orientation.Vertical)
-        self._down.addWidget(self._across)
-        self._down.addWidget(self.below)
-        self._down.setSizes([600, 240])
-        self._down.setStretchFactor(0, 3)
-        self._down.setStretchFactor(1, 1)
+        # The rest of the height, however little: what it would like to have is no reason to scroll.
+        self._down.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        column.addWidget(self._down, 1)
+        self._across = QSplitter(Qt.Orientation.Horizontal)
         self._across.setMinimumHeight(TOP_HEIGHT)
-        self.below.setMinimumHeight(BOTTOM_HEIGHT)
+        self._down.addWidget(self._across)
+        self.side, self.below = _tabs(self.tr("Pictures and health")), _tabs(self.tr("Log, notes and settings"))
         self.side.setMinimumWidth(SIDE_WIDTH)
-        for name, splitter in (("across", self._across), ("down", self._down)):
+        self.below.setMinimumHeight(BOTTOM_HEIGHT)
+        return column
+
+    def _share_room(self) -> None:
+        """What each part gets, as a person left it."""
+        for name, splitter, sizes in (("across", self._across, (600, 400)), ("down", self._down, (600, 240))):
+            splitter.setSizes(sizes)
+            for index, share in enumerate((3, 2) if name == "across" else (3, 1)):
+                splitter.setStretchFactor(index, share)
             splitter.setChildrenCollapsible(False)
             splitter.setHandleWidth(look.GAP)
             kept = self.session.settings.value(f"run/{name}")
@@ -155,14 +171,6 @@ class RunScreen(Screen):
             splitter.splitterMoved.connect(
                 lambda *_, n=name, s=splitter: self.session.settings.setValue(f"run/{n}", s.saveState())
             )
-        # The rest of the height, however little: what it would like to have is no reason to scroll.
-        self._down.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        column.addWidget(self._down, 1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(content)
-        return area
 
     def _curves(self) -> QWidget:
         place = QWidget()
@@ -430,10 +438,14 @@ def _kind_of(checkpoint: Checkpoint) -> Literal["best", "checkpoint"]:
     return "best" if checkpoint.is_best else "checkpoint"
 
 
-def _tabs(*pages: tuple[str, QWidget]) -> QTabWidget:
+def _tabs(name: str) -> QTabWidget:
     tabs = QTabWidget()
+    tabs.setAccessibleName(name)
     tabs.setDocumentMode(True)
     tabs.setUsesScrollButtons(True)
+    return tabs
+
+
+def _fill(tabs: QTabWidget, *pages: tuple[str, QWidget]) -> None:
     for words, page in pages:
         tabs.addTab(page, words)
-    return tabs

@@ -7,7 +7,6 @@ start checks the recipe first, unless this very recipe was found to be fit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,6 @@ class Wizard(Screen):
         self._starts_when_checked = False
         self._queues = False
         self._visited: set[str] = set()
-        self._has_pages = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(LOOK_MILLISECONDS)
@@ -210,24 +208,11 @@ class Wizard(Screen):
             self._rest.start()
         if self._starts_when_checked and not self._is_still_asked():
             self._cancel_check()
-        shown = list(self.pages.values())[max(self._stack.currentIndex(), 0)]
-        shown.show_state(self.state)
-        others = [page for page in self.pages.values() if page is not shown]
-        if self._has_pages:
-            for page in others:
-                page.show_state(self.state)
-        else:  # their forms are made now: one in each turn of the event loop, so that it is not felt
-            self._has_pages = True
-            for page in others:
-                QTimer.singleShot(0, page, partial(self._show_in, page))
+        for page in self.pages.values():
+            page.show_state(self.state)
         self._put_footer_last()
         self._show_steps()
         self._show_start()
-
-    def _show_in(self, page: Page) -> None:
-        if self.state is not None:
-            page.show_state(self.state)
-            self._put_footer_last()
 
     def _put_footer_last(self) -> None:
         """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""
