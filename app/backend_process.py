@@ -134,6 +134,11 @@ class Backend(QObject):
         job.start()
         return job
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was asked has been answered."""
+        return not self._jobs
+
     def want_catalogue(self) -> None:
         """Have `catalogue_arrived` follow: from the cache at once, else from the backend in some seconds."""
         if self.catalogue is not None:

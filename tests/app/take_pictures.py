@@ -17,6 +17,7 @@ from PySide6.QtCore import QSettings
 
 from app import look
 from app.__main__ import make_application
+from app.bench.heartbeat import spin
 from app.bench.window import settle
 from app.main_window import MainWindow, new_window
 
@@ -24,6 +25,7 @@ FOLDER = look.RESOURCES / "pictures" / "window"
 SCREENS = ("wizard", "run", "compare", "runs", "export")
 COLOURS = 192
 SIZE = (1280, 800)
+PATIENCE = 120.0
 
 
 def take(window: MainWindow, name: str) -> None:
@@ -54,6 +56,8 @@ def main(project: Path, run: int) -> None:
             settle(window)
             for key in SCREENS:
                 window.show_screen(key, run if key in ("run", "compare", "export") else None)
+                settle(window)
+                spin(lambda: window.backend.is_idle, PATIENCE)  # a comparison is drawn, the catalogue made
                 settle(window)
                 take(window, f"{key}-{scheme.name}")
             window.close()
