@@ -8,6 +8,7 @@ The run should be finished, evaluated, compared and exported once, so that there
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -57,7 +58,8 @@ def main(project: Path, run: int) -> None:
             for key in SCREENS:
                 window.show_screen(key, run if key in ("run", "compare", "export") else None)
                 settle(window)
-                spin(lambda: window.backend.is_idle, PATIENCE)  # a comparison is drawn, the catalogue made
+                # A comparison is drawn, the catalogue made.
+                spin(partial(getattr, window.backend, "is_idle"), PATIENCE)
                 settle(window)
                 take(window, f"{key}-{scheme.name}")
             window.close()
