@@ -35,7 +35,7 @@ class Editor(QWidget):
     finished = Signal()
 
     def value(self) -> Any:
-        """What it holds now."""
+        """What it holds now. Each kind of editor says."""
         raise NotImplementedError
 
     def set_value(self, value: Any) -> None:

@@ -221,7 +221,7 @@ class _Desk(threading.Thread):
             return _Outcome(self._owner.order(number).deed(project))
         except UserError as error:
             return _Outcome(words=str(error))
-        except Exception as error:
+        except Exception as error:  # this thread's outermost edge: raised again in the window's, which reports it
             return _Outcome(fault=error)
 
     def _open(self) -> ProjectFile | None:

@@ -47,7 +47,7 @@ def spin(until: Callable[[], bool], seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         QApplication.processEvents()  # a benchmark stands outside the window, which must never do this
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # leaves the interpreter to the project's threads, as an idle event loop does
     return True
 
 

@@ -117,6 +117,7 @@ def feed(path: Path, run: int, rows_per_second: int, seconds: float, images: int
                 ],
             )
             project.heartbeat(attempt)
+            # The pace of a run: a benchmark's worker records so much a second and no more.
             time.sleep(max(0.0, begun + (number + 1) * pause - time.monotonic()))
         drawn = [picture(seed, 1024) for seed in range(4)]
         for index in range(images):

@@ -69,7 +69,7 @@ class Page(QWidget):
         self.content.addWidget(self.words)
 
     def show_state(self, state: State) -> None:
-        """Show the recipe as it is now."""
+        """Show the recipe as it is now. Each page does so in its own way."""
         raise NotImplementedError
 
     def show_setting(self, name: str) -> None:
