@@ -195,7 +195,10 @@ class MainWindow(QMainWindow):
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
         waits = self._opening is not None or self._wanted is not None
-        return not waits and (self.session is None or self.session.project.is_idle)
+        shown = self._stack.currentWidget()
+        if waits or (isinstance(shown, Screen) and not shown.is_settled):
+            return False
+        return self.session is None or self.session.project.is_idle
 
     def _opened(self, project: OpenProject) -> None:
         self._opening = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.open_project import OpenProject
+from app.reading import Question, Reading
 from backend.contract.metrics import Pace
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Attempt, Checkpoint, Command, LogEvent, Run, RunState, Sample
@@ -70,16 +71,12 @@ class RunWatcher(QObject):
         self._run: int | None = None
         self._seen = _Seen()
         self._last: News | None = None
-        self._asking = self._again = False
-        self._key = f"run-watcher-{id(self)}"
+        self._reading = Reading(project, self._question, LEAST_MILLISECONDS, self)
+        self._reading.found.connect(self._say)
+        self._reading.missed.connect(project.troubled)
         self._clock = QTimer(self)
         self._clock.setInterval(JUDGE_MILLISECONDS)
-        self._clock.timeout.connect(self._look)
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(LEAST_MILLISECONDS)
-        self._pause.timeout.connect(self._rested)
-        project.changed.connect(self._look)
+        self._clock.timeout.connect(self._reading.look)
 
     @property
     def run(self) -> int | None:
@@ -98,30 +95,13 @@ class RunWatcher(QObject):
             self._clock.stop()
             return
         self._clock.start()
-        self._asking = self._again = False
-        self._look()
+        self._reading.look_at_another()
 
-    def _look(self) -> None:
-        if self._run is None:
-            return
-        if self._asking or self._pause.isActive():
-            self._again = True
-            return
-        self._asking, self._again = True, False
-        self._pause.start()
+    def _question(self) -> Question | None:
         run, seen = self._run, self._seen
-        self._project.ask(lambda project: _news(project, run, seen), self._say, key=self._key, failed=self._missed)
-
-    def _rested(self) -> None:
-        if self._again:
-            self._look()
-
-    def _missed(self, words: str) -> None:
-        self._asking = False
-        self._project.troubled.emit(words)
+        return None if run is None else lambda project: _news(project, run, seen)
 
     def _say(self, news: News) -> None:
-        self._asking = False
         if news.run.id != self._run:
             return
         before, self._last = self._last, news
@@ -147,8 +127,6 @@ class RunWatcher(QObject):
         if before is None or news.metrics != before.metrics:
             self.metrics_arrived.emit(news.latest)
             self.pace_changed.emit(news.pace)
-        if self._again and not self._pause.isActive():
-            self._look()
 
 
 def _news(project: ProjectFile, run: int, seen: _Seen) -> News:

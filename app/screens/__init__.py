@@ -35,5 +35,10 @@ class Screen(QWidget):
         """
         yield from ()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it shows all that it will, as far as it knows."""
+        return True
+
     def show_item(self, item: object) -> None:
         """Show this: what another screen's `leads_to` carried."""

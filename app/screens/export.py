@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from app.models import export_words
 from app.models.export_words import FORMATS, Format, Request, Shown
 from app.models.run_words import figure
 from app.models.runs_table import date_words
+from app.reading import Question, Reading
 from app.screens import Screen
 from app.session import Session
 from app.widgets.icon_button import action
@@ -66,38 +68,40 @@ class ExportScreen(Screen):
         super().__init__(session, parent)
         self._run: int | None = None
         self._found: Found | None = None
-        self._asking = self._again = False
         self._typed = False
         self._wanted: str | None = None
         self.setAcceptDrops(True)
-        self.work = WorkLine(session.backend)
-        self.work.changed.connect(self._judge)
-        self.view = VerificationView()
-        form, results = self._form(), QWidget()
-        results.setLayout(self._results())
-        left = QVBoxLayout()
-        left.setSpacing(look.GAP)
-        fields = _scrolled(form)
-        fields.setFixedWidth(FORM_WIDTH)
-        left.addWidget(fields, 1)
-        left.addWidget(self._start())
+
+    def build(self) -> Iterator[None]:
         whole = QHBoxLayout(self)
         whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
         whole.setSpacing(look.MARGIN)
+        left = QVBoxLayout()
+        left.setSpacing(look.GAP)
         whole.addLayout(left)
+        fields = _scrolled(self._form())
+        fields.setFixedWidth(FORM_WIDTH)
+        left.addWidget(fields, 1)
+        yield
+        self.work = WorkLine(self.session.backend)
+        self.work.changed.connect(self._judge)
+        left.addWidget(self._start())
+        yield
+        self.view = VerificationView()
+        results = QWidget()
+        results.setLayout(self._results())
         whole.addWidget(_scrolled(results), 1)
+        yield
         self.setFocusProxy(self.run)
         self.export_now = action(self.tr("Export"), self._export, "Ctrl+Return")
         self.browse_now = action(self.tr("Choose where to export to..."), self._browse)
         self.addActions([self.export_now, self.browse_now])
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(LEAST_MILLISECONDS)
-        self._pause.timeout.connect(self._rested)
-        session.project.changed.connect(self._look)
-        session.backend.catalogue_arrived.connect(lambda _: self._show_formats())
+        self.session.backend.catalogue_arrived.connect(lambda _: self._show_formats())
         self._judge()
-        self._look()
+        self._reading = Reading(self.session.project, self._question, LEAST_MILLISECONDS, self)
+        self._reading.found.connect(self._say)
+        self._reading.missed.connect(self.says)
+        self._reading.look()
 
     def show_item(self, item: object) -> None:
         """Export this run."""
@@ -246,37 +250,19 @@ class ExportScreen(Screen):
 
     # Reading
 
-    def _look(self) -> None:
+    def _question(self) -> Question | None:
         if self._found is not None and not self.isVisible():
-            self._again = True
-            return
-        if self._asking or self._pause.isActive():
-            self._again = True
-            return
-        self._asking, self._again = True, False
-        self._pause.start()
+            return None
         run = self._run
-        self.session.project.ask(
-            lambda project: _found(project, run), self._say, key=f"export-{id(self)}", failed=self._missed
-        )
-
-    def _rested(self) -> None:
-        if self._again:
-            self._look()
-
-    def _missed(self, words: str) -> None:
-        self._asking = False
-        self.says.emit(words)
+        return lambda project: _found(project, run)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._again:
-            self._look()
+        self._reading.look_if_due()
 
     def _say(self, found: Found) -> None:
-        self._asking = False
         if self._run is not None and found.run != self._run:  # another run was chosen meanwhile
-            self._look()
+            self._reading.look()
             return
         before, self._found = self._found, found
         another = before is None or before.run != found.run
@@ -295,17 +281,12 @@ class ExportScreen(Screen):
         if another or before is None or before.exports != found.exports:
             self._fill_exports()
         self._judge()
-        if self._again and not self._pause.isActive():
-            self._look()
 
     def _choose_run(self, run: int) -> None:
         self._run = run
-        self._asking, self._again = True, False
         if not self.work.is_busy:
             self.work.clear()
-        self.session.project.ask(
-            lambda project: _found(project, run), self._say, key=f"export-{id(self)}", failed=self._missed
-        )
+        self._reading.look_at_another()
 
     # Showing
 
@@ -481,7 +462,7 @@ class ExportScreen(Screen):
         self._typed = False
         self._format_chosen()
         self.says.emit(self.tr("Exported to {0}.").format(answer["path"]))
-        self._look()
+        self._reading.look()
 
     def _browse(self) -> None:
         form, text = self.form(), self.destination.text().strip()

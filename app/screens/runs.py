@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QPoint, Qt, QTimer
@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.models.runs_table import RunsModel, as_csv
+from app.reading import Question, Reading
 from app.screens import Screen
 from app.session import Session
 from app.widgets.flow import Flow
@@ -52,39 +53,53 @@ class RunsScreen(Screen):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
-        self._asking = self._again = False
         self._wanted: list[int] = []
+        self._found: Found = ([], [])
+        self.quality: Pareto | None = None
         self.model = RunsModel(self)
         self.model.renamed.connect(self._rename)
-        self.table = RunsTable(self.model, session.settings)
-        self.table.opened.connect(lambda run: self.leads_to.emit("run", run))
-        self.table.chosen.connect(self._selection_changed)
-        self.table.menu_wanted.connect(self._show_menu)
-        self.diff = RecipeDiff()
-        self.quality: Pareto | None = None
-        self._found: Found = ([], [])
-        self.work = WorkLine(session.backend)
-        self.work.changed.connect(self._show_actions)
-        self._make_actions()
-        self._stack = QStackedWidget()
-        self._stack.addWidget(self._loading())
-        self._stack.addWidget(self._nothing())
-        self._stack.addWidget(self._content())
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
-        whole.addWidget(self._stack)
-        self.setFocusProxy(self.table)
         self._clock = QTimer(self)
         self._clock.setInterval(JUDGE_MILLISECONDS)
         self._clock.timeout.connect(self._judge)
-        self._clock.start()
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(LEAST_MILLISECONDS)
-        self._pause.timeout.connect(self._rested)
-        session.project.changed.connect(self._look)
+
+    def build(self) -> Iterator[None]:
+        self._make_actions()
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
+        self._stack = QStackedWidget()
+        whole.addWidget(self._stack)
+        self._stack.addWidget(self._loading())
+        self._stack.addWidget(self._nothing())
+        yield
+        page = QWidget()
+        self._stack.addWidget(page)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(look.GAP)
+        column.addLayout(self._head())
+        column.addWidget(self._buttons())
+        yield
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName(self.tr("Views of the runs"))
+        column.addWidget(self.tabs, 1)
+        self.tabs.addTab(self._table_page(), self.tr("Table"))
+        yield
+        self.work = WorkLine(self.session.backend)
+        self.work.changed.connect(self._show_actions)
+        self.tabs.addTab(self._quality_page(), self.tr("Quality and speed"))
+        self.diff = RecipeDiff()
+        self.tabs.addTab(self.diff, self.tr("Recipe differences"))
+        self.tabs.currentChanged.connect(lambda _: self._show_tab())
+        self.table.chosen.connect(self._selection_changed)
+        self.setFocusProxy(self.table)
         self._show_actions()
-        self._look()
+        yield
+        self._reading = Reading(self.session.project, self._question, LEAST_MILLISECONDS, self)
+        self._reading.found.connect(self._say)
+        self._reading.missed.connect(self.says)
+        self._reading.look()
+        self._clock.start()
 
     def show_item(self, item: object) -> None:
         """Select a run, or a list of runs."""
@@ -124,32 +139,21 @@ class RunsScreen(Screen):
         column.addStretch(2)
         return page
 
-    def _content(self) -> QWidget:
+    def _table_page(self) -> QWidget:
         page = QWidget()
         column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(0, look.GAP, 0, 0)
         column.setSpacing(look.GAP)
-        column.addLayout(self._head())
-        column.addWidget(self._buttons())
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        self.tabs.setAccessibleName(self.tr("Views of the runs"))
-        page_of_table = QWidget()
-        inside = QVBoxLayout(page_of_table)
-        inside.setContentsMargins(0, look.GAP, 0, 0)
-        inside.setSpacing(look.GAP)
         self.tags = TagFilter()
         self.tags.changed.connect(lambda _: self._filter())
         self.none_found = look.label(self.tr("No run matches. Use fewer words or tags."), "body", "muted")
         self.none_found.hide()
-        inside.addWidget(self.tags)
-        inside.addWidget(self.none_found)
-        inside.addWidget(self.table, 1)
-        self.tabs.addTab(page_of_table, self.tr("Table"))
-        self.tabs.addTab(self._quality_page(), self.tr("Quality and speed"))
-        self.tabs.addTab(self.diff, self.tr("Recipe differences"))
-        self.tabs.currentChanged.connect(lambda _: self._show_tab())
-        column.addWidget(self.tabs, 1)
+        self.table = RunsTable(self.model, self.session.settings)
+        self.table.opened.connect(lambda run: self.leads_to.emit("run", run))
+        self.table.menu_wanted.connect(self._show_menu)
+        column.addWidget(self.tags)
+        column.addWidget(self.none_found)
+        column.addWidget(self.table, 1)
         return page
 
     def _head(self) -> QHBoxLayout:
@@ -272,30 +276,13 @@ class RunsScreen(Screen):
 
     def _judge(self) -> None:
         """A run that writes nothing may have lost its process."""
-        if self.isVisible() and any(row.state.is_live for row in self.model.rows):
-            self._look()
+        if any(row.state.is_live for row in self.model.rows):
+            self._reading.look()
 
-    def _look(self) -> None:
-        if not self.isVisible() and self.model.rows:
-            self._again = True  # when it is shown
-            return
-        if self._asking or self._pause.isActive():
-            self._again = True
-            return
-        self._asking, self._again = True, False
-        self._pause.start()
-        self.session.project.ask(_found, self._say, failed=self._missed, key=f"runs-{id(self)}")
-
-    def _rested(self) -> None:
-        if self._again:
-            self._look()
-
-    def _missed(self, words: str) -> None:
-        self._asking = False
-        self.says.emit(words)
+    def _question(self) -> Question | None:
+        return _found if self.isVisible() or not self.model.rows else None
 
     def _say(self, found: Found) -> None:
-        self._asking = False
         self._found = found
         rows = found[0]
         chosen = [row.id for row in self.table.selected()]
@@ -312,13 +299,10 @@ class RunsScreen(Screen):
             self.table.setCurrentIndex(self.table.proxy.index(0, self.model.place("name")))
         self._select_wanted()
         self._show_actions()
-        if self._again and not self._pause.isActive():
-            self._look()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._again:
-            self._look()
+        self._reading.look_if_due()
 
     def _select_wanted(self) -> None:
         if self._wanted and {row.id for row in self.model.rows} >= set(self._wanted):
@@ -362,12 +346,9 @@ class RunsScreen(Screen):
             (self.copy_table, bool(self.model.rows)),
         ):
             of.setEnabled(can)
-        if hasattr(self, "evaluate_button"):
-            self.evaluate_button.setEnabled(self.evaluate.isEnabled())
-            words = (
-                self.tr("Measures {0} and its teacher, and keeps the figures.").format(chosen[0].name) if one else ""
-            )
-            self.evaluate_words.setText(words or self.tr("Select one run to measure it and its teacher."))
+        self.evaluate_button.setEnabled(self.evaluate.isEnabled())
+        words = self.tr("Measures {0} and its teacher, and keeps the figures.").format(chosen[0].name) if one else ""
+        self.evaluate_words.setText(words or self.tr("Select one run to measure it and its teacher."))
 
     def _with_one(self, deed: Callable[[RunRow], object]) -> None:
         chosen = self.table.selected()

@@ -71,6 +71,10 @@ class Wizard(Screen):
         self._starts_when_checked = False
         self._queues = False
         self._visited: set[str] = set()
+        self._behind: list[str] = []
+        self._catch_up = QTimer(self)
+        self._catch_up.setInterval(0)
+        self._catch_up.timeout.connect(self._bring_up_one)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(LOOK_MILLISECONDS)
@@ -208,11 +212,29 @@ class Wizard(Screen):
             self._rest.start()
         if self._starts_when_checked and not self._is_still_asked():
             self._cancel_check()
-        for page in self.pages.values():
-            page.show_state(self.state)
-        self._put_footer_last()
+        self._behind = list(self.pages)
+        self._bring_up(self._behind[max(self.steps.currentRow(), 0)])
+        self._catch_up.start()
         self._show_steps()
         self._show_start()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every page shows the recipe as it is now."""
+        return not self._behind
+
+    def _bring_up(self, key: str) -> None:
+        """Have a page show the recipe as it is now. The one in sight does at once, the others one turn each."""
+        if key in self._behind and self.state is not None:
+            self._behind.remove(key)
+            self.pages[key].show_state(self.state)
+            self._put_footer_last()
+
+    def _bring_up_one(self) -> None:
+        if self._behind:
+            self._bring_up(self._behind[0])
+        else:
+            self._catch_up.stop()
 
     def _put_footer_last(self) -> None:
         """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""
@@ -251,6 +273,7 @@ class Wizard(Screen):
 
     def _show_page(self, row: int) -> None:
         key = list(self.pages)[row]
+        self._bring_up(key)
         self._stack.setCurrentIndex(row)
         self._in_sight = None
         self._visited.add(key)

@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -19,11 +19,13 @@ from pytestqt.qtbot import QtBot
 from app import look
 from app.backend_process import Backend
 from app.open_project import OpenProject
+from app.screens import Screen
 from app.session import Session
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
+S = TypeVar("S", bound=Screen)
 RECIPE = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
 
 
@@ -59,6 +61,13 @@ def picture_bytes(seed: int, size: int = 16) -> bytes:
     out = io.BytesIO()
     Image.fromarray(ring.astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
+
+
+def built(kind: type[S], session: Session) -> S:
+    """A screen that is whole, as the window makes it in parts."""
+    made = kind(session)
+    list(made.build())
+    return made
 
 
 def fill(project: ProjectFile, run: int, steps: int = 400, previews: int = 4, finished: bool = True) -> int:

@@ -23,7 +23,7 @@ from backend.contract import launch
 from backend.contract.project_file import VERSION, ProjectFile
 from backend.contract.recipe import Recipe
 
-from .conftest import RECIPE, ask
+from .conftest import RECIPE, ask, built
 
 FULL = "The disk of lab.distill is full; free some space and try again."
 
@@ -181,9 +181,7 @@ def test_a_start_on_a_full_disk_starts_nothing_and_says_so(
 
 @pytest.fixture
 def run_screen(qtbot: QtBot, session: Session) -> RunScreen:
-    made = RunScreen(session)
-    for _ in made.build():
-        pass
+    made = built(RunScreen, session)
     qtbot.addWidget(made)
     made.resize(1100, 700)
     made.show()
@@ -262,9 +260,7 @@ def test_a_comparison_without_its_weights_says_so_in_place_of_the_pictures(
     by_the_command_line(session, monkeypatch, distill, "compare")
     with ProjectFile.open(project_path, readonly=True) as project:
         shutil.rmtree(project.files)
-    screen = CompareScreen(session)
-    for _ in screen.build():
-        pass
+    screen = built(CompareScreen, session)
     qtbot.addWidget(screen)
     screen.show()
     screen.show_item(1)
@@ -280,9 +276,7 @@ def test_an_export_without_its_weights_says_so_and_writes_nothing(
     by_the_command_line(session, monkeypatch, distill, "export")
     with ProjectFile.open(project_path, readonly=True) as project:
         shutil.rmtree(project.files)
-    screen = ExportScreen(session)
-    for _ in screen.build():
-        pass
+    screen = built(ExportScreen, session)
     qtbot.addWidget(screen)
     screen.show()
     screen.show_item(1)
@@ -297,9 +291,7 @@ def test_an_export_without_its_weights_says_so_and_writes_nothing(
 def test_a_place_that_cannot_be_exported_to_is_refused_beside_its_field(
     qtbot: QtBot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    screen = ExportScreen(session)
-    for _ in screen.build():
-        pass
+    screen = built(ExportScreen, session)
     qtbot.addWidget(screen)
     screen.show()
     screen.show_item(1)

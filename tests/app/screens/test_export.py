@@ -13,12 +13,12 @@ from app.screens.export import ExportScreen
 from app.session import Session
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
-from tests.app.conftest import picture_bytes
+from tests.app.conftest import built, picture_bytes
 
 
 @pytest.fixture
 def screen(qtbot: QtBot, session: Session) -> ExportScreen:
-    made = ExportScreen(session)
+    made = built(ExportScreen, session)
     qtbot.addWidget(made)
     made.resize(1100, 800)
     made.show()
@@ -60,7 +60,7 @@ def test_a_place_is_suggested_and_everything_is_asked_for(qtbot, screen, asked, 
 
 
 def test_nothing_can_be_pressed_before_the_project_is_read(session, qtbot):
-    made = ExportScreen(session)
+    made = built(ExportScreen, session)
     qtbot.addWidget(made)
     assert not made.start.isEnabled()
     qtbot.waitUntil(made.start.isEnabled)
@@ -181,7 +181,7 @@ def test_a_place_is_chosen_in_a_dialog(qtbot, screen, tmp_path):
 
 def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
     ProjectFile.create(tmp_path / "empty.distill").close()
-    screen = ExportScreen(open_session(tmp_path / "empty.distill"))
+    screen = built(ExportScreen, open_session(tmp_path / "empty.distill"))
     qtbot.addWidget(screen)
     screen.show()
     qtbot.waitUntil(lambda: "no run yet" in screen.hint.text())

@@ -15,7 +15,7 @@ from backend.contract.launch import LaunchError
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
-from tests.app.conftest import RECIPE, ask, picture_bytes
+from tests.app.conftest import RECIPE, ask, built, picture_bytes
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def screen(qtbot: QtBot, session: Session) -> RunScreen:
 
 
 def shown(qtbot: QtBot, session: Session, run: int = 1) -> RunScreen:
-    made = RunScreen(session)
-    list(made.build())
+    made = built(RunScreen, session)
     qtbot.addWidget(made)
     made.resize(1180, 740)
     made.show()
@@ -252,8 +251,7 @@ def test_without_runs_it_says_how_to_begin(
     qtbot: QtBot, open_session: Callable[[Path], Session], tmp_path: Path
 ) -> None:
     ProjectFile.create(tmp_path / "empty.distill").close()
-    screen = RunScreen(open_session(tmp_path / "empty.distill"))
-    list(screen.build())
+    screen = built(RunScreen, open_session(tmp_path / "empty.distill"))
     qtbot.addWidget(screen)
     screen.show()
     with qtbot.waitSignal(screen.leads_to) as led:
@@ -262,8 +260,7 @@ def test_without_runs_it_says_how_to_begin(
 
 
 def test_without_being_told_it_shows_the_newest_run(qtbot: QtBot, session: Session) -> None:
-    screen = RunScreen(session)
-    list(screen.build())
+    screen = built(RunScreen, session)
     qtbot.addWidget(screen)
     screen.show()
     qtbot.waitUntil(lambda: screen._run is not None)

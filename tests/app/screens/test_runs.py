@@ -14,13 +14,14 @@ from app.session import Session
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from tests.app.conftest import built
 
 RECIPE: dict[str, Any] = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
 
 
 @pytest.fixture
 def screen(qtbot: QtBot, session: Session) -> RunsScreen:
-    made = RunsScreen(session)
+    made = built(RunsScreen, session)
     qtbot.addWidget(made)
     made.resize(1100, 700)
     made.show()
@@ -69,7 +70,7 @@ def test_a_click_on_a_head_sorts_and_is_remembered(qtbot, screen, session):
     at = header.sectionViewportPosition(screen.model.place("name")) + 10
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=header.viewport().rect().topLeft() + _right(at))
     assert session.settings.value("runs/sorted_by") == "name"
-    again = RunsScreen(session)
+    again = built(RunsScreen, session)
     qtbot.addWidget(again)
     qtbot.waitUntil(lambda: again.table.proxy.rowCount() == 2)
     assert again.table.horizontalHeader().sortIndicatorSection() == again.model.place("name")
@@ -86,7 +87,7 @@ def test_columns_are_chosen_and_remembered(qtbot, screen, session):
     actions = {action.text(): action for action in menu.actions()}
     actions["Number"].trigger()
     actions["Teacher"].trigger()
-    again = RunsScreen(session)
+    again = built(RunsScreen, session)
     qtbot.addWidget(again)
     qtbot.waitUntil(lambda: again.table.proxy.rowCount() == 2)
     shown = {again.model.columns[number].key for number in again.table.shown_columns()}
@@ -269,7 +270,7 @@ def test_evaluating_is_cancelled(qtbot, screen):
 
 def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
     ProjectFile.create(tmp_path / "empty.distill").close()
-    screen = RunsScreen(open_session(tmp_path / "empty.distill"))
+    screen = built(RunsScreen, open_session(tmp_path / "empty.distill"))
     qtbot.addWidget(screen)
     screen.show()
     qtbot.waitUntil(screen.begin.isVisible)

@@ -13,6 +13,7 @@ from app.session import Session
 from app.wizard.wizard import Wizard
 from backend.contract.catalogue import Catalogue
 from backend.contract.project_file import ProjectFile
+from tests.app.conftest import built
 
 CATALOGUE = Catalogue.from_json((Path(__file__).parents[1] / "catalogue.json").read_bytes())
 FITS = {
@@ -116,13 +117,12 @@ def make(qtbot: QtBot, open_session: Callable[[Path], Session], backend: Scripte
 
     def wizard(path: Path) -> Wizard:
         opened = open_session(path)
-        made = Wizard(Session(opened.project, backend, opened.settings))
-        list(made.build())
+        made = built(Wizard, Session(opened.project, backend, opened.settings))
         qtbot.addWidget(made)
         made.resize(940, 560)
         with qtbot.waitExposed(made):
             made.show()
-        qtbot.waitUntil(lambda: made.state is not None and made.start_button.isEnabled())
+        qtbot.waitUntil(lambda: made.state is not None and made.start_button.isEnabled() and made.is_settled)
         return made
 
     return wizard

@@ -11,12 +11,12 @@ from app.session import Session
 from app.wizard.wizard import Wizard
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
+from tests.app.conftest import built
 
 
 @pytest.mark.long
 def test_the_defaults_are_checked_and_train(qtbot: QtBot, open_session: Callable[[Path], Session], empty: Path) -> None:
-    wizard = Wizard(open_session(empty))
-    list(wizard.build())
+    wizard = built(Wizard, open_session(empty))
     qtbot.addWidget(wizard)
     wizard.show()
     qtbot.waitUntil(wizard.start_button.isEnabled, timeout=60_000)
