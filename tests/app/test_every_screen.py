@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,32 +13,37 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import look
-from app.backend_process import Backend
 from app.main_window import MainWindow
-from backend.contract.catalogue import Catalogue
 
 from . import looking
 from .longer_words import Longer, untranslated
+from .scripted import FITS, ScriptedBackend
 from .views import every_state, views
 
-CATALOGUE = Path(__file__).parent / "catalogue.json"
 SCREENS = ("wizard", "run", "compare", "runs", "export")
 SIZES = ((1280, 800), (1024, 640))
 LAYOUT_MILLISECONDS = 300
 
 
-@pytest.fixture
-def window(qtbot: QtBot, settings: QSettings, project_path: Path) -> Iterator[MainWindow]:
-    backend = Backend()
-    backend.catalogue = Catalogue.from_json(CATALOGUE.read_bytes())
+@contextmanager
+def opened(qtbot: QtBot, settings: QSettings, path: Path) -> Iterator[MainWindow]:
+    """A window of a project, with no process behind it."""
+    backend = ScriptedBackend()
+    backend.answers["preflight"] = lambda _: FITS
     made = MainWindow(settings, backend)
     with qtbot.waitSignal(made.project_shown):
-        made.open_project(project_path)
+        made.open_project(path)
     made.show()
     yield made
     made._may_close = True
     backend.close()
     made.close()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, settings: QSettings, project_path: Path) -> Iterator[MainWindow]:
+    with opened(qtbot, settings, project_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("key", SCREENS)

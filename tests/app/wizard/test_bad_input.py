@@ -18,7 +18,7 @@ from app.wizard.training import TrainingPage
 from app.wizard.wizard import Wizard
 from backend.contract.project_file import ProjectFile
 
-from .conftest import ScriptedBackend
+from ..scripted import ScriptedBackend
 
 Make = Callable[[Path], Wizard]
 WEIGHTS = "diffusion_pytorch_model"

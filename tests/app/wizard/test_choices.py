@@ -10,7 +10,7 @@ from app.wizard import choices
 from app.wizard.choices import Problem
 from backend.contract.recipe import Recipe
 
-from .conftest import CATALOGUE
+from ..scripted import CATALOGUE
 
 FRESH = choices.fresh(CATALOGUE)
 DIGITS = CATALOGUE.teacher("digits")

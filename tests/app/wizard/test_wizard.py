@@ -23,7 +23,7 @@ from backend.contract.project_file import ProjectFile
 
 from .. import looking
 from ..conftest import RECIPE
-from .conftest import CATALOGUE, FITS, ScriptedBackend
+from ..scripted import CATALOGUE, FITS, ScriptedBackend
 
 LEFT = Qt.MouseButton.LeftButton
 Make = Callable[[Path], Wizard]
