@@ -46,10 +46,10 @@ class Editor(QWidget):
 class TextEditor(Editor):
     """Numbers and texts. What is no number is kept as it was written."""
 
-    def __init__(self, field: Field) -> None:
-        super().__init__()
+    def __init__(self, field: Field, parent: QWidget) -> None:
+        super().__init__(parent)
         self._field = field
-        self.line = QLineEdit()
+        self.line = QLineEdit(self)
         _fill(self, self.line)
         self.line.textEdited.connect(lambda _: self.edited.emit(self.value()))
         self.line.editingFinished.connect(self.finished)
@@ -65,9 +65,9 @@ class TextEditor(Editor):
 class BoolEditor(Editor):
     """Yes or no."""
 
-    def __init__(self, field: Field) -> None:
-        super().__init__()
-        self.box = QCheckBox(field.label)
+    def __init__(self, field: Field, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.box = QCheckBox(field.label, self)
         _fill(self, self.box)
         self.box.clicked.connect(lambda on: self.edited.emit(bool(on)))
 
@@ -81,10 +81,10 @@ class BoolEditor(Editor):
 class ChoiceEditor(Editor):
     """One of a few. A value that is none of them is shown beside them."""
 
-    def __init__(self, field: Field, words: Mapping[Any, str]) -> None:
-        super().__init__()
+    def __init__(self, field: Field, words: Mapping[Any, str], parent: QWidget) -> None:
+        super().__init__(parent)
         self._field, self._words = field, words
-        self.box = QComboBox()
+        self.box = QComboBox(self)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
         _fill(self, self.box)
@@ -105,13 +105,13 @@ class ChoiceEditor(Editor):
         self.box.setToolTip(self.box.currentText())
 
 
-def editor_of(field: Field, words: Mapping[Any, str] | None = None) -> Editor:
+def editor_of(field: Field, words: Mapping[Any, str] | None, parent: QWidget) -> Editor:
     """The editor of a field. words: how its choices are called, where their values do not say it."""
     if field.kind == "bool":
-        return BoolEditor(field)
+        return BoolEditor(field, parent)
     if field.kind == "choice":
-        return ChoiceEditor(field, words or {})
-    return TextEditor(field)
+        return ChoiceEditor(field, words or {}, parent)
+    return TextEditor(field, parent)
 
 
 class SettingRow(QWidget):
@@ -123,10 +123,10 @@ class SettingRow(QWidget):
     edited = Signal(str, object)
     finished = Signal()
 
-    def __init__(self, field: Field, default: Any, words: Mapping[Any, str] | None = None) -> None:
-        super().__init__()
+    def __init__(self, field: Field, default: Any, words: Mapping[Any, str] | None, parent: QWidget) -> None:
+        super().__init__(parent)
         self.field, self.default = field, default
-        self.editor = editor_of(field, words)
+        self.editor = editor_of(field, words, self)
         control = self.editor.focusProxy()
         assert control is not None
         row = QHBoxLayout(self)
@@ -134,10 +134,10 @@ class SettingRow(QWidget):
         row.setSpacing(look.WIDE)
         about = QVBoxLayout()
         about.setSpacing(0)
-        head = look.label(field.label, "strong")
+        head = look.label(field.label, "strong", parent=self)
         head.setBuddy(control)
         about.addWidget(head)
-        self._range = look.label("", "caption", "muted", wraps=True)
+        self._range = look.label("", "caption", "muted", wraps=True, parent=self)
         about.addWidget(self._range)
         about.addStretch(1)
         row.addLayout(about, 3)
@@ -147,19 +147,18 @@ class SettingRow(QWidget):
         line = QHBoxLayout()
         line.setSpacing(look.GAP)
         line.addWidget(self.editor, 1)
-        unit = look.label(field.unit, "body", "muted")
+        unit = look.label(field.unit, "body", "muted", parent=self)
         unit.setMinimumWidth(unit.fontMetrics().horizontalAdvance(WIDEST_UNIT))  # so that editors end below each other
         line.addWidget(unit)
-        self.reset = IconButton("rotate-ccw", self.tr("Set {0} back to its default").format(field.label), alone=True)
-        self.reset.setProperty("quiet", True)
+        words_of_reset = self.tr("Set {0} back to its default").format(field.label)
+        self.reset = IconButton("rotate-ccw", words_of_reset, alone=True, quiet=True, parent=self)
         policy = self.reset.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.reset.setSizePolicy(policy)
         self.reset.clicked.connect(lambda: self._take(self.default))
         line.addWidget(self.reset)
         side.addLayout(line)
-        self.wrong = look.label("", "caption", "bad", wraps=True)
-        self.wrong.hide()
+        self.wrong = look.label("", "caption", "bad", wraps=True, parent=self)
         side.addWidget(self.wrong)
         side.addStretch(1)
         row.addLayout(side, 2)
@@ -199,13 +198,12 @@ class SettingRow(QWidget):
     def _show_state(self) -> None:
         words = self.problem()
         self.wrong.setText(words)
-        self.wrong.setVisible(bool(words))
+        look.set_shown(self.wrong, bool(words))
         if self._control.property("wrong") != bool(words):
             self._control.setProperty("wrong", bool(words))
-            self._control.style().unpolish(self._control)
-            self._control.style().polish(self._control)
+            look.dress_again(self._control)
         changed = self.editor.value() != self.default
-        self.reset.setVisible(changed)
+        look.set_shown(self.reset, changed)
         shown = self.field.show(self.default) or self.tr("empty")
         self.reset.setToolTip(self.tr("Changed from the default, {0}; set it back").format(shown))
 
@@ -234,24 +232,24 @@ class SettingsForm(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
         fields = fields_of(schema, names)
-        self.search = QLineEdit()
+        self.search = QLineEdit(self)
         self.search.setPlaceholderText(self.tr("Find a setting"))
         self.search.setAccessibleName(self.tr("Find a setting"))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter)
         whole.addWidget(self.search)
         self.search.setVisible(len(fields) > 3)
-        self._nothing = look.label("", "body", "muted", wraps=True)
-        self._nothing.hide()
+        self._nothing = look.label("", "body", "muted", wraps=True, parent=self)
         whole.addWidget(self._nothing)
         for field in [field for field in fields if not field.advanced]:
             whole.addWidget(self._row(field, defaults, words))
         advanced = [field for field in fields if field.advanced]
-        self.more = IconButton("chevron-right", self.tr("Advanced ({0})").format(len(advanced)), quiet=True)
+        self.more = IconButton(
+            "chevron-right", self.tr("Advanced ({0})").format(len(advanced)), quiet=True, parent=self
+        )
         self.more.setCheckable(True)
         self.more.setToolTip(self.tr("Settings that are seldom changed"))
         self.more.toggled.connect(lambda _: self._filter())
-        self.more.setVisible(bool(advanced))
         whole.addWidget(self.more)
         for field in advanced:
             whole.addWidget(self._row(field, defaults, words))
@@ -288,7 +286,7 @@ class SettingsForm(QWidget):
             row.editor.setFocus()
 
     def _row(self, field: Field, defaults: Mapping[str, Any], words: ChoiceWords) -> SettingRow:
-        row = SettingRow(field, defaults.get(field.name, field.default), words.get(field.name))
+        row = SettingRow(field, defaults.get(field.name, field.default), words.get(field.name), self)
         row.set_value(row.default)
         row.edited.connect(self._take)
         row.finished.connect(self.finished)
@@ -305,11 +303,11 @@ class SettingsForm(QWidget):
         count = 0
         for row in self.rows.values():
             in_sight = is_open or not row.field.advanced or not row.reset.isHidden() or not row.wrong.isHidden()
-            row.setVisible(matches(row.field, wanted) if wanted else in_sight)
+            look.set_shown(row, matches(row.field, wanted) if wanted else in_sight)
             count += matches(row.field, wanted) if wanted else 1
         self._nothing.setText(self.tr("No setting is called or described so. Clear the search to see all."))
-        self._nothing.setVisible(bool(wanted) and not count)
-        self.more.setVisible(not wanted and any(row.field.advanced for row in self.rows.values()))
+        look.set_shown(self._nothing, bool(wanted) and not count)
+        look.set_shown(self.more, not wanted and any(row.field.advanced for row in self.rows.values()))
         self.more.show_icon("chevron-down" if is_open else "chevron-right")
 
 

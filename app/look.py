@@ -157,9 +157,14 @@ def figures(role: Role = "body") -> QFont:
     return chosen
 
 
-def label(words: str = "", role: Role = "body", tone: str = "text", wraps: bool = False) -> QLabel:
-    """Words in a role and a tone ("text", "muted", "good", "warning", "bad", "accent")."""
-    made = QLabel(words)
+def label(
+    words: str = "", role: Role = "body", tone: str = "text", wraps: bool = False, parent: QWidget | None = None
+) -> QLabel:
+    """Words in a role and a tone ("text", "muted", "good", "warning", "bad", "accent").
+
+    parent: where many are made at once; a widget that gets its parent later is dressed twice.
+    """
+    made = QLabel(words, parent)
     made.setFont(font(role))
     set_tone(made, tone)
     made.setWordWrap(wraps)
@@ -171,6 +176,19 @@ def set_tone(widget: QWidget, tone: str) -> None:
     """Show a label in another tone; it follows the scheme."""
     if widget.property("tone") != tone:
         widget.setProperty("tone", tone)
+        dress_again(widget)
+
+
+def set_shown(widget: QWidget, on: bool) -> None:
+    """Show or hide a part, where it is not so already: Qt lays out what is shown again, and once more."""
+    is_hidden = widget.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide) and widget.isHidden()
+    if is_hidden == on:
+        widget.setVisible(on)
+
+
+def dress_again(widget: QWidget) -> None:
+    """Have the style sheet see that a property is another; what was never shown will be dressed then."""
+    if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):
         widget.style().unpolish(widget)
         widget.style().polish(widget)
 

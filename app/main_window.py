@@ -36,8 +36,9 @@ from app.open_project import OpenProject
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
+from app.turns import turns
 from app.widgets.command_palette import CommandPalette
-from backend.contract import launch
+from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
@@ -45,8 +46,6 @@ from backend.contract.rows import Run, RunState
 
 DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
 SUFFIX = ".distill"
-BUILD_MILLISECONDS = 40
-"""Between two parts of a screen that nobody waits for."""
 LOAD_MILLISECONDS = 100
 """After the start, when the window is painted."""
 DONE = object()
@@ -98,8 +97,6 @@ class MainWindow(QMainWindow):
         self._wanted: tuple[str, object] | None = None
         self._blank = QWidget()
         self._stack.addWidget(self._blank)
-        self._builder = QTimer(self)
-        self._builder.timeout.connect(self._build_on)
         self._rail = self._make_rail()
         self._rail.hide()
         whole = QWidget()
@@ -120,7 +117,7 @@ class MainWindow(QMainWindow):
             self.restoreGeometry(geometry)
         self._show_welcome()
         modules = [place.place.split(":")[0] for place in self._places.values()]
-        QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules))
+        QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules, catalogue.default_key))
 
     # Opening
 
@@ -241,7 +238,7 @@ class MainWindow(QMainWindow):
         if key not in self._screens:
             self._wanted = (key, item)
             self._stack.setCurrentWidget(self._blank)
-            self._builder.start(0)
+            turns().add(self._build_on)
             return
         self._wanted = None
         screen = self._screens[key]
@@ -256,35 +253,34 @@ class MainWindow(QMainWindow):
             self._shows_project = True
             self.project_shown.emit()
 
-    def _build_on(self) -> None:
+    def _build_on(self) -> bool:
         """Make one more part of a screen: of the one that is wanted, else of one that may be wanted later."""
         missing = [key for key in self._places if key not in self._screens]
         if self._wanted is not None and self._wanted[0] in self._screens:
             self.show_screen(*self._wanted)
-            self._builder.setInterval(BUILD_MILLISECONDS)
-            return
+            turns().add(self._build_on, gently=True)
+            return False
         if not missing or self.session is None:
-            self._builder.stop()
-            return
+            return False
         key = self._wanted[0] if self._wanted is not None else missing[0]
         if key not in self._unfinished:
             module, name = self._places[key].place.split(":")
             screen = getattr(importlib.import_module(module), name)(self.session)
             assert isinstance(screen, Screen)
+            self._stack.addWidget(screen)  # while it is empty: what is put elsewhere as a whole is dressed anew
             self._unfinished[key] = (screen, screen.build())
-            return
+            return True
         screen, parts = self._unfinished[key]
-        if next(parts, DONE) is not DONE:
-            return
-        del self._unfinished[key]
-        self._add_screen(key, screen)
+        if next(parts, DONE) is DONE:
+            del self._unfinished[key]
+            self._add_screen(key, screen)
+        return True
 
     def _add_screen(self, key: str, screen: Screen) -> None:
         screen.setAccessibleName(self._places[key].words)
         screen.leads_to.connect(self.show_screen)
         screen.says.connect(self.say)
         self._screens[key] = screen
-        self._stack.addWidget(screen)
         if screen.undo_stack is not None:
             self.undo.addStack(screen.undo_stack)
 
@@ -523,7 +519,7 @@ class MainWindow(QMainWindow):
             return
         self.settings.setValue("window/geometry", self.saveGeometry())
         self.settings.sync()
-        self._builder.stop()
+        turns().drop(self._build_on)
         for screen in self._screens.values():
             screen.close()
         if self.live is not None:

@@ -6,7 +6,7 @@ The command line draws; what it drew is kept beside the project, so that a compa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -77,55 +77,57 @@ class CompareScreen(Screen):
         self._place: Place | None = None
         self._next: Wanted | None = None
         self._kept: dict[Path, AnyLayers] = {}
-        self.view = ComparisonView()
-        self.view.sample_shown.connect(self._want_whole)
-        self.bar = ComparisonBar(self.view)
-        self.bar.picture_wanted.connect(self._take_picture)
-        self.zoom_bar = ZoomBar(self.view)
-        self.side_bar = SideBar()
-        self.side_bar.wanted.connect(self.draw)
-        self.side_bar.cancelled.connect(self._cancel)
-        self._lay_out()
-        self._add_actions()
         self._refreshing = QTimer(self)
         self._refreshing.setSingleShot(True)
         self._refreshing.setInterval(REFRESH_MILLISECONDS)
         self._refreshing.timeout.connect(self._ask_runs)
-        session.project.changed.connect(self._project_changed)
-        self._ask_runs()
 
-    def _lay_out(self) -> None:
-        side = QScrollArea()
-        side.setWidgetResizable(True)
-        side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, look.GAP, 0)
-        column.addWidget(self.side_bar)
-        side.setWidget(inside)
-        side.setFixedWidth(SIDE_WIDTH + 12)
-        shown = QWidget()
-        right = QVBoxLayout(shown)
-        right.setContentsMargins(0, 0, 0, 0)
-        right.setSpacing(look.GAP)
-        right.addWidget(self.bar)
-        right.addWidget(self.view, 1)
-        right.addWidget(self.zoom_bar)
-        self.stack = QStackedWidget()
-        self.empty = EmptyPage()
-        self.stack.addWidget(self.empty)
-        self.stack.addWidget(shown)
-        self._whole = QWidget()
+    def build(self) -> Iterator[None]:
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        self._whole = QWidget(self)
+        outer.addWidget(self._whole)
         row = QHBoxLayout(self._whole)
         row.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
         row.setSpacing(look.MARGIN)
-        row.addWidget(side)
+        self._side = QScrollArea(self._whole)
+        self._side.setWidgetResizable(True)
+        self._side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._side.setFixedWidth(SIDE_WIDTH + 12)
+        row.addWidget(self._side)
+        self.stack = QStackedWidget(self._whole)
         row.addWidget(self.stack, 1)
-        self._side = side
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._whole)
+        yield
+        inside = QWidget()
+        self._side.setWidget(inside)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, look.GAP, 0)
+        self.side_bar = SideBar(inside)
+        self.side_bar.wanted.connect(self.draw)
+        self.side_bar.cancelled.connect(self._cancel)
+        column.addWidget(self.side_bar)
+        yield
+        self.empty = EmptyPage()
+        self.stack.addWidget(self.empty)
+        yield
+        shown = QWidget()
+        self.stack.addWidget(shown)
+        right = QVBoxLayout(shown)
+        right.setContentsMargins(0, 0, 0, 0)
+        right.setSpacing(look.GAP)
+        self.view = ComparisonView()
+        self.view.sample_shown.connect(self._want_whole)
+        self.bar = ComparisonBar(self.view)
+        self.bar.picture_wanted.connect(self._take_picture)
+        right.addWidget(self.bar)
+        right.addWidget(self.view, 1)
+        yield
+        self.zoom_bar = ZoomBar(self.view)
+        right.addWidget(self.zoom_bar)
+        self._add_actions()
+        self.session.project.changed.connect(self._project_changed)
+        self._ask_runs()
 
     def _add_actions(self) -> None:
         modes: list[tuple[str, Mode]] = [

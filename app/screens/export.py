@@ -379,8 +379,7 @@ class ExportScreen(Screen):
         self.wrong.setVisible(bool(wrong))
         if self.destination.property("wrong") != bool(wrong):
             self.destination.setProperty("wrong", bool(wrong))
-            self.destination.style().unpolish(self.destination)
-            self.destination.style().polish(self.destination)
+            look.dress_again(self.destination)
         can = has_checkpoint and form is not None and not wrong and not self.work.is_busy
         self.start.setEnabled(can)
         self.export_now.setEnabled(can)

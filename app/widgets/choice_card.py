@@ -50,5 +50,4 @@ class ChoiceCard(QFrame):
             radio.setFocusPolicy(Qt.FocusPolicy.StrongFocus if radio is self.radio else Qt.FocusPolicy.ClickFocus)
         self.setProperty("chosen", on)
         for widget in (self, *self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)):
-            widget.style().unpolish(widget)
-            widget.style().polish(widget)
+            look.dress_again(widget)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QToolButton
+from PySide6.QtWidgets import QToolButton, QWidget
 
 from app import look
 
@@ -18,8 +18,10 @@ class IconButton(QToolButton):
 
     gave_way = Signal()
 
-    def __init__(self, icon: str, words: str, *, alone: bool = False, quiet: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, icon: str, words: str, *, alone: bool = False, quiet: bool = False, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
         self._name = icon
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setIconSize(QSize(16, 16))

@@ -43,8 +43,7 @@ class PathField(QWidget):
         """Mark what it says as wrong."""
         if self.line.property("wrong") != wrong:
             self.line.setProperty("wrong", wrong)
-            self.line.style().unpolish(self.line)
-            self.line.style().polish(self.line)
+            look.dress_again(self.line)
 
     def _browse(self) -> None:
         start = Path(self.line.text()).expanduser()

@@ -12,6 +12,8 @@ from backend.contract.rows import RunRow
 
 MEASURED_ROWS = 24
 """How many decide the width of a column; to measure hundreds would be felt."""
+PADDING = 2 * look.GAP + 2 * look.SPACE
+"""Of a cell, which the words do not fill; an icon beside them has its place in it."""
 LEAST_WIDTH, MOST_WIDTH = 16 * look.SPACE, 60 * look.SPACE
 
 
@@ -44,7 +46,6 @@ class RunsTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionsMovable(True)
         header.setHighlightSections(False)
-        header.setResizeContentsPrecision(MEASURED_ROWS)
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(lambda at: self.column_menu().popup(header.mapToGlobal(at)))
         self.setSortingEnabled(True)
@@ -91,9 +92,16 @@ class RunsTable(QTableView):
         self._sized = True
         for number in range(len(self.runs.columns)):
             if not self.isColumnHidden(number):
-                self.resizeColumnToContents(number)
-                width = self.columnWidth(number) + 2 * look.GAP
-                self.setColumnWidth(number, max(LEAST_WIDTH, min(MOST_WIDTH, width)))
+                self.setColumnWidth(number, self._wanted_width(number))
+
+    def _wanted_width(self, number: int) -> int:
+        """What the words of a column need. Qt's own measure asks each cell for all that could be drawn in it."""
+        metrics, proxy = self.fontMetrics(), self.proxy
+        measured = range(min(MEASURED_ROWS, proxy.rowCount()))
+        words = (str(proxy.index(row, number).data() or "") for row in measured)
+        widest = max((metrics.horizontalAdvance(text) for text in words), default=0) + PADDING
+        head = self.horizontalHeader().sectionSizeHint(number)
+        return max(LEAST_WIDTH, min(MOST_WIDTH, max(widest, head) + 2 * look.GAP))
 
     def column_menu(self) -> QMenu:
         """The columns, to show or hide each."""
@@ -130,8 +138,7 @@ class RunsTable(QTableView):
     def _show_column(self, number: int, on: bool) -> None:
         self.setColumnHidden(number, not on)
         if on:
-            self.resizeColumnToContents(number)
-            self.setColumnWidth(number, max(LEAST_WIDTH, min(MOST_WIDTH, self.columnWidth(number) + 2 * look.GAP)))
+            self.setColumnWidth(number, self._wanted_width(number))
         keys = [self.runs.columns[at].key for at in self.shown_columns()]
         self._settings.setValue("runs/columns", keys)
 

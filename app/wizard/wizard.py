@@ -28,6 +28,7 @@ from app import look
 from app.drafts import Draft
 from app.screens import Screen
 from app.session import Session
+from app.turns import turns
 from app.widgets.icon_button import action
 from app.widgets.step_list import Mark, StepList
 from app.wizard import choices
@@ -72,9 +73,6 @@ class Wizard(Screen):
         self._queues = False
         self._visited: set[str] = set()
         self._behind: list[str] = []
-        self._catch_up = QTimer(self)
-        self._catch_up.setInterval(0)
-        self._catch_up.timeout.connect(self._bring_up_one)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(LOOK_MILLISECONDS)
@@ -89,7 +87,9 @@ class Wizard(Screen):
         self._add_page(self.teacher)
         yield
         for kind in (DataPage, MethodPage, StudentPage, TrainingPage, ComputePage):
-            self._add_page(kind())
+            page = kind()
+            yield
+            self._add_page(page)
             yield
         self._add_page(self.review)
         self._make_actions()
@@ -213,8 +213,9 @@ class Wizard(Screen):
         if self._starts_when_checked and not self._is_still_asked():
             self._cancel_check()
         self._behind = list(self.pages)
-        self._bring_up(self._behind[max(self.steps.currentRow(), 0)])
-        self._catch_up.start()
+        if self.isVisible():
+            self._bring_up(self._behind[max(self.steps.currentRow(), 0)])
+        turns().add(self._bring_up_one)
         self._show_steps()
         self._show_start()
 
@@ -224,17 +225,16 @@ class Wizard(Screen):
         return not self._behind
 
     def _bring_up(self, key: str) -> None:
-        """Have a page show the recipe as it is now. The one in sight does at once, the others one turn each."""
+        """Have a page show the recipe as it is now. The one in sight does at once, the others in a turn each."""
         if key in self._behind and self.state is not None:
             self._behind.remove(key)
             self.pages[key].show_state(self.state)
             self._put_footer_last()
 
-    def _bring_up_one(self) -> None:
+    def _bring_up_one(self) -> bool:
         if self._behind:
             self._bring_up(self._behind[0])
-        else:
-            self._catch_up.stop()
+        return bool(self._behind)
 
     def _put_footer_last(self) -> None:
         """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -188,6 +189,7 @@ def _cache_file(folder: Path | None) -> Path:
     return (folder or Path(platformdirs.user_cache_dir("distill-studio", False))) / "catalogue.json"
 
 
+@cache
 def _version() -> str:
     try:
         return version("distill-studio")

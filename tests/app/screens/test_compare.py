@@ -20,7 +20,7 @@ from app.widgets.pane import Canvas
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from tests.app import looking
-from tests.app.conftest import RECIPE, ask, fill
+from tests.app.conftest import RECIPE, ask, built, fill
 from tests.app.parts import write_pictures, write_points
 
 Key = Qt.Key
@@ -53,7 +53,7 @@ Shown = Callable[..., CompareScreen]
 
 @pytest.fixture
 def screen(qtbot: QtBot, session: Session, asked: list[Job]) -> CompareScreen:
-    made = CompareScreen(session)
+    made = built(CompareScreen, session)
     qtbot.addWidget(made)
     made.resize(1000, 640)
     made.show()
@@ -372,7 +372,7 @@ def test_without_runs_it_leads_to_the_wizard(
 ) -> None:
     path = tmp_path / "empty.distill"
     ProjectFile.create(path).close()
-    screen = CompareScreen(open_session(path))
+    screen = built(CompareScreen, open_session(path))
     qtbot.addWidget(screen)
     screen.show()
     qtbot.waitUntil(lambda: screen.empty.title.text() == "Nothing to compare yet")
@@ -440,7 +440,7 @@ def test_a_change_of_scheme_reaches_what_is_painted(qtbot: QtBot, qapp: QApplica
 def test_a_real_student_is_drawn_beside_its_teacher(
     qtbot: QtBot, lab: Any, open_session: Callable[[Path], Session]
 ) -> None:
-    screen = CompareScreen(open_session(lab.project))
+    screen = built(CompareScreen, open_session(lab.project))
     qtbot.addWidget(screen)
     screen.show()
     screen.side_bar.teacher_nfe.setValue(3)
