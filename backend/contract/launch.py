@@ -32,8 +32,9 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": s
 
 SHARE_CORES = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 """Threads that wait for each other look for some microseconds whether the others are done, and then sleep. On two idle
-cores a step takes 0.84 of the time that it takes when they sleep at once; where another program, such as the window,
-holds one of the cores, threads that look for long wait for one that cannot get on: a step took up to 20 s for 0.7 s.
+cores a step takes 0.92 of the time that it takes when they sleep at once (median of six pairs); where another program,
+such as the window, holds one of the cores, threads that look for long wait for one that cannot get on: a step took up
+to 20 s for 0.7 s.
 """
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
