@@ -439,7 +439,7 @@ def evaluate(
 ) -> None:
     """Measure a student beside its teacher, and keep the figures."""
     path = studio.project_path(project)
-    done = studio.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples)
+    done = studio.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples, say)
 
     def show() -> None:
         who = ["teacher_at_student_nfe", "student", "teacher"]

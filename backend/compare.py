@@ -4,8 +4,7 @@ lays out itself."""
 import json
 import math
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from backend.assembly import Student
 from backend.contract.errors import UserError
 from backend.evaluate import latency
 from backend.networks.codec import to_uint8
+from backend.progress import Progress, Report
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import Mixture
@@ -30,10 +30,7 @@ ROWS = 4
 POINTS = 4000
 DENSITY_CELLS = 256  # along each side of the grid on which a closed form's density is written
 SLOW_SECONDS = 10.0  # a grid that takes longer is drawn once and not timed again
-LEAST_SECONDS_SAID = 3.0
 FORM = 1  # of the index of parts
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,25 +69,17 @@ def sides(
     asked += [(name, student, student.sampler.nfe) for name, student in students]
     asked.append(("Teacher", None, teacher_nfe))
     made: list[Side] = []
-    began, done, whole = time.monotonic(), 0, sum(nfe for _, _, nfe in asked)
+    progress = Progress(sum(nfe for _, _, nfe in asked), report)
     for number, (name, shown, nfe) in enumerate(asked, 1):
-        left = (time.monotonic() - began) / done * (whole - done) if done else 0.0
-        report(f"{number} of {len(asked)}: {name}, {nfe} NFE" + _time_words(left))
-        done += nfe
+        progress.say(f"{number} of {len(asked)}: {name}, {nfe} NFE")
         if shown is None:
             drawn = _drawn(teacher.denoiser, teacher_sampler(nfe), teacher, seed)
         else:
             drawn = _drawn(shown.denoiser, shown.sampler, shown.teacher, seed)
         run, step = (shown.run, shown.step) if shown else (None, None)
         made.append(Side(f"{name}, {nfe} NFE", run, step, nfe, *drawn))
+        progress.add(nfe)
     return made
-
-
-def _time_words(seconds: float) -> str:
-    """How long all the rest takes, where that is worth saying."""
-    if seconds < LEAST_SECONDS_SAID:
-        return ""
-    return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
 
 
 def refuse_other_kinds(teachers: Sequence[tuple[str, Teacher]]) -> None:

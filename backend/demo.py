@@ -8,6 +8,7 @@ from backend import studio
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, files_folder
 from backend.memory import peak_bytes
+from backend.progress import Report
 from backend.resources import RESOURCES
 
 # The window's button starts the same run. Its steps and weights were chosen by the figure that the demo prints, one
@@ -16,7 +17,7 @@ from backend.resources import RESOURCES
 RECIPE = RESOURCES / "recipes" / "digits-demo.json"
 
 
-def demo(project: Path | None, report: studio.Report) -> dict[str, Any]:
+def demo(project: Path | None, report: Report) -> dict[str, Any]:
     """Train, evaluate, compare, export and verify in a new project; the figures of each.
 
     Raises `WorkFailed` or `Interrupted` where the run did not finish, and `UserError` where it could not start.
@@ -34,7 +35,7 @@ def demo(project: Path | None, report: studio.Report) -> dict[str, Any]:
     if state.state != "finished":
         raise studio.not_finished(run, state)
     report("measuring teacher and student")
-    figures = studio.evaluate(path, run, "last")
+    figures = studio.evaluate(path, run, "last", report=report)
     folder = files_folder(path)
     picture = folder / f"compare-run-{run}.png"
     sides = studio.compare(path, run, picture, "last")

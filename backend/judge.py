@@ -3,7 +3,7 @@
 Everything here uses generators of its own and leaves training's random state alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -37,11 +37,24 @@ def draw(net: Denoises, sampler: Sampler, teacher: Teacher, cond: Condition, see
     return teacher.codec.decode(sample(net, sampler, noise, cond, generator))
 
 
-def draw_many(net: Denoises, sampler: Sampler, teacher: Teacher, count: int, seed: int) -> Tensor:
-    """As `draw`, `count` of them on the CPU, classes in turn, in batches that each have a seed of their own."""
+def draw_many(
+    net: Denoises,
+    sampler: Sampler,
+    teacher: Teacher,
+    count: int,
+    seed: int,
+    drawn: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """As `draw`, `count` of them on the CPU, classes in turn, in batches that each have a seed of their own.
+
+    drawn: told after each batch how many it held.
+    """
     cond = teacher.each_condition(count).to(_device(net))
-    parts = [cond[slice(i, i + BATCH)] for i in range(0, count, BATCH)]
-    return torch.cat([draw(net, sampler, teacher, part, seed + i).cpu() for i, part in enumerate(parts)])
+    parts = []
+    for i, start in enumerate(range(0, count, BATCH)):
+        parts.append(draw(net, sampler, teacher, cond[slice(start, start + BATCH)], seed + i).cpu())
+        drawn(len(parts[-1]))
+    return torch.cat(parts)
 
 
 def _device(net: Denoises) -> torch.device:

@@ -4,9 +4,10 @@ Each opens the project for as long as it needs it. They raise `UserError` for wh
 only by those that need a network, because a list of runs must not take seconds.
 """
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from backend.contract.errors import UserError, unknown
 from backend.contract.project_file import NotInProject, ProjectFile, files_folder
 from backend.contract.recipe import Recipe, RecipeError, Training
 from backend.contract.rows import VIEWS, Run, RunState, Verb
+from backend.progress import Progress, Report
 
 if TYPE_CHECKING:
     from backend.assembly import Student
@@ -32,14 +34,11 @@ ANSWER_SECONDS = 60.0
 EVALUATION_SAMPLES = 1000
 LEAST_SAMPLES = 50
 MOST_NFE = 250
-TIMED_BATCH = 32
+TIMED_BATCH, TIMED_REPEATS = 32, 4
 SECONDS_PER_IMAGE = "seconds_per_image"
 """Among the figures of an evaluation: how fast, beside how good."""
 WEIGHTS = {"ema": "average", "raw": "student"}
 """What a person calls the two kinds of a student's weights -> the network of a checkpoint that holds them."""
-
-Report = Callable[[str], None]
-"""Told in a sentence how it goes."""
 
 
 class WorkFailed(RuntimeError):
@@ -316,7 +315,12 @@ def _at_nfe(student: "Student", nfe: int) -> "Sampler":
 
 
 def evaluate(
-    path: Path, run: int, which: str = "best", nfe: int | None = None, count: int = EVALUATION_SAMPLES
+    path: Path,
+    run: int,
+    which: str = "best",
+    nfe: int | None = None,
+    count: int = EVALUATION_SAMPLES,
+    report: Report = lambda words: None,
 ) -> dict[str, Any]:
     """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures."""
     from backend import judge  # noqa: PLC0415
@@ -330,17 +334,27 @@ def evaluate(
     if not judge.can_measure(teacher):
         raise UserError(f"There is nothing to measure the samples of {teacher.title} against; compare them by eye.")
     seed, few, many = judge.EVALUATION_SEED, student.sampler.nfe, judge.TEACHER_NFE
-    whole = judge.draw_many(teacher.denoiser, teacher_sampler(many), teacher, count, seed)
-    labels = teacher.each_condition(count).labels
-    found = {
-        "student": judge.figures(student.denoiser, student.sampler, teacher, count, seed, paired=whole),
-        "teacher": judge.figures_of(whole, labels, teacher, many, seed),
-        "teacher_at_student_nfe": judge.figures(teacher.denoiser, teacher_sampler(few), teacher, count, seed),
+    ways: dict[str, tuple[Denoises, Sampler]] = {
+        "teacher": (teacher.denoiser, teacher_sampler(many)),
+        "student": (student.denoiser, student.sampler),
+        "teacher_at_student_nfe": (teacher.denoiser, teacher_sampler(few)),
     }
-    seconds = {
-        "student": _seconds_per_image(student.denoiser, student.sampler, teacher),
-        "teacher": _seconds_per_image(teacher.denoiser, teacher_sampler(many), teacher),
-        "teacher_at_student_nfe": _seconds_per_image(teacher.denoiser, teacher_sampler(few), teacher),
+    timed = TIMED_BATCH * TIMED_REPEATS
+    progress = Progress((many + 2 * few) * (count + timed), report)
+    samples, seconds = {}, {}
+    for who, (net, sampler) in ways.items():
+
+        def drawn(some: int, words: str = who.replace("_", " "), each: int = sampler.nfe) -> None:
+            progress.add(some * each)
+            progress.say(f"drawing {count} samples: {words}")
+
+        samples[who] = judge.draw_many(net, sampler, teacher, count, seed, drawn)
+        seconds[who] = _seconds_per_image(net, sampler, teacher)
+        progress.add(timed * sampler.nfe)
+    labels, whole = teacher.each_condition(count).labels, samples["teacher"]
+    found = {
+        who: judge.figures_of(drawn, labels, teacher, ways[who][1].nfe, seed, whole if who == "student" else None)
+        for who, drawn in samples.items()
     }
     answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
     with ProjectFile.open(path) as project, project.transaction():
@@ -362,7 +376,7 @@ def _seconds_per_image(net: "Denoises", sampler: "Sampler", teacher: "Teacher") 
     def make(size: int) -> object:
         return judge.draw(net, sampler, teacher, teacher.each_condition(size), judge.EVALUATION_SEED)
 
-    return latency(make, [TIMED_BATCH], repeats=3, warm_up=1)[TIMED_BATCH]
+    return latency(make, [TIMED_BATCH], repeats=TIMED_REPEATS - 1, warm_up=1)[TIMED_BATCH]
 
 
 def compare(path: Path, run: int, out: Path, which: str = "best") -> list[dict[str, Any]]:
@@ -453,7 +467,7 @@ def export(  # the whole of `distill export`'s request
     which: str = "best",
     nfe: int | None = None,
     weights: str | None = None,
-    report: Report | None = None,
+    report: Report = lambda words: None,
 ) -> dict[str, Any]:
     """Export a student, check it in a fresh process where the format has pictures, and keep the record.
 
@@ -467,10 +481,9 @@ def export(  # the whole of `distill export`'s request
         raise UserError(unknown("format", form, exports.FORMATS))
     with ProjectFile.open(path) as project:  # what can be refused at once is not begun
         project.find_checkpoint(run, which)
-    say = report or (lambda words: None)
-    say("loading the student")
+    report("loading the student")
     student = student_of(path, run, which, nfe, weights)
-    say("writing the files and the preview's pictures")
+    report("writing the files and the preview's pictures")
     made = exports.export(
         form,
         student.denoiser,
@@ -488,20 +501,24 @@ def export(  # the whole of `distill export`'s request
         "files": dict(made.hashes),
     }
     record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
+    problem = ""
     if form == "diffusers":
-        say("loading the export in a fresh process with plain diffusers")
+        report("loading the export in a fresh process with plain diffusers")
         folder = files_folder(path)
         sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"
         found = verify.verify(made.path, sheets)
-        if not found.sound:
-            raise WorkFailed(f"The export was written to {made.path}, but {found.sentence}")
-        answer["max_abs_difference"] = record["max_abs_difference"] = found.difference
-        answer["tolerance"] = record["tolerance"] = verify.TOLERANCE
-        kept = {name: sheets / file for name, file in verify.SHEETS.items()}
+        answer["max_abs_difference"] = None if math.isnan(found.difference) else found.difference
+        answer["tolerance"] = verify.TOLERANCE
+        kept = {name: sheets / file for name, file in verify.SHEETS.items() if (sheets / file).is_file()}
         answer["sheets"] = {name: str(file) for name, file in kept.items()}
+        record |= {name: answer[name] for name in ("max_abs_difference", "tolerance")}
         record["sheets"] = {name: file.relative_to(folder).as_posix() for name, file in kept.items()}
+        if not found.sound:
+            record["problem"] = problem = f"The export was written to {made.path}, but {found.sentence}"
     with ProjectFile.open(path) as project:
         project.add_export(run, form, str(made.path), made.digest, record)
+    if problem:  # recorded all the same: its pictures show what is wrong
+        raise WorkFailed(problem)
     return answer
 
 

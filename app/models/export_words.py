@@ -124,6 +124,9 @@ def checkpoints(found: Sequence[Checkpoint], tr: Words) -> list[tuple[str, str]]
 
 def verdict(verification: Mapping[str, Any], form: str, tr: Words) -> tuple[str, str]:
     """Whether an export is sound, as words and their tone."""
+    problem = verification.get("problem")
+    if isinstance(problem, str) and problem:
+        return problem, "bad"
     difference = verification.get("max_abs_difference")
     if not isinstance(difference, int | float):
         if form == "safetensors":

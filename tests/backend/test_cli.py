@@ -436,6 +436,11 @@ def test_an_export_that_makes_other_pictures_ends_with_1(distill, lab, tmp_path,
     done = distill("export", lab.project, "first", "--out", tmp_path / "student", "--json")
     assert done.status == 1
     assert "makes other pictures than the preview" in done.json["error"]
+    with ProjectFile.open(lab.project, readonly=True) as opened:
+        kept = opened.exports(opened.find_run("first").id)[-1].verification
+    assert kept["max_abs_difference"] == 0.5
+    assert kept["problem"] == done.json["error"]
+    assert kept["sheets"] == {}
 
 
 def test_check_finds_nothing_in_a_whole_project_and_what_is_missing(distill, lab, project):
