@@ -1,18 +1,16 @@
 """The window of one project: owns it, shows its screens, and is the one place that connects them to each other.
 
-Without a project it shows the welcome. Screens are made when they are first shown, so that a start waits for none.
+Without a project it shows the welcome.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QUndoGroup
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QUndoGroup
 from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
@@ -21,9 +19,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QMainWindow,
-    QMenu,
     QMessageBox,
-    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -32,12 +28,12 @@ from PySide6.QtWidgets import (
 from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
 from app.live_runs import LiveRuns
+from app.menus import Menus
 from app.open_project import OpenProject
+from app.screen_stack import ScreenStack
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
-from app.turns import turns
-from app.widgets.command_palette import CommandPalette
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -48,7 +44,6 @@ DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
 SUFFIX = ".distill"
 LOAD_MILLISECONDS = 100
 """After the start, when the window is painted."""
-DONE = object()
 
 
 @dataclass(frozen=True)
@@ -91,12 +86,10 @@ class MainWindow(QMainWindow):
         self.resize(1280, 800)
         self.setAcceptDrops(True)
 
-        self._stack = QStackedWidget()
-        self._screens: dict[str, Screen] = {}
-        self._unfinished: dict[str, tuple[Screen, Iterator[None]]] = {}
-        self._wanted: tuple[str, object] | None = None
-        self._blank = QWidget()
-        self._stack.addWidget(self._blank)
+        self.places = {place.key: place for place in _places(self.tr)}
+        self._stack = ScreenStack({place.key: place.place for place in self.places.values()})
+        self._stack.made.connect(self._connect_screen)
+        self._stack.shown.connect(self._screen_is_shown)
         self._rail = self._make_rail()
         self._rail.hide()
         whole = QWidget()
@@ -111,12 +104,12 @@ class MainWindow(QMainWindow):
         self._live_words.setAccessibleName(self.tr("Runs in progress"))
         self._live_words.setContentsMargins(0, 0, look.MARGIN, 0)
         self.statusBar().addPermanentWidget(self._live_words)
-        self._make_menus()
+        self.menus = Menus(self)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
         self._show_welcome()
-        modules = [place.place.split(":")[0] for place in self._places.values()]
+        modules = [place.place.split(":")[0] for place in self.places.values()]
         QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules, catalogue.default_key))
 
     # Opening
@@ -191,15 +184,14 @@ class MainWindow(QMainWindow):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
-        waits = self._opening is not None or self._wanted is not None
-        shown = self._stack.currentWidget()
-        if waits or (isinstance(shown, Screen) and not shown.is_settled):
+        if self._opening is not None or not self._stack.is_settled:
             return False
         return self.session is None or self.session.project.is_idle
 
     def _opened(self, project: OpenProject) -> None:
         self._opening = None
         self.session = Session(project, self.backend, self.settings)
+        self._stack.begin(self.session)
         recent.remember(self.settings, project.path)
         self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
         self.setWindowFilePath(str(project.path))
@@ -209,8 +201,7 @@ class MainWindow(QMainWindow):
         self.live = LiveRuns(project, self)
         self.live.changed.connect(self._show_live)
         self.live.ended.connect(self._notify)
-        for action in self._of_project:
-            action.setEnabled(True)
+        self.menus.offer_project()
         then, self._after_opening = self._after_opening, None
         if then is not None:
             then()
@@ -232,57 +223,23 @@ class MainWindow(QMainWindow):
 
     def show_screen(self, key: str, item: object = None) -> None:
         """Show a screen, and in it what another one leads to."""
-        if self.session is None:
-            return
-        self._buttons[key].setChecked(True)
-        if key not in self._screens:
-            self._wanted = (key, item)
-            self._stack.setCurrentWidget(self._blank)
-            turns().add(self._build_on)
-            return
-        self._wanted = None
-        screen = self._screens[key]
-        self._stack.setCurrentWidget(screen)
+        if self.session is not None:
+            self._buttons[key].setChecked(True)
+            self._stack.show_screen(key, item)
+
+    def _connect_screen(self, key: str, screen: Screen) -> None:
+        screen.setAccessibleName(self.places[key].words)
+        screen.leads_to.connect(self.show_screen)
+        screen.says.connect(self.say)
+        if screen.undo_stack is not None:
+            self.undo.addStack(screen.undo_stack)
+
+    def _screen_is_shown(self, screen: Screen) -> None:
         if screen.undo_stack is not None:
             self.undo.setActiveStack(screen.undo_stack)
-        if item is not None:
-            screen.show_item(item)
-        if not screen.isAncestorOf(QApplication.focusWidget() or self):
-            screen.setFocus()
         if not self._shows_project:
             self._shows_project = True
             self.project_shown.emit()
-
-    def _build_on(self) -> bool:
-        """Make one more part of a screen: of the one that is wanted, else of one that may be wanted later."""
-        missing = [key for key in self._places if key not in self._screens]
-        if self._wanted is not None and self._wanted[0] in self._screens:
-            self.show_screen(*self._wanted)
-            turns().add(self._build_on, gently=True)
-            return False
-        if not missing or self.session is None:
-            return False
-        key = self._wanted[0] if self._wanted is not None else missing[0]
-        if key not in self._unfinished:
-            module, name = self._places[key].place.split(":")
-            screen = getattr(importlib.import_module(module), name)(self.session)
-            assert isinstance(screen, Screen)
-            self._stack.addWidget(screen)  # while it is empty: what is put elsewhere as a whole is dressed anew
-            self._unfinished[key] = (screen, screen.build())
-            return True
-        screen, parts = self._unfinished[key]
-        if next(parts, DONE) is DONE:
-            del self._unfinished[key]
-            self._add_screen(key, screen)
-        return True
-
-    def _add_screen(self, key: str, screen: Screen) -> None:
-        screen.setAccessibleName(self._places[key].words)
-        screen.leads_to.connect(self.show_screen)
-        screen.says.connect(self.say)
-        self._screens[key] = screen
-        if screen.undo_stack is not None:
-            self.undo.addStack(screen.undo_stack)
 
     def screen_shown(self) -> QWidget | None:
         """What is in the middle of the window now."""
@@ -308,9 +265,8 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(look.GAP, look.MARGIN, look.GAP, look.MARGIN)
         column.setSpacing(look.SPACE)
         group = QButtonGroup(self)
-        self._places = {place.key: place for place in _places(self.tr)}
         self._buttons: dict[str, QToolButton] = {}
-        for place in self._places.values():
+        for place in self.places.values():
             button = QToolButton()
             button.setText(place.words)
             button.setProperty("icon_name", place.icon)
@@ -329,100 +285,7 @@ class MainWindow(QMainWindow):
         column.addStretch(1)
         return rail
 
-    # Menus
-
-    def _make_menus(self) -> None:
-        self._of_project: list[QAction] = []
-        bar = self.menuBar()
-        file = bar.addMenu(self.tr("&File"))
-        self._add(file, self.tr("New project..."), self.new_project, QKeySequence(QKeySequence.StandardKey.New))
-        self._add(file, self.tr("Open project..."), self.choose_project, QKeySequence(QKeySequence.StandardKey.Open))
-        self._recent = file.addMenu(self.tr("Open recent"))
-        self._recent.aboutToShow.connect(self._fill_recent)
-        self._add(file, self.tr("Distil the bundled digits"), self.start_demo)
-        file.addSeparator()
-        copy = self._add(file, self.tr("Save a copy..."), self.save_copy, "Ctrl+Shift+S", of_project=True)
-        copy.setToolTip(self.tr("A whole copy of the project, made while runs go on"))
-        file.addSeparator()
-        self._add(file, self.tr("Close window"), self.close, QKeySequence(QKeySequence.StandardKey.Close))
-        self._add(file, self.tr("Quit"), QApplication.closeAllWindows, QKeySequence(QKeySequence.StandardKey.Quit))
-        edit = bar.addMenu(self.tr("&Edit"))
-        undo, redo = (
-            self.undo.createUndoAction(self, self.tr("Undo")),
-            self.undo.createRedoAction(self, self.tr("Redo")),
-        )
-        undo.setShortcuts(QKeySequence.StandardKey.Undo)
-        redo.setShortcuts(QKeySequence.StandardKey.Redo)
-        edit.addActions([undo, redo])
-        view = bar.addMenu(self.tr("&View"))
-        for place in self._places.values():
-            self._add(view, place.words, partial(self.show_screen, place.key), place.shortcut, of_project=True)
-        view.addSeparator()
-        self._add(view, self.tr("Find a command..."), self.show_palette, "Ctrl+K")
-        self._add(
-            view, self.tr("Full screen"), self._toggle_full_screen, QKeySequence(QKeySequence.StandardKey.FullScreen)
-        )
-        self._make_scheme_menu(view)
-        help_menu = bar.addMenu(self.tr("&Help"))
-        self._add(help_menu, self.tr("Copy a report about this program"), self.copy_diagnostics)
-        self._add(help_menu, self.tr("About Distill Studio"), self._about)
-
-    def _make_scheme_menu(self, view: QMenu) -> None:
-        menu, group = view.addMenu(self.tr("Colours")), QActionGroup(self)
-        chosen = str(self.settings.value("look/scheme", "system"))
-        for key, words in (
-            ("system", self.tr("Colours of the system")),
-            ("light", self.tr("Light colours")),
-            ("dark", self.tr("Dark colours")),
-        ):
-            action = self._add(menu, words, partial(self._choose_scheme, key))
-            action.setCheckable(True)
-            action.setChecked(key == chosen)
-            group.addAction(action)
-
-    def _add(
-        self,
-        menu: QMenu,
-        words: str,
-        deed: Callable[[], object],
-        shortcut: QKeySequence | str = "",
-        of_project: bool = False,
-    ) -> QAction:
-        action = QAction(words, self)
-        action.triggered.connect(lambda _=False: deed())
-        if shortcut:
-            action.setShortcut(QKeySequence(shortcut))
-        if of_project:
-            action.setEnabled(False)
-            self._of_project.append(action)
-        menu.addAction(action)
-        return action
-
-    def _fill_recent(self) -> None:
-        self._recent.clear()
-        for path in recent.projects(self.settings):
-            self._recent.addAction(path.name, partial(self.open_project, path)).setToolTip(str(path))
-        self._recent.setEnabled(True)
-
-    def show_palette(self) -> None:
-        """Every command by its name, found by typing."""
-        commands: list[QAction] = []
-        for menu in self.menuBar().findChildren(QMenu):
-            commands += [action for action in menu.actions() if not action.menu() and not action.isSeparator()]
-        current = self._stack.currentWidget()
-        own = current.actions() if current is not None else []
-        commands = [*own, *(action for action in commands if action not in own)]
-        # What can be done now comes first, so that Enter does it.
-        CommandPalette(sorted(commands, key=lambda action: not action.isEnabled()), self).open()
-
-    def _choose_scheme(self, key: str) -> None:
-        self.settings.setValue("look/scheme", key)
-        application = QApplication.instance()
-        assert isinstance(application, QApplication)
-        look.choose(application, key)  # type: ignore[arg-type]
-
-    def _toggle_full_screen(self) -> None:
-        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+    # What the menus offer
 
     def save_copy(self) -> None:
         """Ask where to, and write a whole copy of the database there. Weights stay where they are."""
@@ -449,7 +312,8 @@ class MainWindow(QMainWindow):
         QApplication.clipboard().setText(diagnostics(self.session))
         self.say(self.tr("Copied. Nothing in it names your pictures or prompts."))
 
-    def _about(self) -> None:
+    def show_about(self) -> None:
+        """What this program is, and its version."""
         from app.fault_report import version  # noqa: PLC0415
 
         box = QMessageBox(self)
@@ -519,9 +383,7 @@ class MainWindow(QMainWindow):
             return
         self.settings.setValue("window/geometry", self.saveGeometry())
         self.settings.sync()
-        turns().drop(self._build_on)
-        for screen in self._screens.values():
-            screen.close()
+        self._stack.stop()
         if self.live is not None:
             self.live.close()
         self.backend.close()

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from backend import studio
+from backend import students, studio
 from backend.contract import launch
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
@@ -433,13 +433,13 @@ def evaluate(
     project: Project,
     run: RunName,
     nfe: Annotated[int | None, typer.Option(help="Network evaluations; by default the student's own.")] = None,
-    samples: Annotated[int, typer.Option(help="How many samples to draw.")] = studio.EVALUATION_SAMPLES,
+    samples: Annotated[int, typer.Option(help="How many samples to draw.")] = students.EVALUATION_SAMPLES,
     checkpoint: Which = "best",
     as_json: Json = False,
 ) -> None:
     """Measure a student beside its teacher, and keep the figures."""
     path = studio.project_path(project)
-    done = studio.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples, say)
+    done = students.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples, say)
 
     def show() -> None:
         who = ["teacher_at_student_nfe", "student", "teacher"]
@@ -466,8 +466,8 @@ def compare(
 ) -> None:
     """Write teacher and students side by side, from the same noise."""
     path = studio.project_path(project)
-    chosen = [studio.find_student(path, run, checkpoint) for run in runs]
-    done = studio.compare_all(path, chosen, out=out, parts=parts, seed=seed, teacher_nfe=teacher_nfe, report=say)
+    chosen = [students.find_student(path, run, checkpoint) for run in runs]
+    done = students.compare_all(path, chosen, out=out, parts=parts, seed=seed, teacher_nfe=teacher_nfe, report=say)
     rows = [
         [
             side["name"],
@@ -498,7 +498,7 @@ def export(
 ) -> None:
     """Export a student, and check a diffusers export in a fresh process."""
     path = studio.project_path(project)
-    done = studio.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say)
+    done = students.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say)
 
     def show() -> None:
         print(done["path"])

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backend import studio
+from backend import students, studio
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, files_folder
 from backend.memory import peak_bytes
@@ -35,12 +35,12 @@ def demo(project: Path | None, report: Report) -> dict[str, Any]:
     if state.state != "finished":
         raise studio.not_finished(run, state)
     report("measuring teacher and student")
-    figures = studio.evaluate(path, run, "last", report=report)
+    figures = students.evaluate(path, run, "last", report=report)
     folder = files_folder(path)
     picture = folder / f"compare-run-{run}.png"
-    sides = studio.compare(path, run, picture, "last")
+    sides = students.compare(path, run, picture, "last")
     report("exporting, and loading the export in a fresh process with plain diffusers")
-    export = studio.export(path, run, "diffusers", folder / "exports" / f"run-{run}", "last")
+    export = students.export(path, run, "diffusers", folder / "exports" / f"run-{run}", "last")
     with ProjectFile.open(path, readonly=True) as opened:
         steps = opened.run_state(run).step or 0
         worker_peak = max((event.data.get("peak_bytes", 0) for event in opened.events_after(run)), default=0)

@@ -1,44 +1,29 @@
 """What a person can do with a project, as functions: the command line parses and prints, these act.
 
-Each opens the project for as long as it needs it. They raise `UserError` for what a person can mend. Torch is imported
-only by those that need a network, because a list of runs must not take seconds.
+Each opens the project for as long as it needs it. They raise `UserError` for what a person can mend. What needs a
+network is in `backend.students`, because a list of runs must not take seconds.
 """
 
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backend.contract import launch
 from backend.contract.errors import UserError, unknown
-from backend.contract.project_file import NotInProject, ProjectFile, files_folder
+from backend.contract.project_file import NotInProject, ProjectFile
 from backend.contract.recipe import Recipe, RecipeError, Training
 from backend.contract.rows import VIEWS, Run, RunState, Verb
-from backend.progress import Progress, Report
-
-if TYPE_CHECKING:
-    from backend.assembly import Student
-    from backend.exports import Facts
-    from backend.samplers import Denoises, Sampler
-    from backend.teachers import Teacher
+from backend.progress import Report
 
 FOLLOW_SECONDS = 0.2
 REPORT_SECONDS = 2.0
 RESUME_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
-EVALUATION_SAMPLES = 1000
-LEAST_SAMPLES = 50
-MOST_NFE = 250
-TIMED_BATCH, TIMED_REPEATS = 32, 4
-SECONDS_PER_IMAGE = "seconds_per_image"
-"""Among the figures of an evaluation: how fast, beside how good."""
-WEIGHTS = {"ema": "average", "raw": "student"}
-"""What a person calls the two kinds of a student's weights -> the network of a checkpoint that holds them."""
 
 
 class WorkFailed(RuntimeError):
@@ -262,7 +247,7 @@ def samples(path: Path, run: int, out: Path) -> list[Path]:
     if not grids:
         raise UserError(f"Run {run} has no pictures yet; let it train further.")
     sheets = []
-    with _writing(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         for (kind, step), tiles in grids.items():
             place = out / f"{kind}-{step:08d}"
@@ -276,282 +261,11 @@ def samples(path: Path, run: int, out: Path) -> list[Path]:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
-
-
-def student_of(
-    path: Path, run: int, which: str = "best", nfe: int | None = None, weights: str | None = None
-) -> "Student":
-    """The student of a run, at another number of evaluations than it was trained for where `nfe` says so.
-
-    weights: a word of `WEIGHTS`; by default the average where one was kept.
-    """
-    from backend.assembly import load_student  # noqa: PLC0415
-
-    if weights is not None and weights not in WEIGHTS:
-        raise UserError(unknown("kind of weights", weights, list(WEIGHTS)))
-    with ProjectFile.open(path, readonly=True) as project:
-        if weights == "ema" and not project.recipe(run).training.ema_decay:
-            raise UserError(f"Run {run} kept no average of its weights (its ema_decay is 0); choose the raw weights.")
-        student = load_student(project, run, which, WEIGHTS[weights] if weights else "")
-    if nfe is None or nfe == student.sampler.nfe:
-        return student
-    return replace(student, sampler=_at_nfe(student, nfe))
-
-
-def _at_nfe(student: "Student", nfe: int) -> "Sampler":
-    from backend.samplers import Sampler, even_levels, student_levels  # noqa: PLC0415
-
-    kind, first = student.sampler.kind, student.sampler.levels[0]
-    if not 1 <= nfe <= MOST_NFE:
-        raise UserError(f"{nfe} network evaluations are not possible; choose between 1 and {MOST_NFE}.")
-    if kind == "renoise":
-        return Sampler(kind, student_levels(student.denoiser.path, nfe, first))
-    return Sampler(kind, tuple(first * level for level in even_levels(nfe)))
-
-
-def evaluate(
-    path: Path,
-    run: int,
-    which: str = "best",
-    nfe: int | None = None,
-    count: int = EVALUATION_SAMPLES,
-    report: Report = lambda words: None,
-) -> dict[str, Any]:
-    """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures."""
-    from backend import judge  # noqa: PLC0415
-    from backend.samplers import teacher_sampler  # noqa: PLC0415
-
-    require(path)
-    if count < LEAST_SAMPLES:
-        raise UserError(f"{count} samples are too few to measure; draw {LEAST_SAMPLES} or more.")
-    student = student_of(path, run, which, nfe)
-    teacher = student.teacher
-    if not judge.can_measure(teacher):
-        raise UserError(f"There is nothing to measure the samples of {teacher.title} against; compare them by eye.")
-    seed, few, many = judge.EVALUATION_SEED, student.sampler.nfe, judge.TEACHER_NFE
-    ways: dict[str, tuple[Denoises, Sampler]] = {
-        "teacher": (teacher.denoiser, teacher_sampler(many)),
-        "student": (student.denoiser, student.sampler),
-        "teacher_at_student_nfe": (teacher.denoiser, teacher_sampler(few)),
-    }
-    timed = TIMED_BATCH * TIMED_REPEATS
-    progress = Progress((many + 2 * few) * (count + timed), report)
-    samples, seconds = {}, {}
-    for who, (net, sampler) in ways.items():
-
-        def drawn(some: int, words: str = who.replace("_", " "), each: int = sampler.nfe) -> None:
-            progress.add(some * each)
-            progress.say(f"drawing {count} samples: {words}")
-
-        samples[who] = judge.draw_many(net, sampler, teacher, count, seed, drawn)
-        seconds[who] = _seconds_per_image(net, sampler, teacher)
-        progress.add(timed * sampler.nfe)
-    labels, whole = teacher.each_condition(count).labels, samples["teacher"]
-    found = {
-        who: judge.figures_of(drawn, labels, teacher, ways[who][1].nfe, seed, whole if who == "student" else None)
-        for who, drawn in samples.items()
-    }
-    answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
-    with ProjectFile.open(path) as project, project.transaction():
-        for who, figures in found.items():
-            assert figures is not None  # it can be measured
-            recipe = {key: value for key, value in asdict(figures).items() if key != "values"} | {"of": who}
-            kept = {**figures.values, SECONDS_PER_IMAGE: seconds[who]}
-            project.add_evaluation(run, student.step, recipe, kept)
-            answer[who] = {"nfe": figures.nfe, **kept}
-            answer["measured_in"] = figures.measured_in
-    return answer
-
-
-def _seconds_per_image(net: "Denoises", sampler: "Sampler", teacher: "Teacher") -> float:
-    """How long one picture takes on this machine, in batches of `TIMED_BATCH`."""
-    from backend import judge  # noqa: PLC0415
-    from backend.evaluate import latency  # noqa: PLC0415
-
-    def make(size: int) -> object:
-        return judge.draw(net, sampler, teacher, teacher.each_condition(size), judge.EVALUATION_SEED)
-
-    return latency(make, [TIMED_BATCH], repeats=TIMED_REPEATS - 1, warm_up=1)[TIMED_BATCH]
-
-
-def compare(path: Path, run: int, out: Path, which: str = "best") -> list[dict[str, Any]]:
-    """Write teacher and student side by side to a PNG; name, NFE and seconds per image of each."""
-    made: list[dict[str, Any]] = compare_all(path, [(run, which)], out=out)["sides"]
-    return made
-
-
-def compare_all(
-    path: Path,
-    chosen: Sequence[tuple[int, str]],
-    *,
-    out: Path | None = None,
-    parts: Path | None = None,
-    seed: int | None = None,
-    teacher_nfe: int | None = None,
-    report: Report = lambda words: None,
-) -> dict[str, Any]:
-    """Teacher and any students, each a run and one of its checkpoints, from the same noise: as one picture, as a
-    folder of parts, or both. What is said of each side; see `backend.compare.describe`."""
-    from backend import compare as comparison  # noqa: PLC0415
-    from backend import judge, pictures  # noqa: PLC0415
-    from backend.teachers import load_teacher  # noqa: PLC0415
-
-    seed = judge.PREVIEW_SEED if seed is None else seed
-    teacher_nfe = judge.TEACHER_NFE if teacher_nfe is None else teacher_nfe
-    out, parts = (place and place.expanduser() for place in (out, parts))
-    _refuse_comparison(out, parts, seed, teacher_nfe)
-    with ProjectFile.open(path, readonly=True) as project:
-        for run, which in chosen:  # all of them before the first is loaded, which takes seconds
-            project.find_checkpoint(run, which)
-        teachers = {project.recipe(run).teacher: project.run(run).name for run, _ in chosen}
-    if len(teachers) > 1:
-        comparison.refuse_other_kinds([(name, load_teacher(where)) for where, name in teachers.items()])
-    students = [(f"run {run}", student_of(path, run, which)) for run, which in _reported(chosen, report)]
-    if len(students) == 1:
-        students = [("Student", students[0][1])]
-    else:
-        with ProjectFile.open(path, readonly=True) as project:
-            students = [(f"{project.run(s.run).name} at {s.step}", s) for _, s in students]
-    shown = comparison.sides(students, teacher_nfe, seed, report)
-    with _writing(out or parts or path):
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_bytes(pictures.png(comparison.sheet(shown)))
-        if parts is not None:
-            comparison.write_parts(shown, students[0][1].teacher, seed, parts)
-    return {"seed": seed, "teacher": students[0][1].teacher.title, "sides": comparison.describe(shown)}
-
-
-def _reported(chosen: Sequence[tuple[int, str]], report: Report) -> Iterator[tuple[int, str]]:
-    for number, (run, which) in enumerate(chosen, 1):
-        report(f"loading run {run}, checkpoint {which} ({number} of {len(chosen)})")
-        yield run, which
-
-
-def _refuse_comparison(out: Path | None, parts: Path | None, seed: int, teacher_nfe: int) -> None:
-    if out is None and parts is None:
-        raise UserError("Name a picture to write with --out, or a folder with --parts.")
-    if out is not None and out.suffix.lower() != ".png":
-        raise UserError(f"The picture {out} would be a PNG; give it a name that ends in .png.")
-    if out is not None and out.is_dir():
-        raise UserError(f"{out} is a folder; name a picture in it.")
-    if parts is not None and parts.exists() and not parts.is_dir():
-        raise UserError(f"{parts} is a file; name a folder for the parts.")
-    if not 1 <= teacher_nfe <= MOST_NFE:
-        raise UserError(f"{teacher_nfe} network evaluations are not possible; choose between 1 and {MOST_NFE}.")
-    if not 0 <= seed < 2**63:
-        raise UserError(f"The seed {seed} is not possible; choose 0 or a whole number above it.")
-
-
-def find_student(path: Path, text: str, which: str = "best") -> tuple[int, str]:
-    """A run and one of its checkpoints, named as RUN or RUN@CHECKPOINT; `which` where no checkpoint is named."""
-    name, at, checkpoint = text.rpartition("@")
-    if not at or not checkpoint or not name:
-        return find(path, text).id, which
-    try:
-        return find(path, text).id, which  # a name may hold the sign itself
-    except NotInProject:
-        return find(path, name).id, checkpoint
-
-
-def export(  # the whole of `distill export`'s request
-    path: Path,
-    run: int,
-    form: str,
-    out: Path,
-    which: str = "best",
-    nfe: int | None = None,
-    weights: str | None = None,
-    report: Report = lambda words: None,
-) -> dict[str, Any]:
-    """Export a student, check it in a fresh process where the format has pictures, and keep the record.
-
-    Both sheets of pictures, ours and the fresh process's, are kept in the project's folder of files and named in the
-    record relative to it.
-    """
-    from backend import exports  # noqa: PLC0415
-    from backend.exports import verify  # noqa: PLC0415
-
-    if form not in exports.FORMATS:
-        raise UserError(unknown("format", form, exports.FORMATS))
-    with ProjectFile.open(path) as project:  # what can be refused at once is not begun
-        project.find_checkpoint(run, which)
-    report("loading the student")
-    student = student_of(path, run, which, nfe, weights)
-    report("writing the files and the preview's pictures")
-    made = exports.export(
-        form,
-        student.denoiser,
-        student.sampler,
-        student.teacher.each_condition(40),
-        facts_of(path, student),
-        out.expanduser().absolute(),
-    )
-    answer: dict[str, Any] = {
-        "run": run,
-        "step": student.step,
-        "nfe": student.sampler.nfe,
-        "path": str(made.path),
-        "format": form,
-        "files": dict(made.hashes),
-    }
-    record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
-    problem = ""
-    if form == "diffusers":
-        report("loading the export in a fresh process with plain diffusers")
-        folder = files_folder(path)
-        sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"
-        found = verify.verify(made.path, sheets)
-        answer["max_abs_difference"] = None if math.isnan(found.difference) else found.difference
-        answer["tolerance"] = verify.TOLERANCE
-        kept = {name: sheets / file for name, file in verify.SHEETS.items() if (sheets / file).is_file()}
-        answer["sheets"] = {name: str(file) for name, file in kept.items()}
-        record |= {name: answer[name] for name in ("max_abs_difference", "tolerance")}
-        record["sheets"] = {name: file.relative_to(folder).as_posix() for name, file in kept.items()}
-        if not found.sound:
-            record["problem"] = problem = f"The export was written to {made.path}, but {found.sentence}"
-    with ProjectFile.open(path) as project:
-        project.add_export(run, form, str(made.path), made.digest, record)
-    if problem:  # recorded all the same: its pictures show what is wrong
-        raise WorkFailed(problem)
-    return answer
-
-
-def facts_of(path: Path, student: "Student") -> "Facts":
-    """What a student's model card says, with the newest figures of this checkpoint at these network evaluations."""
-    from backend.exports import Facts, Measured  # noqa: PLC0415
-
-    with ProjectFile.open(path, readonly=True) as project:
-        rows = [row for row in project.evaluations(student.run) if row.step == student.step]
-        name = project.run(student.run).name
-    rows = [row for row in rows if row.recipe["of"] == "teacher" or row.recipe["nfe"] == student.sampler.nfe]
-    counts = [row.recipe["count"] for row in rows if row.recipe["of"] == "student"]
-    # Figures of other numbers of samples may not stand beside the student's.
-    newest = {row.recipe["of"]: row for row in rows if counts and row.recipe["count"] == counts[-1]}
-    words = {"student": "student", "teacher_at_student_nfe": "teacher", "teacher": "teacher"}
-    measured = tuple(
-        Measured(words[who], row.recipe["nfe"], {k: v for k, v in row.figures.items() if v is not None})
-        for who, row in newest.items()
-    )
-    by = next((f"{row.recipe['measured_in']}, {row.recipe['count']} samples" for row in newest.values()), "")
-    return Facts(
-        title=name,
-        recipe=student.recipe,
-        method=student.method.title,
-        paper=student.method.paper,
-        step=student.step,
-        teacher=student.teacher.title,
-        teacher_digest=student.teacher.digest,
-        licence=student.teacher.licence,
-        labels=student.teacher.labels,
-        measured=measured,
-        measured_by=by,
-    )
 
 
 def check(path: Path) -> list[str]:

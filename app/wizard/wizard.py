@@ -14,12 +14,7 @@ import shiboken6
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
     QScrollArea,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -30,11 +25,13 @@ from app.screens import Screen
 from app.session import Session
 from app.turns import turns
 from app.widgets.icon_button import action
-from app.widgets.step_list import Mark, StepList
+from app.widgets.step_list import Mark
 from app.wizard import choices
 from app.wizard.check import Check
 from app.wizard.compute import ComputePage
 from app.wizard.data import DataPage
+from app.wizard.dropped import contents
+from app.wizard.frame import Frame
 from app.wizard.method import MethodPage
 from app.wizard.page import Candidate, Page, State
 from app.wizard.review import ReviewPage
@@ -50,8 +47,6 @@ from backend.contract.recipe import Recipe
 
 LOOK_MILLISECONDS = 400
 """A folder that is being written is looked at when the writing rests."""
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-MODEL_FILES = ("model_index.json", "config.json", "scheduler/scheduler_config.json", "unet/config.json")
 
 
 class Wizard(Screen):
@@ -81,7 +76,11 @@ class Wizard(Screen):
         self.pages: dict[str, Page] = {}
 
     def build(self) -> Iterator[None]:
-        self._make_layout()
+        self.frame = Frame(self)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.frame)
+        self.setFocusProxy(self.frame.steps)
         yield
         self.teacher, self.review = TeacherPage(), ReviewPage(self.check)
         self._add_page(self.teacher)
@@ -93,7 +92,12 @@ class Wizard(Screen):
             yield
         self._add_page(self.review)
         self._make_actions()
-        self.steps.currentRowChanged.connect(self._show_page)
+        self.frame.steps.currentRowChanged.connect(self._show_page)
+        self.frame.turned.connect(self._turn)
+        self.frame.again_wanted.connect(self._ask_again)
+        self.frame.cancel.clicked.connect(self._cancel_check)
+        self.frame.queue.clicked.connect(self.enqueue)
+        self.frame.start.clicked.connect(self.start)
         self._put_footer_last()
         self.review.check_wanted.connect(self._check_now)
         self.review.cancel_wanted.connect(self._cancel_check)
@@ -111,12 +115,12 @@ class Wizard(Screen):
 
     def _add_page(self, page: Page) -> None:
         self.pages[page.key] = page
-        self.steps.add_step(page.title)
+        self.frame.steps.add_step(page.title)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.verticalScrollBar().rangeChanged.connect(self._keep_in_sight)
-        self._stack.addWidget(area)
+        self.frame.pages.addWidget(area)
         area.setWidget(page)
         page.edited.connect(self._take)
         page.finished.connect(self.draft.end_typing)
@@ -171,23 +175,17 @@ class Wizard(Screen):
 
     def _loaded(self) -> None:
         self.state = State(self.draft.values, self._catalogue)
-        self._whole.setCurrentIndex(1)
-        self.steps.setCurrentRow(0)
+        self.frame.work()
+        self.frame.steps.setCurrentRow(0)
         self._ask_about_runs()
         self._use_wanted()
 
     def _say_no_catalogue(self, words: str) -> None:
         if self.state is None:
-            look.set_tone(self.waiting, "bad")
-            self.waiting.setText(words)
-            self._waiting_bar.hide()
-            self.again.show()
+            self.frame.refuse(words)
 
     def _ask_again(self) -> None:
-        look.set_tone(self.waiting, "muted")
-        self.waiting.setText(self._waiting_words)
-        self._waiting_bar.show()
-        self.again.hide()
+        self.frame.wait()
         self.session.backend.refresh_catalogue()
 
     # Editing
@@ -214,7 +212,7 @@ class Wizard(Screen):
             self._cancel_check()
         self._behind = list(self.pages)
         if self.isVisible():
-            self._bring_up(self._behind[max(self.steps.currentRow(), 0)])
+            self._bring_up(self._behind[max(self.frame.steps.currentRow(), 0)])
         turns().add(self._bring_up_one)
         self._show_steps()
         self._show_start()
@@ -239,10 +237,10 @@ class Wizard(Screen):
     def _put_footer_last(self) -> None:
         """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""
         last = self.window().previousInFocusChain()
-        while last is not None and (last in self._footer or last.focusPolicy() == Qt.FocusPolicy.NoFocus):
+        while last is not None and (last in self.frame.footer or last.focusPolicy() == Qt.FocusPolicy.NoFocus):
             last = last.previousInFocusChain()
         assert last is not None
-        for button in self._footer:
+        for button in self.frame.footer:
             QWidget.setTabOrder(last, button)
             last = button
 
@@ -254,7 +252,7 @@ class Wizard(Screen):
 
     def go_to(self, key: str, name: str = "") -> None:
         """Show a page, and in it the value of a dotted name."""
-        self.steps.setCurrentRow(list(self.pages).index(key))
+        self.frame.steps.setCurrentRow(list(self.pages).index(key))
         if name:
             self.pages[key].show_setting(name)
             self._scroll_to(self.pages[key].focusWidget())
@@ -265,7 +263,7 @@ class Wizard(Screen):
         QTimer.singleShot(0, self, self._keep_in_sight)
 
     def _keep_in_sight(self) -> None:
-        area, widget = self._stack.currentWidget(), self._in_sight
+        area, widget = self.frame.pages.currentWidget(), self._in_sight
         if widget is None or not shiboken6.isValid(widget):  # a form that an undo has made anew
             self._in_sight = None
         elif isinstance(area, QScrollArea) and area.isAncestorOf(widget):
@@ -274,11 +272,11 @@ class Wizard(Screen):
     def _show_page(self, row: int) -> None:
         key = list(self.pages)[row]
         self._bring_up(key)
-        self._stack.setCurrentIndex(row)
+        self.frame.pages.setCurrentIndex(row)
         self._in_sight = None
         self._visited.add(key)
-        self.back.setEnabled(row > 0)
-        self.next.setEnabled(row < len(self.pages) - 1)
+        self.frame.back.setEnabled(row > 0)
+        self.frame.next.setEnabled(row < len(self.pages) - 1)
         self.draft.end_typing()
         if key == "teacher" and self.state is not None and self.state.refusal:
             self._look_at_teacher()
@@ -288,9 +286,9 @@ class Wizard(Screen):
         self._show_steps()
 
     def _turn(self, by: int) -> None:
-        row = self.steps.currentRow() + by
+        row = self.frame.steps.currentRow() + by
         if 0 <= row < len(self.pages):
-            self.steps.setCurrentRow(row)
+            self.frame.steps.setCurrentRow(row)
 
     def _show_steps(self) -> None:
         if self.state is None:
@@ -299,7 +297,7 @@ class Wizard(Screen):
         words = self._choice_words(self.state)
         for row, key in enumerate(self.pages):
             mark: Mark = "wrong" if key in wrong else "done" if key in self._visited else "open"
-            self.steps.show_step(row, words[key], mark)
+            self.frame.steps.show_step(row, words[key], mark)
 
     def _choice_words(self, state: State) -> dict[str, str]:
         """What was chosen on each page, in a few words."""
@@ -388,7 +386,7 @@ class Wizard(Screen):
                 launch.start_worker(project.path, run)
             return run
 
-        self.start_button.setEnabled(False)
+        self.frame.start.setEnabled(False)
         self.session.project.write(begin, self._started, failed=self._not_started)
 
     def _started(self, run: int) -> None:
@@ -402,8 +400,8 @@ class Wizard(Screen):
 
     def _not_started(self, words: str) -> None:
         self._show_start()
-        look.set_tone(self.status, "bad")
-        self.status.setText(words)
+        look.set_tone(self.frame.status, "bad")
+        self.frame.status.setText(words)
 
     def _show_start(self) -> None:
         state = self.state
@@ -411,29 +409,29 @@ class Wizard(Screen):
             return
         count = len(state.problems)
         is_waiting = self._starts_when_checked
-        self.start_button.setEnabled(not count and not is_waiting)
-        self.queue_button.setEnabled(not count and not is_waiting)
-        self.queue_button.setVisible(self._is_busy)
+        self.frame.start.setEnabled(not count and not is_waiting)
+        self.frame.queue.setEnabled(not count and not is_waiting)
+        self.frame.queue.setVisible(self._is_busy)
         starts, queues = is_waiting and not self._queues, is_waiting and self._queues
-        self.start_button.setText(self.tr("Checking...") if starts else self.tr("Start"))
-        self.queue_button.setText(self.tr("Checking...") if queues else self.tr("Add to queue"))
-        self.start_action.setEnabled(self.start_button.isEnabled())
-        self.cancel_button.setVisible(is_waiting)
+        self.frame.start.setText(self.tr("Checking...") if starts else self.tr("Start"))
+        self.frame.queue.setText(self.tr("Checking...") if queues else self.tr("Add to queue"))
+        self.start_action.setEnabled(self.frame.start.isEnabled())
+        self.frame.cancel.setVisible(is_waiting)
         refused = "" if count or is_waiting else self._refused_by_check(state)
-        look.set_tone(self.status, "bad" if count or refused else "muted")
+        look.set_tone(self.frame.status, "bad" if count or refused else "muted")
         if refused:
-            self.status.setText(refused)
+            self.frame.status.setText(refused)
         elif count == 1:
-            self.status.setText(state.problems[0].words)
+            self.frame.status.setText(state.problems[0].words)
         elif count:
-            self.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
+            self.frame.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
         elif queues:
-            self.status.setText(self.tr("It joins the queue as soon as the check is done."))
+            self.frame.status.setText(self.tr("It joins the queue as soon as the check is done."))
         elif starts:
-            self.status.setText(self.tr("It starts as soon as the check is done."))
+            self.frame.status.setText(self.tr("It starts as soon as the check is done."))
         else:
-            self.status.setText(self.tr("Ready to start."))
-        self.status.setToolTip(self.status.text())
+            self.frame.status.setText(self.tr("Ready to start."))
+        self.frame.status.setToolTip(self.frame.status.text())
 
     def _refused_by_check(self, state: State) -> str:
         """What the last check said against this recipe, if it was about this one."""
@@ -463,89 +461,6 @@ class Wizard(Screen):
         super().hideEvent(event)
         self.draft.end_typing()
 
-    # Layout
-
-    def _make_layout(self) -> None:
-        self.steps = StepList()
-        self.steps.setAccessibleName(self.tr("Pages of the new run"))
-        self._stack = QStackedWidget()
-        left = QVBoxLayout()
-        left.setContentsMargins(look.MARGIN, look.WIDE, 0, look.MARGIN)
-        left.addWidget(self.steps)
-        body = QHBoxLayout()
-        body.setSpacing(0)
-        body.addLayout(left)
-        body.addWidget(self._stack, 1)
-
-        rule = QFrame()
-        rule.setProperty("rule", True)
-        working = QWidget()
-        column = QVBoxLayout(working)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(body, 1)
-        column.addWidget(rule)
-        column.addLayout(self._make_footer())
-
-        self._whole = QStackedWidget(self)
-        self._whole.addWidget(self._make_waiting())
-        self._whole.addWidget(working)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._whole)
-        self.setFocusProxy(self.steps)
-
-    def _make_footer(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setContentsMargins(look.MARGIN, look.GAP + look.SPACE, look.WIDE, look.GAP + look.SPACE)
-        row.setSpacing(look.GAP)
-        self.back, self.next = QPushButton(self.tr("Back")), QPushButton(self.tr("Next"))
-        self.back.clicked.connect(lambda: self._turn(-1))
-        self.next.clicked.connect(lambda: self._turn(1))
-        self.status = look.label("", "body", "muted", wraps=True)
-        self.status.setAccessibleName(self.tr("Whether the run can start"))
-        self.cancel_button = QPushButton(self.tr("Cancel"))
-        self.cancel_button.setAccessibleName(self.tr("Do not start"))
-        self.cancel_button.clicked.connect(self._cancel_check)
-        self.cancel_button.hide()
-        self.queue_button = QPushButton(self.tr("Add to queue"))
-        self.queue_button.setToolTip(self.tr("It starts by itself when the runs before it have ended"))
-        self.queue_button.clicked.connect(self.enqueue)
-        self.queue_button.hide()
-        self.start_button = QPushButton(self.tr("Start"))
-        self.start_button.setProperty("primary", True)
-        self.start_button.setAccessibleName(self.tr("Start the run"))
-        self.start_button.setEnabled(False)
-        self.start_button.clicked.connect(self.start)
-        row.addWidget(self.back)
-        row.addWidget(self.next)
-        row.addSpacing(look.GAP)
-        row.addWidget(self.status, 1)
-        self._footer = [self.back, self.next, self.cancel_button, self.queue_button, self.start_button]
-        for button in (self.cancel_button, self.queue_button, self.start_button):
-            row.addWidget(button)
-        return row
-
-    def _make_waiting(self) -> QWidget:
-        made = QWidget()
-        column = QVBoxLayout(made)
-        column.setContentsMargins(look.WIDE, look.WIDE, look.WIDE, look.WIDE)
-        column.addStretch(1)
-        self._waiting_words = self.tr("Asking what there is: methods, teachers, devices. Once, for some seconds.")
-        self.waiting = look.label(self._waiting_words, "body", "muted", wraps=True)
-        column.addWidget(self.waiting)
-        self._waiting_bar = QProgressBar()
-        self._waiting_bar.setRange(0, 0)
-        self._waiting_bar.setTextVisible(False)
-        self._waiting_bar.setAccessibleName(self.tr("Asking what this machine offers"))
-        column.addWidget(self._waiting_bar)
-        self.again = QPushButton(self.tr("Try again"))
-        self.again.clicked.connect(self._ask_again)
-        self.again.hide()
-        column.addWidget(self.again)
-        column.addStretch(1)
-        return made
-
     def _make_actions(self) -> None:
         self.start_action = action(self.tr("Start the run"), self.start, "Ctrl+Return")
         self.start_action.setEnabled(False)
@@ -561,17 +476,6 @@ class Wizard(Screen):
     def _begin_anew(self) -> None:
         if self.state is not None:
             self.draft.edit(choices.fresh(self.state.catalogue), self.tr("begin anew"))
-
-
-def contents(path: Path) -> str:
-    """What a dropped path is: "recipe", "teacher", "data", or "" where it is not seen."""
-    if path.is_file():
-        return "recipe" if path.suffix == ".json" else ""
-    if any((path / name).is_file() for name in MODEL_FILES):
-        return "teacher"
-    below = [path, *sorted(child for child in path.glob("*") if child.is_dir())[:50]]
-    found = (file.suffix.lower() in PICTURES for folder in below for file in folder.glob("*"))
-    return "data" if any(found) else ""
 
 
 def _runs(project: ProjectFile) -> tuple[tuple[Candidate, ...], bool]:

@@ -117,7 +117,7 @@ def test_closing_asks_once_and_leaves_the_run_alone(
 def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
-    window.show_palette()
+    window.menus.show_palette()
     palette = window.findChild(CommandPalette)
     assert palette is not None
     qtbot.keyClicks(palette._search, "expor")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backend import compare, judge, studio
+from backend import compare, judge, students
 from backend.assembly import Student
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -166,9 +166,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(distill, lab, tmp_path
 
 
 def test_a_run_is_named_with_its_checkpoint(lab):
-    assert studio.find_student(lab.project, "first@4") == (1, "4")
-    assert studio.find_student(lab.project, "2@last") == (2, "last")
-    assert studio.find_student(lab.project, "raw", "last") == (2, "last")
+    assert students.find_student(lab.project, "first@4") == (1, "4")
+    assert students.find_student(lab.project, "2@last") == (2, "last")
+    assert students.find_student(lab.project, "raw", "last") == (2, "last")
 
 
 def test_other_kinds_are_refused_before_any_student_is_loaded(distill, tmp_path):

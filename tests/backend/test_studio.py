@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backend import studio
+from backend import students, studio
 from backend.contract.errors import UserError
 from backend.contract.project_file import NotInProject, ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
@@ -105,12 +105,12 @@ def test_rows_of_a_view_stand_below_each_other(project, tmp_path):
 
 
 def test_a_student_is_used_at_other_numbers_of_evaluations(lab):
-    student = studio.student_of(lab.project, 1, "last", nfe=4)
+    student = students.student_of(lab.project, 1, "last", nfe=4)
     assert student.sampler.kind == "renoise"
     assert student.sampler.levels == (1.0, 0.75, 0.5, 0.25)
     for nfe in (0, -1, 10_000):
         with pytest.raises(UserError, match=f"{nfe} network evaluations are not possible"):
-            studio.student_of(lab.project, 1, "last", nfe=nfe)
+            students.student_of(lab.project, 1, "last", nfe=nfe)
 
 
 def test_the_levels_of_a_student_lie_on_its_schedulers_grid(tiny_teacher, tmp_path):
@@ -124,12 +124,12 @@ def test_the_levels_of_a_student_lie_on_its_schedulers_grid(tiny_teacher, tmp_pa
         attempt = opened.begin_attempt(opened.add_run(asked))
         checkpoints.save(start_run(asked), opened.files / "one.safetensors")
         opened.add_checkpoint(attempt, 0, opened.files / "one.safetensors")
-    levels = studio.student_of(path, 1, "last", nfe=7).sampler.levels
+    levels = students.student_of(path, 1, "last", nfe=7).sampler.levels
     assert all(level * 999 == pytest.approx(round(level * 999), abs=1e-9) for level in levels)
 
 
 def test_a_card_has_figures_of_this_student_alone(lab, project):
-    student = studio.student_of(lab.project, 1, "last")
+    student = students.student_of(lab.project, 1, "last")
 
     def measured(who: str, nfe: int, count: int, step: int, frechet: float) -> None:
         recipe = {"of": who, "nfe": nfe, "count": count, "measured_in": "digits-48"}
@@ -144,7 +144,7 @@ def test_a_card_has_figures_of_this_student_alone(lab, project):
         measured("student", 4, 1000, 6, 5.0)  # used otherwise
         measured("teacher_at_student_nfe", 4, 1000, 6, 6.0)
         measured("teacher", 50, 60, 6, 7.0)  # of another number of samples
-    facts = studio.facts_of(project, student)
+    facts = students.facts_of(project, student)
     assert [(row.who, row.nfe, row.figures) for row in facts.measured] == [
         ("student", 1, {"frechet": 1.0}),
         ("teacher", 50, {"frechet": 2.0}),

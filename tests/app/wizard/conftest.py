@@ -39,7 +39,7 @@ def make(qtbot: QtBot, open_session: Callable[[Path], Session], backend: Scripte
         made.resize(940, 560)
         with qtbot.waitExposed(made):
             made.show()
-        qtbot.waitUntil(lambda: made.state is not None and made.start_button.isEnabled() and made.is_settled)
+        qtbot.waitUntil(lambda: made.state is not None and made.frame.start.isEnabled() and made.is_settled)
         return made
 
     return wizard

@@ -105,8 +105,8 @@ def test_a_model_that_cannot_be_used_says_why_beside_its_folder(
     assert page.found.isVisible()
     assert page.found.property("tone") == "bad"
     assert page.folder.line.property("wrong")
-    assert not wizard.start_button.isEnabled()
-    assert said in wizard.status.text()
+    assert not wizard.frame.start.isEnabled()
+    assert said in wizard.frame.status.text()
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.ckpt", "model.bin", "model.safetensors"])
@@ -120,7 +120,7 @@ def test_a_file_of_weights_that_is_dropped_is_refused_on_the_teachers_page(
     assert isinstance(page, TeacherPage)
     qtbot.waitUntil(lambda: f"{path} is a" in page.found.text())
     assert is_one_sentence(page.found.text())
-    assert not wizard.start_button.isEnabled()
+    assert not wizard.frame.start.isEnabled()
 
 
 def test_a_folder_without_a_picture_that_can_be_used_is_refused_with_counts(
@@ -138,9 +138,9 @@ def test_a_folder_without_a_picture_that_can_be_used_is_refused_with_counts(
     assert said == (
         f"No picture in {folder} can be used (1 broken, 1 animated or of several pages); choose another folder."
     )
-    assert wizard.status.text() == said
-    qtbot.mouseClick(wizard.start_button, Qt.MouseButton.LeftButton)
-    assert wizard.steps.currentRow() == list(wizard.pages).index("review")
+    assert wizard.frame.status.text() == said
+    qtbot.mouseClick(wizard.frame.start, Qt.MouseButton.LeftButton)
+    assert wizard.frame.steps.currentRow() == list(wizard.pages).index("review")
     with ProjectFile.open(wizard.session.project.path, readonly=True) as project:
         assert project.runs() == []
 
@@ -153,7 +153,7 @@ def test_a_teacher_without_data_of_its_own_is_asked_for_some(qtbot: QtBot, wizar
     assert is_one_sentence(page.wrong.text())
     assert "choose a folder of pictures" in page.wrong.text()
     assert page.wrong.isVisible()
-    assert not wizard.start_button.isEnabled()
+    assert not wizard.frame.start.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_setting_that_cannot_be_is_refused_beside_its_field(
     qtbot.keyClicks(line, typed)
     assert row.wrong.text() == said
     assert row.wrong.isVisible()
-    assert not wizard.start_button.isEnabled()
+    assert not wizard.frame.start.isEnabled()
 
 
 @pytest.mark.parametrize(

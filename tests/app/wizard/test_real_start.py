@@ -19,9 +19,9 @@ def test_the_defaults_are_checked_and_train(qtbot: QtBot, open_session: Callable
     wizard = built(Wizard, open_session(empty))
     qtbot.addWidget(wizard)
     wizard.show()
-    qtbot.waitUntil(wizard.start_button.isEnabled, timeout=60_000)
+    qtbot.waitUntil(wizard.frame.start.isEnabled, timeout=60_000)
     with qtbot.waitSignal(wizard.leads_to, timeout=120_000):
-        qtbot.mouseClick(wizard.start_button, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(wizard.frame.start, Qt.MouseButton.LeftButton)
 
     def steps() -> int:
         with ProjectFile.open(empty, readonly=True) as project:

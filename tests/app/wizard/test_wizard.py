@@ -14,11 +14,12 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.wizard.data import DataPage
+from app.wizard.dropped import contents
 from app.wizard.method import MethodPage
 from app.wizard.student import StudentPage
 from app.wizard.teacher import TeacherPage
 from app.wizard.training import TrainingPage
-from app.wizard.wizard import Wizard, contents
+from app.wizard.wizard import Wizard
 from backend.contract.project_file import ProjectFile
 
 from .. import looking
@@ -43,7 +44,7 @@ def test_a_fresh_project_is_one_click_from_a_run(
 ) -> None:
     wizard = make(empty)
     with qtbot.waitSignal(wizard.leads_to) as led:
-        qtbot.mouseClick(wizard.start_button, LEFT)
+        qtbot.mouseClick(wizard.frame.start, LEFT)
     assert led.args == ["run", 1]
     assert started == [("start", 1)]
     with ProjectFile.open(empty, readonly=True) as project:
@@ -60,16 +61,16 @@ def test_a_start_waits_for_the_check_and_says_so(
 ) -> None:
     del backend.answers["preflight"]
     wizard = make(empty)
-    qtbot.mouseClick(wizard.start_button, LEFT)
-    assert wizard.start_button.text() == "Checking..."
-    assert not wizard.start_button.isEnabled()
+    qtbot.mouseClick(wizard.frame.start, LEFT)
+    assert wizard.frame.start.text() == "Checking..."
+    assert not wizard.frame.start.isEnabled()
     gc.collect()
     assert Path(backend.jobs[0].arguments[-1]).is_file()  # for as long as it is asked about
-    qtbot.mouseClick(wizard.cancel_button, LEFT)
+    qtbot.mouseClick(wizard.frame.cancel, LEFT)
     assert backend.jobs[0].is_cancelled
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
     assert not Path(backend.jobs[0].arguments[-1]).exists()
-    qtbot.mouseClick(wizard.start_button, LEFT)
+    qtbot.mouseClick(wizard.frame.start, LEFT)
     with qtbot.waitSignal(wizard.leads_to):
         backend.jobs[1].end(FITS)
     assert started == [("start", 1)]
@@ -84,13 +85,13 @@ def test_a_recipe_that_was_found_fit_is_not_checked_again(
     assert "about 7 min, without previews" in wizard.review.costs.words()
     qtbot.keyClicks(wizard.review.name, "my run")
     with qtbot.waitSignal(wizard.leads_to):
-        qtbot.mouseClick(wizard.start_button, LEFT)
+        qtbot.mouseClick(wizard.frame.start, LEFT)
     assert len(backend.jobs) == 1
     with ProjectFile.open(empty, readonly=True) as project:
         assert project.run(1).name == "my run"
     page(wizard, "training", TrainingPage).form.changed.emit("steps", 5)  # another recipe
     with qtbot.waitSignal(wizard.leads_to):
-        qtbot.mouseClick(wizard.start_button, LEFT)
+        qtbot.mouseClick(wizard.frame.start, LEFT)
     assert len(backend.jobs) == 2
 
 
@@ -106,14 +107,14 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
         "suggestions": [{"words": "Lower the batch size from 48 to 12", "change": change, "left": 0.25}],
     }
     wizard = make(empty)
-    qtbot.mouseClick(wizard.start_button, LEFT)
+    qtbot.mouseClick(wizard.frame.start, LEFT)
     qtbot.waitUntil(lambda: words in wizard.review.problems.words())
-    assert wizard.steps.currentRow() == 6
+    assert wizard.frame.steps.currentRow() == 6
     assert started == []
-    assert wizard.status.text() == words
+    assert wizard.frame.status.text() == words
     link = next(b for b in wizard.review.problems.findChildren(QPushButton) if b.text() == "Go to Training")
     qtbot.mouseClick(link, LEFT)
-    assert wizard.steps.currentRow() == 4
+    assert wizard.frame.steps.currentRow() == 4
     wizard.go_to("review")
     apply = next(b for b in wizard.review.suggestions.findChildren(QPushButton) if b.text() == "Apply")
     qtbot.mouseClick(apply, LEFT)
@@ -128,12 +129,12 @@ def test_a_check_that_fails_says_so_and_can_be_tried_again(
     words = "`distill preflight` ended with status -9: it said nothing"
     backend.answers["preflight"] = lambda _: words
     wizard = make(empty)
-    qtbot.mouseClick(wizard.start_button, LEFT)
-    qtbot.waitUntil(lambda: wizard.status.text() == words)
+    qtbot.mouseClick(wizard.frame.start, LEFT)
+    qtbot.waitUntil(lambda: wizard.frame.status.text() == words)
     assert wizard.review.said.text() == words
     backend.answers["preflight"] = lambda _: FITS
     with qtbot.waitSignal(wizard.leads_to):
-        qtbot.mouseClick(wizard.start_button, LEFT)
+        qtbot.mouseClick(wizard.frame.start, LEFT)
     assert started == [("start", 1)]
 
 
@@ -146,7 +147,7 @@ def test_the_warning_of_an_epsilon_start_is_read_in_the_review(
     wizard.go_to("review")
     qtbot.waitUntil(lambda: words in wizard.review.problems.words())
     assert "Go to Method" in wizard.review.problems.words()
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
 
 
 def test_a_value_out_of_range_is_said_beside_its_field_and_blocks(qtbot: QtBot, make: Make, empty: Path) -> None:
@@ -161,12 +162,12 @@ def test_a_value_out_of_range_is_said_beside_its_field_and_blocks(qtbot: QtBot, 
     sentence = "Batch size is 0, below its lowest value 1; choose 1 or more samples."
     assert row.wrong.text() == sentence
     assert row.wrong.isVisible()
-    assert not wizard.start_button.isEnabled()
-    assert wizard.status.text() == sentence
+    assert not wizard.frame.start.isEnabled()
+    assert wizard.frame.status.text() == sentence
     qtbot.keyClicks(line, "8")  # 08
     assert not row.wrong.isVisible()
     assert wizard.draft.values["training"]["batch_size"] == 8
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
     qtbot.mouseClick(row.reset, LEFT)
     assert wizard.draft.values["training"]["batch_size"] == 48
     assert not row.reset.isVisible()
@@ -187,14 +188,14 @@ def test_a_folder_that_is_no_teacher_is_refused_beside_its_field(
     wizard = make(empty)
     shown = page(wizard, "teacher", TeacherPage)
     qtbot.mouseClick(shown.folder_card.radio, LEFT)
-    assert wizard.status.text() == "No teacher is chosen; choose one, or name a folder."
+    assert wizard.frame.status.text() == "No teacher is chosen; choose one, or name a folder."
     qtbot.keyClicks(shown.folder.line, "/models/stuff")
     assert shown.found.text() == "Looking at it..."
     qtbot.waitUntil(lambda: shown.found.text() == refusal)
     assert [job.arguments for job in backend.jobs] == [["teachers", "/models/stuff"]]  # asked once, not per letter
-    assert not wizard.start_button.isEnabled()
+    assert not wizard.frame.start.isEnabled()
     qtbot.mouseClick(shown.cards["digits"].radio, LEFT)
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
 
 
 def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
@@ -215,10 +216,10 @@ def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
     shown = page(wizard, "teacher", TeacherPage)
     qtbot.waitUntil(lambda: not shown.folder.visibleRegion().isEmpty())  # though it is the last card of a small window
     assert shown.found.text().startswith("Mine: 16×16, 620,401 parameters, 10 classes.")
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
     wizard.go_to("method")
     qtbot.mouseClick(page(wizard, "method", MethodPage).cards["gdd"].radio, LEFT)
-    assert "Adversarial alone (GDD) needs real data" in wizard.status.text()
+    assert "Adversarial alone (GDD) needs real data" in wizard.frame.status.text()
     wizard.go_to("data")
     data = page(wizard, "data", DataPage)
     assert data.wrong.isVisible()
@@ -228,7 +229,7 @@ def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
     wizard.show_item(tmp_path / "pictures")
     assert wizard.draft.values["data"] == str(tmp_path / "pictures")
     assert data.folder_card.radio.isChecked()
-    assert wizard.start_button.isEnabled()
+    assert wizard.frame.start.isEnabled()
 
 
 def model_folder(path: Path) -> Path:
@@ -305,7 +306,7 @@ def test_a_run_is_duplicated_with_all_it_was_asked_to_be(qtbot: QtBot, make: Mak
     wizard.show_item(RECIPE)
     assert wizard.draft.values["training"]["steps"] == 400
     assert wizard.draft.values["training"]["batch_size"] == 16
-    assert wizard.steps.currentRow() == 6
+    assert wizard.frame.steps.currentRow() == 6
     assert "400 steps of 16 samples" in wizard.review.recipe.words()
     wizard.go_to("student")
     student = page(wizard, "student", StudentPage)
@@ -318,12 +319,12 @@ def test_while_a_run_lives_the_next_can_wait_in_the_queue(
     qtbot: QtBot, make: Make, project_path: Path, started: list[tuple[str, int]]
 ) -> None:
     wizard = make(project_path)
-    assert not wizard.queue_button.isVisible()
+    assert not wizard.frame.queue.isVisible()
     with ProjectFile.open(project_path) as project:
         project.begin_attempt(1)
-    qtbot.waitUntil(wizard.queue_button.isVisible)
+    qtbot.waitUntil(wizard.frame.queue.isVisible)
     with qtbot.waitSignal(wizard.leads_to) as led:
-        qtbot.mouseClick(wizard.queue_button, LEFT)
+        qtbot.mouseClick(wizard.frame.queue, LEFT)
     assert started == [("enqueue", 3)]
     assert led.args == ["run", 3]
 
@@ -379,20 +380,20 @@ def test_tab_goes_through_the_page_before_the_buttons_below(qtbot: QtBot, make: 
     wizard = make(empty)
     wizard.activateWindow()
     wizard.go_to("method")
-    wizard.steps.setFocus()
-    qtbot.waitUntil(wizard.steps.hasFocus)
+    wizard.frame.steps.setFocus()
+    qtbot.waitUntil(wizard.frame.steps.hasFocus)
     order: list[QWidget | None] = []
     for _ in range(60):
         now = QApplication.focusWidget()
         assert now is not None
         order.append(now)
-        if now is wizard.start_button:
+        if now is wizard.frame.start:
             break
         qtbot.keyClick(now, Qt.Key.Key_Tab)
     method = page(wizard, "method", MethodPage)
     assert order[1] is method.cards["dmd2"].radio  # the one that is chosen, not the first
     assert method.form is not None
-    assert order.index(method.form.rows["learning_rate"].editor.focusProxy()) < order.index(wizard.next)
+    assert order.index(method.form.rows["learning_rate"].editor.focusProxy()) < order.index(wizard.frame.next)
 
 
 def test_who_has_gone_on_is_not_taken_from_it(

@@ -1,0 +1,19 @@
+"""What a file or folder is that was dropped on the window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+MODEL_FILES = ("model_index.json", "config.json", "scheduler/scheduler_config.json", "unet/config.json")
+
+
+def contents(path: Path) -> str:
+    """What a dropped path is: "recipe", "teacher", "data", or "" where it is not seen."""
+    if path.is_file():
+        return "recipe" if path.suffix == ".json" else ""
+    if any((path / name).is_file() for name in MODEL_FILES):
+        return "teacher"
+    below = [path, *sorted(child for child in path.glob("*") if child.is_dir())[:50]]
+    found = (file.suffix.lower() in PICTURES for folder in below for file in folder.glob("*"))
+    return "data" if any(found) else ""
