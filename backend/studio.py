@@ -262,6 +262,7 @@ def samples(path: Path, run: int, out: Path) -> list[Path]:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
+    """While inside, a file that cannot be written is a sentence that names `out`."""
     try:
         yield
     except OSError as error:

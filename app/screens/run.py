@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look
+from app import look, remembered
 from app.models import run_words
 from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
@@ -192,6 +192,8 @@ class RunScreen(Screen):
         return place
 
     def _connect(self) -> None:
+        remembered.tab(self.session.settings, "run/side", self.side)
+        remembered.tab(self.session.settings, "run/below", self.below)
         watcher, header = self.watcher, self.header
         watcher.run_changed.connect(self._show_run)
         watcher.state_changed.connect(self._show_state)

@@ -44,6 +44,7 @@ REST_MILLISECONDS = 100
 """While a person moves the view, what is in sight is asked for after this; sooner than at rest only where it lacks."""
 LEAST_STEPS = 8
 PANE_HEIGHT = 40 * look.SPACE
+AXIS_KEY = "run/axis"
 
 
 class Curves(QWidget):
@@ -74,6 +75,8 @@ class Curves(QWidget):
         self.axis_box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         for axis, words in self._axes():
             self.axis_box.addItem(words, axis)
+        self.axis_box.setCurrentIndex(max(0, self.axis_box.findData(str(settings.value(AXIS_KEY, "step")))))
+        self._axis = self.axis_box.currentData()
         self.axis_box.currentIndexChanged.connect(lambda: self._change_axis(self.axis_box.currentData()))
         self.list = SeriesList()
         self.list.chosen_changed.connect(self._choose)
@@ -489,6 +492,7 @@ class Curves(QWidget):
         self._ask()
 
     def _change_axis(self, axis: Axis) -> None:
+        self._settings.setValue(AXIS_KEY, axis)
         if axis != self._axis:
             self._axis, self._span, self._follows = axis, None, True
             self._point(None)

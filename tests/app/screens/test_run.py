@@ -312,3 +312,15 @@ def test_a_pause_does_not_leave_the_focus_to_stop(qtbot: QtBot, live: tuple[RunS
     qtbot.keyClick(pause, Qt.Key.Key_Space)
     qtbot.waitUntil(resume.isVisible)
     qtbot.waitUntil(resume.hasFocus)
+
+
+def test_tabs_and_the_axis_of_the_curves_are_found_again(qtbot: QtBot, screen: RunScreen, session: Session) -> None:
+    screen.side.setCurrentIndex(2)
+    screen.below.setCurrentIndex(1)
+    screen.curves.axis_box.setCurrentIndex(screen.curves.axis_box.findData("wall"))
+    again = shown(qtbot, session)
+    assert (again.side.currentIndex(), again.below.currentIndex()) == (2, 1)
+    assert again.curves.axis_box.currentData() == "wall"
+    qtbot.waitUntil(lambda: again.curves.span is not None and again.curves.is_settled)
+    assert again.curves.span is not None
+    assert again.curves.span.high == pytest.approx(80, rel=0.05)  # seconds, of 400 steps
