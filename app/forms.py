@@ -25,6 +25,7 @@ from app.models.fields import Field, fields_of, matches
 from app.widgets.icon_button import IconButton
 
 WIDEST_UNIT = "samples"
+ROWS_AT_ONCE = 4
 ChoiceWords = Mapping[str, Mapping[Any, str]]
 
 
@@ -223,37 +224,46 @@ class SettingsForm(QWidget):
         defaults: Mapping[str, Any],
         names: Sequence[str] | None = None,
         choice_words: ChoiceWords | None = None,
+        at_once: bool = True,
     ) -> None:
+        """at_once: False where a long form is made in parts, by `make_some`, before it is used."""
         super().__init__()
         self._values: dict[str, Any] = dict(defaults)
         self.rows: dict[str, SettingRow] = {}
-        words = choice_words or {}
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(0)
+        self._choice_words = choice_words or {}
+        self._whole = QVBoxLayout(self)
+        self._whole.setContentsMargins(0, 0, 0, 0)
+        self._whole.setSpacing(0)
         fields = fields_of(schema, names)
+        advanced = [field for field in fields if field.advanced]
+        self._unmade: list[Field | None] = [*(f for f in fields if not f.advanced), None, *advanced]
         self.search = QLineEdit(self)
         self.search.setPlaceholderText(self.tr("Find a setting"))
         self.search.setAccessibleName(self.tr("Find a setting"))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter)
-        whole.addWidget(self.search)
+        self._whole.addWidget(self.search)
         self.search.setVisible(len(fields) > 3)
         self._nothing = look.label("", "body", "muted", wraps=True, parent=self)
-        whole.addWidget(self._nothing)
-        for field in [field for field in fields if not field.advanced]:
-            whole.addWidget(self._row(field, defaults, words))
-        advanced = [field for field in fields if field.advanced]
-        self.more = IconButton(
-            "chevron-right", self.tr("Advanced ({0})").format(len(advanced)), quiet=True, parent=self
-        )
+        self._whole.addWidget(self._nothing)
+        words_of_more = self.tr("Advanced ({0})").format(len(advanced))
+        self.more = IconButton("chevron-right", words_of_more, quiet=True, parent=self)
         self.more.setCheckable(True)
         self.more.setToolTip(self.tr("Settings that are seldom changed"))
         self.more.toggled.connect(lambda _: self._filter())
-        whole.addWidget(self.more)
-        for field in advanced:
-            whole.addWidget(self._row(field, defaults, words))
-        self._filter()
+        while at_once and self.make_some():
+            pass
+
+    def make_some(self) -> bool:
+        """Make a few more rows; whether there were any left to make."""
+        if not self._unmade:
+            return False
+        for field in self._unmade[:ROWS_AT_ONCE]:
+            self._whole.addWidget(self.more if field is None else self._row(field))
+        del self._unmade[:ROWS_AT_ONCE]
+        if not self._unmade:
+            self._filter()
+        return True
 
     def values(self) -> dict[str, Any]:
         """Every value, right or wrong, with those that the schema does not know."""
@@ -285,8 +295,9 @@ class SettingsForm(QWidget):
                 self.more.setChecked(True)
             row.editor.setFocus()
 
-    def _row(self, field: Field, defaults: Mapping[str, Any], words: ChoiceWords) -> SettingRow:
-        row = SettingRow(field, defaults.get(field.name, field.default), words.get(field.name), self)
+    def _row(self, field: Field) -> SettingRow:
+        default = self._values.get(field.name, field.default)
+        row = SettingRow(field, default, self._choice_words.get(field.name), self)
         row.set_value(row.default)
         row.edited.connect(self._take)
         row.finished.connect(self.finished)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from PySide6.QtCore import (
@@ -23,13 +24,13 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
+from PySide6.QtGui import QFont
 
 from app import look
 from app.models.run_words import TONES, Words, duration, figure, state_in_words
 from backend.contract.rows import RunRow
 
 Index = QModelIndex | QPersistentModelIndex
-SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 ROW_ROLE = int(Qt.ItemDataRole.UserRole) + 2
 NOWHERE = QModelIndex()
 _STATE_ORDER = tuple(TONES)
@@ -255,11 +256,10 @@ class RunsModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(self.columns)
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
-        if not index.isValid():
+        found = _DATA.get(int(role))  # first, because most of what is asked is nothing: a frame asks thousands of times
+        if found is None or not index.isValid():
             return None
-        row, column = self.rows[index.row()], self.columns[index.column()]
-        found = _DATA.get(int(role))
-        return None if found is None else found(row, column)
+        return found(self.rows[index.row()], self.columns[index.column()])
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
@@ -290,9 +290,17 @@ class RunsModel(QAbstractTableModel):
         return True
 
 
+_LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+_RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+
 def _alignment(column: Column) -> int:
-    side = Qt.AlignmentFlag.AlignRight if column.right else Qt.AlignmentFlag.AlignLeft
-    return int(side | Qt.AlignmentFlag.AlignVCenter)
+    return _RIGHT if column.right else _LEFT
+
+
+@cache
+def _figures() -> QFont:
+    return look.figures()
 
 
 def _tip(row: RunRow, column: Column) -> str:
@@ -304,12 +312,11 @@ _DATA: dict[int, Callable[[RunRow, Column], Any]] = {
     int(Qt.ItemDataRole.EditRole): lambda row, column: column.text(row),
     int(Qt.ItemDataRole.ToolTipRole): _tip,
     int(Qt.ItemDataRole.TextAlignmentRole): lambda row, column: _alignment(column),
-    int(Qt.ItemDataRole.FontRole): lambda row, column: look.figures() if column.right else None,
+    int(Qt.ItemDataRole.FontRole): lambda row, column: _figures() if column.right else None,
     int(Qt.ItemDataRole.ForegroundRole): lambda row, column: (
         look.colour(TONES[row.state.state]) if column.key == "state" else None
     ),
     int(Qt.ItemDataRole.AccessibleTextRole): lambda row, column: f"{column.title}: {column.text(row) or '-'}",
-    SORT_ROLE: lambda row, column: column.value(row),
     ROW_ROLE: lambda row, column: row,
 }
 """What a cell answers, by role."""
@@ -322,7 +329,6 @@ class ShownRuns(QSortFilterProxyModel):
         super().__init__(parent)
         self.model = model
         self._words, self._tags = "", frozenset[str]()
-        self.setSortRole(SORT_ROLE)
         self.setDynamicSortFilter(True)
         self.setSourceModel(model)
 
@@ -341,7 +347,8 @@ class ShownRuns(QSortFilterProxyModel):
         return matches(self.model.rows[row], self._words, self._tags, self.tr)
 
     def lessThan(self, left: Index, right: Index) -> bool:
-        a, b = left.data(SORT_ROLE), right.data(SORT_ROLE)
+        value, rows = self.model.columns[left.column()].value, self.model.rows
+        a, b = value(rows[left.row()]), value(rows[right.row()])
         falling = self.sortOrder() == Qt.SortOrder.DescendingOrder
         if _is_nothing(a) or _is_nothing(b):  # nothing comes last in both orders
             return _is_nothing(a) == falling and _is_nothing(a) != _is_nothing(b)

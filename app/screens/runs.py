@@ -26,6 +26,7 @@ from app.models.runs_table import RunsModel, as_csv
 from app.reading import Question, Reading
 from app.screens import Screen
 from app.session import Session
+from app.turns import turns
 from app.widgets.flow import Flow
 from app.widgets.icon_button import IconButton, action
 from app.widgets.recipe_diff import RecipeDiff
@@ -290,15 +291,27 @@ class RunsScreen(Screen):
         if [row.id for row in self.table.selected()] != chosen:
             self.table.select(chosen)
         self.table.fit()
+        if self._stack.currentIndex() != (2 if rows else 1):
+            turns().add(self._show_found)  # the rows were laid out in this turn; they are drawn in another
+        else:
+            self._show_found()
+
+    @property
+    def is_settled(self) -> bool:
+        return self._stack.currentIndex() == (2 if self.model.rows else 1)
+
+    def _show_found(self) -> bool:
+        rows, evaluations = self._found
         self.tags.show_tags(tag for row in rows for tag in row.tags)
         if self.quality is not None:
-            self.quality.show_evaluations(found[1], rows)
+            self.quality.show_evaluations(evaluations, rows)
         self._stack.setCurrentIndex(2 if rows else 1)
         self._filter()
         if not self.table.currentIndex().isValid() and rows and not self._wanted:
             self.table.setCurrentIndex(self.table.proxy.index(0, self.model.place("name")))
         self._select_wanted()
         self._show_actions()
+        return False
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -10,7 +10,7 @@ from app.widgets.choice_card import ChoiceCard
 from app.widgets.flow import Flow
 from app.wizard.choices import choose_method, choose_preset, defaults_of, preset_in
 from app.wizard.page import Page, State
-from backend.contract.catalogue import MethodCard
+from backend.contract.catalogue import Catalogue, MethodCard
 
 
 class MethodPage(Page):
@@ -37,10 +37,16 @@ class MethodPage(Page):
         self.content.addWidget(self._own)
         self.content.addStretch(1)
 
+    def prepare(self, catalogue: Catalogue) -> bool:
+        if list(self.cards) != [method.key for method in catalogue.methods[: len(self.cards)]]:
+            self._remove_cards()
+        number = len(self.cards)
+        if number < len(catalogue.methods):
+            self._grid.addWidget(self._card(catalogue.methods[number]), number // 2, number % 2)
+        return number < len(catalogue.methods)
+
     def show_state(self, state: State) -> None:
         self._state = state
-        if list(self.cards) != [card.key for card in state.catalogue.methods]:
-            self._fill(state.catalogue.methods)
         card = state.method
         if card is not None:
             self.cards[card.key].radio.setChecked(True)
@@ -61,22 +67,23 @@ class MethodPage(Page):
         if self.form is not None:
             self.form.show_setting(name.removeprefix("settings."))
 
-    def _fill(self, methods: tuple[MethodCard, ...]) -> None:
+    def _remove_cards(self) -> None:
         for card in self.cards.values():
             self.group.removeButton(card.radio)
             card.deleteLater()
         self.cards = {}
-        for index, method in enumerate(methods):
-            card = ChoiceCard(method.title, method.summary.split(". ")[0].rstrip(".") + ".")
-            card.setToolTip(method.summary)
-            need = self.tr("needs {0}").format(", ".join(method.needs)) if method.needs else self.tr("needs no data")
-            cost = self.tr("{0:g} evaluations per step and sample").format(method.cost)
-            card.content.addWidget(look.label(f"{method.paper} · {need} · {cost}", "caption", "muted", wraps=True))
-            card.content.addStretch(1)
-            card.radio.clicked.connect(lambda _=False, key=method.key: self._choose(key))
-            self.group.addButton(card.radio)
-            self._grid.addWidget(card, index // 2, index % 2)
-            self.cards[method.key] = card
+
+    def _card(self, method: MethodCard) -> ChoiceCard:
+        card = ChoiceCard(method.title, method.summary.split(". ")[0].rstrip(".") + ".")
+        card.setToolTip(method.summary)
+        need = self.tr("needs {0}").format(", ".join(method.needs)) if method.needs else self.tr("needs no data")
+        cost = self.tr("{0:g} evaluations per step and sample").format(method.cost)
+        card.content.addWidget(look.label(f"{method.paper} · {need} · {cost}", "caption", "muted", wraps=True))
+        card.content.addStretch(1)
+        card.radio.clicked.connect(lambda _=False, key=method.key: self._choose(key))
+        self.group.addButton(card.radio)
+        self.cards[method.key] = card
+        return card
 
     def _choose(self, key: str) -> None:
         if self._state is not None and self._state.values["method"] != key:

@@ -68,8 +68,12 @@ class Page(QWidget):
         self.words = look.label(words, "body", "muted", wraps=True)
         self.content.addWidget(self.words)
 
+    def prepare(self, catalogue: Catalogue) -> bool:
+        """Make a part of what depends on the catalogue alone; False when nothing was left to make."""
+        return False
+
     def show_state(self, state: State) -> None:
-        """Show the recipe as it is now. Each page does so in its own way."""
+        """Show the recipe as it is now, on a page that was prepared. Each page does so in its own way."""
         raise NotImplementedError
 
     def show_setting(self, name: str) -> None:

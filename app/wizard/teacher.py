@@ -12,7 +12,7 @@ from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import PathField
 from app.wizard.amounts import count
 from app.wizard.page import Page, State
-from backend.contract.catalogue import TeacherCard
+from backend.contract.catalogue import Catalogue, TeacherCard
 
 PICTURE_COLUMNS = 8
 """So many of the samples fit into a card of a narrow window."""
@@ -28,6 +28,8 @@ class TeacherPage(Page):
         self.cards: dict[str, ChoiceCard] = {}
         self._grid = QGridLayout()
         self._grid.setSpacing(look.GAP + look.SPACE)
+        self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1)
         self.content.addLayout(self._grid)
         self.folder_card = ChoiceCard(
             self.tr("A folder of mine"),
@@ -46,9 +48,16 @@ class TeacherPage(Page):
         self.folder.edited.connect(lambda text: self.edit({"teacher": text}, self.tr("teacher's folder"), "teacher"))
         self.folder.finished.connect(self.finished)
 
+    def prepare(self, catalogue: Catalogue) -> bool:
+        wanted = sorted(catalogue.teachers, key=lambda one: one.source != "bundled")
+        if list(self.cards) != [teacher.key for teacher in wanted[: len(self.cards)]]:
+            self._remove_cards()
+        number = len(self.cards)
+        if number < len(wanted):
+            self._grid.addWidget(self._card(wanted[number]), number // 2, number % 2)
+        return number < len(wanted)
+
     def show_state(self, state: State) -> None:
-        if list(self.cards) != [card.key for card in state.catalogue.teachers]:
-            self._fill(state.catalogue.teachers)
         chosen = state.values["teacher"]
         bundled = self.cards.get(chosen)
         (bundled or self.folder_card).radio.setChecked(True)
@@ -71,17 +80,11 @@ class TeacherPage(Page):
         self.edit({"teacher": self.folder.line.text()}, self.tr("a teacher of my own"))
         self.folder.setFocus()
 
-    def _fill(self, teachers: tuple[TeacherCard, ...]) -> None:
+    def _remove_cards(self) -> None:
         for card in self.cards.values():
             self.group.removeButton(card.radio)
             card.deleteLater()
         self.cards = {}
-        for index, teacher in enumerate(sorted(teachers, key=lambda one: one.source != "bundled")):
-            card = self._card(teacher)
-            self._grid.addWidget(card, index // 2, index % 2)
-        self.cards = {teacher.key: self.cards[teacher.key] for teacher in teachers}
-        self._grid.setColumnStretch(0, 1)
-        self._grid.setColumnStretch(1, 1)
 
     def _card(self, teacher: TeacherCard) -> ChoiceCard:
         card = ChoiceCard(teacher.title)

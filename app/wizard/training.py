@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.forms import SettingsForm
 from app.wizard.choices import ABOUT_TRAINING, PLAIN_TRAINING, TRAINING_SCHEMA, training_of
 from app.wizard.page import Page, State
+from backend.contract.catalogue import Catalogue
 
 
 class TrainingPage(Page):
@@ -14,11 +15,14 @@ class TrainingPage(Page):
         super().__init__(self.tr("Training"), "")
         self.words.setText(self.tr("How long and how the run trains. The defaults are those that suit the method."))
         self._method = ""
-        self.form = SettingsForm(TRAINING_SCHEMA, PLAIN_TRAINING, ABOUT_TRAINING)
+        self.form = SettingsForm(TRAINING_SCHEMA, PLAIN_TRAINING, ABOUT_TRAINING, at_once=False)
         self.form.changed.connect(self._take)
         self.form.finished.connect(self.finished)
         self.content.addWidget(self.form)
         self.content.addStretch(1)
+
+    def prepare(self, catalogue: Catalogue) -> bool:
+        return self.form.make_some()
 
     def show_state(self, state: State) -> None:
         if state.values["method"] != self._method:

@@ -226,18 +226,24 @@ class Wizard(Screen):
         """Have a page show the recipe as it is now. The one in sight does at once, the others in a turn each."""
         if key in self._behind and self.state is not None:
             self._behind.remove(key)
+            while self.pages[key].prepare(self.state.catalogue):
+                pass
             self.pages[key].show_state(self.state)
             self._put_footer_last()
 
     def _bring_up_one(self) -> bool:
-        if self._behind:
-            self._bring_up(self._behind[0])
+        key = self._behind[0] if self._behind else ""
+        if key and self.state is not None and not self.pages[key].prepare(self.state.catalogue):
+            self._bring_up(key)
         return bool(self._behind)
 
     def _put_footer_last(self) -> None:
         """Tab goes from the list through the page to the buttons below, also when a page has made fields anew."""
-        last = self.window().previousInFocusChain()
+        last, passed = self.window().previousInFocusChain(), set[QWidget]()
         while last is not None and (last in self.frame.footer or last.focusPolicy() == Qt.FocusPolicy.NoFocus):
+            if last in passed:  # the chain is a ring, and nothing else in it takes the focus
+                return
+            passed.add(last)
             last = last.previousInFocusChain()
         assert last is not None
         for button in self.frame.footer:
