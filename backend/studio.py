@@ -21,6 +21,8 @@ from backend.contract.rows import VIEWS, Run, RunState, Verb
 from backend.progress import Report
 
 FOLLOW_SECONDS = 0.2
+"""A worker answers through the project file, which calls nobody: so it is read again."""
+
 REPORT_SECONDS = 2.0
 RESUME_SECONDS = 10.0
 ANSWER_SECONDS = 60.0

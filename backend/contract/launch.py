@@ -24,6 +24,8 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Attempt, RunState, Verb
 
 POLL_SECONDS = 0.05
+"""Another process answers through the project file or by its end, and neither calls anybody: so it is asked again."""
+
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 INTERRUPT_SECONDS = 10.0

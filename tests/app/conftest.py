@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.backend_process import Backend
+from app.main_window import MainWindow
 from app.open_project import OpenProject
 from app.screens import Screen
 from app.session import Session
@@ -117,6 +118,17 @@ def fill(project: ProjectFile, run: int, steps: int = 400, previews: int = 4, fi
     if finished:
         project.end_attempt(attempt, "finished")
     return attempt
+
+
+@pytest.fixture
+def window(qtbot: QtBot, settings: QSettings) -> Iterator[MainWindow]:
+    """A window that shows no project yet."""
+    made = MainWindow(settings, Backend())
+    made.show()
+    yield made
+    made._may_close = True
+    made.backend.close()
+    made.close()
 
 
 @pytest.fixture

@@ -2,17 +2,17 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pysqlite3
 import pytest
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from app.backend_process import Backend, Job
+from app.backend_process import Job
 from app.main_window import MainWindow
 from app.screens.compare import CompareScreen
 from app.screens.export import ExportScreen
@@ -23,18 +23,9 @@ from backend.contract import launch
 from backend.contract.project_file import VERSION, ProjectFile
 from backend.contract.recipe import Recipe
 
-from .conftest import RECIPE, ask, built
+from .conftest import RECIPE, S, ask, built
 
 FULL = "The disk of lab.distill is full; free some space and try again."
-
-
-@pytest.fixture
-def window(qtbot: QtBot, settings: QSettings) -> Iterator[MainWindow]:
-    made = MainWindow(settings, Backend())
-    made.show()
-    yield made
-    made._may_close = True
-    made.close()
 
 
 def refusal(qtbot: QtBot) -> str:
@@ -253,17 +244,23 @@ def by_the_command_line(
     monkeypatch.setattr(session.backend, "ask", answer)
 
 
+def shown_without_weights(kind: type[S], qtbot: QtBot, session: Session, project_path: Path) -> S:
+    """A screen that shows run 1, whose files are gone."""
+    with ProjectFile.open(project_path, readonly=True) as project:
+        shutil.rmtree(project.files)
+    screen = built(kind, session)
+    qtbot.addWidget(screen)
+    screen.show()
+    screen.show_item(1)
+    return screen
+
+
 @pytest.mark.long  # the command line loads torch
 def test_a_comparison_without_its_weights_says_so_in_place_of_the_pictures(
     qtbot: QtBot, session: Session, project_path: Path, monkeypatch: pytest.MonkeyPatch, distill: Callable[..., Any]
 ) -> None:
     by_the_command_line(session, monkeypatch, distill, "compare")
-    with ProjectFile.open(project_path, readonly=True) as project:
-        shutil.rmtree(project.files)
-    screen = built(CompareScreen, session)
-    qtbot.addWidget(screen)
-    screen.show()
-    screen.show_item(1)
+    screen = shown_without_weights(CompareScreen, qtbot, session, project_path)
     qtbot.waitUntil(lambda: "missing" in screen.empty.words.text(), timeout=30_000)
     assert screen.empty.words.text().endswith(".")
     assert screen.empty.button.text() == "Draw again"
@@ -274,12 +271,7 @@ def test_an_export_without_its_weights_says_so_and_writes_nothing(
     qtbot: QtBot, session: Session, project_path: Path, monkeypatch: pytest.MonkeyPatch, distill: Callable[..., Any]
 ) -> None:
     by_the_command_line(session, monkeypatch, distill, "export")
-    with ProjectFile.open(project_path, readonly=True) as project:
-        shutil.rmtree(project.files)
-    screen = built(ExportScreen, session)
-    qtbot.addWidget(screen)
-    screen.show()
-    screen.show_item(1)
+    screen = shown_without_weights(ExportScreen, qtbot, session, project_path)
     qtbot.waitUntil(screen.start.isEnabled)
     out = Path(screen.destination.text())
     qtbot.mouseClick(screen.start, Qt.MouseButton.LeftButton)

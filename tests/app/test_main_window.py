@@ -22,16 +22,6 @@ from .conftest import RECIPE
 
 
 @pytest.fixture
-def window(qtbot: QtBot, settings: QSettings) -> Iterator[MainWindow]:
-    made = MainWindow(settings, Backend())
-    made.show()
-    yield made
-    made._may_close = True
-    made.backend.close()
-    made.close()
-
-
-@pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The runs whose process would have been started."""
     runs: list[int] = []

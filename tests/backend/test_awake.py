@@ -63,7 +63,7 @@ def test_a_killed_process_holds_nothing(held: Path) -> None:
         import time
         from backend.awake import awake
         with awake():
-            time.sleep(600)
+            time.sleep(600)  # until the test kills it
     """)
     worker = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     until(held.exists)
