@@ -1,18 +1,21 @@
 """From a recipe's words to the objects they name: method, settings, teacher, data, run, finished student."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from backend import checkpoints, train
+from backend import checkpoints, stores, train
 from backend.contract.errors import unknown
+from backend.contract.files import content_hash, files_folder
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
 from backend.contract.settings import Settings, problems
 from backend.datasets import DataError, ImageSet, load_data
 from backend.methods import Method, load_method, method_names
-from backend.networks import Denoiser
+from backend.networks import Denoiser, Guided
+from backend.networks.adapters import with_adapters
 from backend.noise import Path
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
@@ -80,17 +83,65 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def start_run(recipe: Recipe, project: ProjectFile | None = None) -> train.Run:
+def teacher_of(recipe: Recipe) -> Teacher:
+    """The recipe's teacher, whose networks to train are of the kind that the recipe asks for. Raises `TeacherError`."""
+    teacher, student = load_teacher(recipe.teacher, recipe.training.seed), recipe.student
+
+    def lora() -> Denoiser:
+        return with_adapters(base, student.rank)
+
+    if "lora" in (student.kind, student.fake_score):
+        base = teacher.feature_network()
+    full = teacher.trainable
+    return replace(
+        teacher,
+        trainable=lora if student.kind == "lora" else full,
+        auxiliary=lora if student.fake_score == "lora" else full,
+    )
+
+
+def pair_source(
+    recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher, project: ProjectFile | None
+) -> stores.Source:
+    """Whose pairs the recipe asks for. Raises `RecipeError` where they are of a start that it does not have."""
+    first_level = method.sampler(settings, teacher.denoiser).levels[0]
+    if recipe.pairs.source == "teacher":
+        scale = getattr(settings, "guidance_scale", 1.0)
+        return stores.Source(Guided(teacher.denoiser, scale), teacher, teacher.digest, first_level, scale)
+    start = recipe.student.start_checkpoint()
+    if start is None or project is None:
+        raise RecipeError(
+            "pairs.source is start, and the recipe starts from no other run; set student.start, or teacher."
+        )
+    earlier = load_student(project, *start)
+    digest = content_hash(project.checkpoint_path(project.find_checkpoint(*start)))
+    return stores.Source(earlier.denoiser, teacher, digest, first_level)
+
+
+def start_run(
+    recipe: Recipe, project: ProjectFile | None = None, report: Callable[[int, int], object] = lambda made, of: None
+) -> train.Run:
     """A run before its first step, from its recipe alone.
 
-    project: where the recipe's start, another run's student, is looked up. Raises `RecipeError`, `TeacherError`,
+    project: where the recipe's start, another run's student, is looked up, and beside which pairs are kept.
+    report: told how many pairs are made, and of how many. Raises `RecipeError`, `TeacherError`,
     `DataError`, `CheckpointError` or `ProjectFileError` for what a person can mend.
     """
     method, settings = method_of(recipe)
     device = device_of(recipe.training.device)
-    teacher = load_teacher(recipe.teacher, recipe.training.seed)
+    teacher = teacher_of(recipe)
     data = data_of(recipe, method, settings, teacher)
-    return assemble(recipe, method, settings, teacher, data, device, project)
+    pairs = None
+    if "pairs" in method.needs(settings):
+        source = pair_source(recipe, method, settings, teacher, project)
+        source.teacher.denoiser.to(device)
+        folder = files_folder(project.path) / "stores" if project else None
+        pairs = (
+            stores.kept(source, recipe.pairs, folder, device, report)
+            if folder
+            else stores.make(source, recipe.pairs, device)
+        )
+    return assemble(recipe, method, settings, teacher, data, device, project, pairs)
 
 
 def assemble(
@@ -101,9 +152,10 @@ def assemble(
     data: Data | None,
     device: torch.device,
     project: ProjectFile | None,
+    pairs: stores.PairStore | None = None,
 ) -> train.Run:
     """As `start_run`, of parts that were found before."""
-    run = train.start(method, settings, recipe.training, teacher, data, device)
+    run = train.start(method, settings, recipe.training, teacher, data, device, pairs)
     start = recipe.student.start_checkpoint()
     if start is not None:
         if project is None:
@@ -116,7 +168,7 @@ def _start_from(run: train.Run, earlier: "Student") -> None:
     """Put another run's student where the teacher's weights were. Raises `RecipeError` where it is of another kind."""
     name, ours, theirs = f"Run {earlier.run}'s student", run.student, earlier.denoiser
     _same_use(name, earlier.sampler, run.last_sampler)
-    if _shapes(ours) != _shapes(theirs):
+    if _shapes(ours) != _shapes(theirs) | _numbers(ours):
         raise RecipeError(f"{name} has another architecture than this teacher; start from a run of the same teacher.")
     if ours.prediction_type != theirs.prediction_type or not _same_path(ours.path, theirs.path):
         raise RecipeError(
@@ -124,7 +176,12 @@ def _start_from(run: train.Run, earlier: "Student") -> None:
             f"{ours.prediction_type} on {type(ours.path).__name__}; start from a run of the same teacher."
         )
     for net in (run.student, run.average, *(getattr(run.nets, name) for name in run.method.followers)):
-        net.load_state_dict(theirs.state_dict())
+        net.load_state_dict(theirs.state_dict(), strict=False)
+
+
+def _numbers(net: Denoiser) -> dict[str, torch.Size]:
+    """What embeds the numbers that only this student is told: nothing at first, so any student can be its start."""
+    return {name: shape for name, shape in _shapes(net).items() if ".numbers." in name}
 
 
 def _same_use(name: str, earlier: Sampler, later: Sampler) -> None:
@@ -174,8 +231,8 @@ def load_student(project: ProjectFile, run: int, which: str = "last", weights: s
     recipe = project.recipe(run)
     checkpoint = project.find_checkpoint(run, which)
     method, settings = method_of(recipe)
-    teacher = load_teacher(recipe.teacher, recipe.training.seed)
-    net = teacher.trainable()
+    teacher = teacher_of(recipe)
+    net = method.new_student(teacher, settings)
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)
     sampler = method.sampler_after(step, recipe.training.steps, settings, net)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backend.contract.errors import UserError
+from backend.networks.adapters import load_own_state, own_state
 from backend.train import Run
 
 FORM = 1
@@ -26,7 +27,7 @@ class CheckpointError(UserError, RuntimeError):
 def save(run: Run, path: Path) -> None:
     """Write the state of `run` to `path`: to another name first, synchronised, then renamed."""
     tensors = {
-        f"net/{name}/{key}": value for name, net in run.modules().items() for key, value in net.state_dict().items()
+        f"net/{name}/{key}": value for name, net in run.modules().items() for key, value in own_state(net).items()
     }
     plain: dict[str, Any] = {}
     for name, optimizer in run.optimizers.items():
@@ -61,7 +62,7 @@ def save(run: Run, path: Path) -> None:
 
 def size(run: Run) -> int:
     """Bytes of a checkpoint of `run`, once every optimizer has its two moments (Adam's) for all that it trains."""
-    kept = [tensor for net in run.modules().values() for tensor in net.state_dict().values()]
+    kept = [tensor for net in run.modules().values() for tensor in own_state(net).values()]
     trained = [
         p for o in run.optimizers.values() for group in o.param_groups for p in group["params"] if p.requires_grad
     ]
@@ -77,7 +78,7 @@ def load(run: Run, path: Path) -> None:
     step, plain = int(about["step"]), json.loads(about["plain"])
     try:
         for name, net in run.modules().items():
-            net.load_state_dict(_part(tensors, f"net/{name}/"))
+            load_own_state(net, _part(tensors, f"net/{name}/"))
         for name, optimizer in run.optimizers.items():
             state: dict[int, dict[str, Any]] = {}
             for source in (_part(tensors, f"optimizer/{name}/"), _part(plain, f"optimizer/{name}/")):
@@ -98,7 +99,7 @@ def load_network(net: nn.Module, path: Path, name: str = "average") -> int:
     """Put one network of the checkpoint (`average`, `student`, ...) into `net`; the checkpoint's step."""
     tensors, about = _read(path, f"net/{name}/")
     try:
-        net.load_state_dict(_part(tensors, f"net/{name}/"))
+        load_own_state(net, _part(tensors, f"net/{name}/"))
     except RuntimeError as error:
         raise CheckpointError(
             f"The {name} in {path.name} has another architecture; choose a run of this teacher."

@@ -91,7 +91,9 @@ def _tensors(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 def ema_update(average: nn.Module, net: nn.Module, decay: float) -> None:
     """average <- decay average + (1 - decay) net, parameter by parameter; buffers are copied."""
     (mine, my_buffers), (theirs, their_buffers) = _tensors(average), _tensors(net)
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    # What both hold in common, such as the base under adapters, must not even be written to.
+    apart = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not b]
+    torch._foreach_lerp_([a for a, _ in apart], [b for _, b in apart], 1 - decay)
     for buffer, other in zip(my_buffers, their_buffers, strict=True):
         buffer.copy_(other)
 

@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from backend import checkpoints
-from backend.assembly import assemble, data_of, device_of, find_method
+from backend.assembly import assemble, data_of, device_of, find_method, pair_source, teacher_of
 from backend.contract import settings
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -19,7 +19,9 @@ from backend.contract.recipe import Recipe, Training
 from backend.datasets import ImageSet
 from backend.memory import peak_bytes
 from backend.methods import Method
-from backend.teachers import Data, Teacher, load_teacher
+from backend.stores import PairStore
+from backend.stores import make as make_pairs
+from backend.teachers import Data, Teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 
 POOR_ALPHA = 0.1
@@ -28,6 +30,7 @@ LONG_SECONDS = 6 * 3600.0
 ROOM = 0.9
 """Share of the memory that a run may take before it is said that it does not fit."""
 DRY_STEPS = 3
+FEW_PAIRS = 128
 
 T = TypeVar("T")
 
@@ -96,7 +99,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     problems += _unavailable(recipe)
     method = found(lambda: find_method(recipe.method))
     device = found(lambda: device_of(recipe.training.device))
-    teacher = found(lambda: load_teacher(recipe.teacher, recipe.training.seed))
+    teacher = found(lambda: teacher_of(recipe))
     known = Preflight(
         problems,  # the list itself: what is found below is in it too
         teacher=teacher.title if teacher else "",
@@ -114,7 +117,8 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     known = replace(
         known,
         evaluations_per_step=cost,
-        evaluations=cost * recipe.training.steps * recipe.training.batch_size,
+        evaluations=cost * recipe.training.steps * recipe.training.batch_size
+        + _pair_evaluations(recipe, method, chosen),
     )
     data = found(lambda: data_of(recipe, method, chosen, teacher))
     if getattr(chosen, "guidance_scale", 1) != 1 and teacher.denoiser.null(teacher.each_condition(1)) is None:
@@ -128,7 +132,8 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
         where = device if dry_run else torch.device("cpu")
         with ProjectFile.open(project, readonly=True) as opened:
-            return assemble(recipe, method, chosen, teacher, data, where, opened)
+            pairs = _few_pairs(recipe, method, chosen, teacher, opened)
+            return assemble(recipe, method, chosen, teacher, data, where, opened, pairs)
 
     try:
         run = found(start)
@@ -151,6 +156,24 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         problems.append("The device is out of memory; lower, in this order, the batch size or the student's steps.")
         known.suggestions.extend(less_memory(recipe, chosen))
     return known
+
+
+def _few_pairs(
+    recipe: Recipe, method: Method[Any, Any], chosen: Any, teacher: Teacher, project: ProjectFile
+) -> PairStore | None:
+    """Some pairs for the dry run, made quickly and badly; None where the method needs none."""
+    if "pairs" not in method.needs(chosen):
+        return None
+    few = recipe.pairs.model_copy(update={"count": min(FEW_PAIRS, recipe.pairs.count), "steps": 2})
+    return make_pairs(pair_source(recipe, method, chosen, teacher, project), few, torch.device("cpu"))
+
+
+def _pair_evaluations(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> float:
+    """Network evaluations that make the pairs, all of them, as if none were kept from an earlier run."""
+    if "pairs" not in method.needs(chosen):
+        return 0.0
+    guided = 2 if getattr(chosen, "guidance_scale", 1) != 1 else 1
+    return float(guided * (2 * recipe.pairs.steps - 1) * recipe.pairs.count)
 
 
 def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chosen: Any, device: torch.device) -> None:

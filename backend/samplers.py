@@ -29,6 +29,9 @@ class Denoises(Protocol):
     @property
     def path(self) -> Path: ...
 
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
     def __call__(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction: ...
 
 
@@ -39,10 +42,12 @@ class Sampler:
     renoise: x0 is noised anew to the next level (multistep consistency sampling, arXiv:2303.01469, alg. 1).
     deterministic: x0 and noise as predicted are mixed anew (DDIM, arXiv:2010.02502; Euler's method in EDM's and
     the flow's coordinates).
+    guidance: the scale that the student is told, where it takes one.
     """
 
     kind: Literal["renoise", "deterministic"]
     levels: tuple[float, ...]
+    guidance: float | None = None
 
     def __post_init__(self) -> None:
         falling = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
@@ -55,11 +60,12 @@ class Sampler:
         return len(self.levels)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "levels": list(self.levels)}
+        told = {} if self.guidance is None else {"guidance": self.guidance}
+        return {"kind": self.kind, "levels": list(self.levels), **told}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Sampler":
-        return cls(data["kind"], tuple(data["levels"]))
+        return cls(data["kind"], tuple(data["levels"]), data.get("guidance"))
 
 
 def even_levels(steps: int) -> tuple[float, ...]:
@@ -147,9 +153,19 @@ def inverse_jump(noised: Tensor, level: Level, reached: Tensor, reached_level: L
     return per_sample(sigma / determinant, noised) * reached - per_sample(sigma_s / determinant, noised) * noised
 
 
+def told(net: Denoises, sampler: Sampler, k: int, cond: Condition, like: Tensor) -> Condition:
+    """The condition with the numbers that `net` takes at level k: where the step ends (0 at the last), guidance."""
+    values = {"end_time": (*sampler.levels, 0.0)[k + 1], "guidance": sampler.guidance, "sign": 1.0}
+    for name in net.inputs:
+        value = values[name]
+        if value is not None:
+            cond = cond.with_part(name, times(value, like))
+    return cond
+
+
 def step(net: Denoises, sampler: Sampler, k: int, state: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:
     """One evaluation: the state (B, ...) at level k to that at level k+1, or to the clean sample after the last."""
-    prediction = net(state, times(sampler.levels[k], state), cond)
+    prediction = net(state, times(sampler.levels[k], state), told(net, sampler, k, cond, state))
     if k + 1 == sampler.nfe:
         return prediction.x0
     s = times(sampler.levels[k + 1], state)
@@ -205,7 +221,7 @@ def rollout(
     with torch.no_grad():
         for k in range(last):
             state = step(net, sampler, k, state, cond, generator)
-    return net(state, times(sampler.levels[last], state), cond).x0
+    return net(state, times(sampler.levels[last], state), told(net, sampler, last, cond, state)).x0
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,10 +14,12 @@ from backend import losses
 from backend.contract.events import Progress
 from backend.contract.recipe import Training
 from backend.contract.settings import Settings
-from backend.methods import Batch, Method, Update
+from backend.methods import Batch, Method, Need, Update
 from backend.networks import Condition, Denoiser
+from backend.networks.adapters import adapted
 from backend.optimizers import end_to_end
 from backend.samplers import Sampler
+from backend.stores import PairStore
 from backend.teachers import Data, Teacher
 
 
@@ -47,6 +49,7 @@ class Run:
     generator: torch.Generator
     device: torch.device
     step: int = 0
+    pairs: PairStore | None = None
 
     @property
     def student(self) -> Denoiser:
@@ -78,6 +81,12 @@ class Run:
         return {**changing, "average": self.average}
 
 
+def average_of(net: Denoiser) -> Denoiser:
+    """A copy of `net` without gradient; the base under adapters is shared with it."""
+    base = [p for p in net.parameters() if not p.requires_grad] if adapted(net) else []
+    return copy.deepcopy(net, {id(p): p for p in base}).requires_grad_(False)
+
+
 def start(
     method: Method[Any, Any],
     settings: Settings,
@@ -85,6 +94,7 @@ def start(
     teacher: Teacher,
     data: Data | None,
     device: torch.device,
+    pairs: PairStore | None = None,
 ) -> Run:
     """A run before its first step. Its networks depend on the seed alone."""
     torch.manual_seed(training.seed)
@@ -92,10 +102,9 @@ def start(
     for f in fields(nets):
         getattr(nets, f.name).to(device)
     generator = torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(training.seed)
-    average = copy.deepcopy(nets.student).requires_grad_(False)
-    return Run(
-        method, settings, training, teacher, data, nets, method.optimizers(nets, settings), average, generator, device
-    )
+    average = average_of(nets.student)
+    optimizers = method.optimizers(nets, settings)
+    return Run(method, settings, training, teacher, data, nets, optimizers, average, generator, device, pairs=pairs)
 
 
 def learning_rate_factor(step: int, training: Training) -> float:
@@ -124,7 +133,7 @@ def train(run: Run) -> Iterator[Progress]:
     """
     own = {f.name: getattr(run.nets, f.name) for f in fields(run.nets)}
     trained = {id(net): _Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
-    needs_data = "real data" in run.method.needs(run.settings)
+    needs = run.method.needs(run.settings)
     cost = run.method.cost(run.settings)
     while run.step < run.training.steps:
         factor = learning_rate_factor(run.step, run.training)
@@ -132,7 +141,7 @@ def train(run: Run) -> Iterator[Progress]:
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         metrics: dict[str, object] = {}
-        for update in run.method.step(run.nets, _batch(run, needs_data), run.settings):
+        for update in run.method.step(run.nets, _batch(run, needs), run.settings):
             metrics |= _apply(run, update, [trained[id(net)] for net in update.nets])
             if run.training.ema_decay and run.student in update.nets:
                 # A new stage begins a new average: the last stage's student had another task.
@@ -143,15 +152,16 @@ def train(run: Run) -> Iterator[Progress]:
         yield Progress(run.step, metrics, images, round(images * cost))
 
 
-def _batch(run: Run, needs_data: bool) -> Batch:
+def _batch(run: Run, needs: Collection[Need]) -> Batch:
     size, generator, device = run.training.batch_size, run.generator, run.device
     real, real_cond = None, None
-    if needs_data and run.data is not None:
+    if "real data" in needs and run.data is not None:
         samples, labels = run.data.draw(size, generator)
         real = run.teacher.codec.encode(samples.to(device))
         real_cond = Condition.of_labels(labels.to(device)) if run.teacher.labels else Condition.none(size)
+    pairs = run.pairs.draw(size, generator, device) if "pairs" in needs and run.pairs is not None else None
     cond = run.teacher.conditions(size, generator).to(device)
-    return Batch(run.step, run.training.steps, cond, run.student.shape, generator, device, real, real_cond)
+    return Batch(run.step, run.training.steps, cond, run.student.shape, generator, device, real, real_cond, pairs)
 
 
 class _Trained:

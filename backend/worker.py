@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -36,6 +36,7 @@ from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.memory import peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
+from backend.stores import PART
 from backend.teachers import TeacherError
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
@@ -331,7 +332,7 @@ def _work(path: Path, run_id: int) -> int:
         try:
             torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
             with ProjectFile.open(path, readonly=True) as project:
-                run = start_run(recipe, project)
+                run = start_run(recipe, project, pairs_made(recorder))
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
@@ -359,6 +360,16 @@ def _work(path: Path, run_id: int) -> int:
             _end(recorder, "failed", f"A fault in the program ended it: {error!r}.", traceback.format_exc())
             raise
         return _end(recorder, "finished", "")
+
+
+def pairs_made(recorder: Recorder) -> Callable[[int, int], None]:
+    """Says in the log, about every twentieth, how many noise/sample pairs are made."""
+
+    def report(made: int, of: int) -> None:
+        if made == of or made * 20 // of > (made - PART) * 20 // of:
+            recorder.event("info", f"Made {made:,} of {of:,} noise/sample pairs.", data={"made": made, "of": of})
+
+    return report
 
 
 def say_finding(recorder: Recorder, finding: health.Finding, step: int) -> None:

@@ -29,7 +29,13 @@ class RecipeError(UserError, ValueError):
 class Student(Settings):
     """What is trained, and from where it starts."""
 
-    kind: Literal["full"] = setting("full", "Which weights are trained: full, all of a copy of the teacher")
+    kind: Literal["full", "lora"] = setting(
+        "full", "Which weights are trained: full, all of a copy of the teacher; lora, small adapters on it"
+    )
+    fake_score: Literal["full", "lora"] = setting(
+        "full", "The same for a fake score network; lora needs a fraction of the memory", advanced=True
+    )
+    rank: int = setting(16, "Rank of the adapters; more can express more and needs more memory", low=1, high=512)
     start: str | None = setting(
         None, "Weights to start from: empty for the teacher's, or run:ID@STEP, run:ID@best, run:ID@last"
     )
@@ -48,6 +54,17 @@ class Student(Settings):
         """The run and the checkpoint ("best", "last" or a step) to start from; None for the teacher."""
         match = _START.fullmatch(self.start or "")
         return (int(match[1]), match[2]) if match else None
+
+
+class Pairs(Settings):
+    """Noise/sample pairs of a deterministic sampler, for methods that learn from them."""
+
+    count: int = setting(8192, "How many pairs are made; few are learnt by heart", low=2, unit="pairs")
+    steps: int = setting(20, "Heun steps by which each is made, two network evaluations each", low=2, high=1000)
+    seed: int = setting(0, "Start of the random sequence that the noise comes from", low=0, high=2**31 - 1)
+    source: Literal["teacher", "start"] = setting(
+        "teacher", "Whose sampler makes them: the teacher's, or that of the student that the run starts from (reflow)"
+    )
 
 
 class Training(Settings):
@@ -89,6 +106,7 @@ class Recipe(Settings):
     data: str | None = setting(None, "Real data: a bundled set or a folder; empty where the method needs none")
     method: str = setting(..., "Name of the method, as `distill methods` lists it")
     settings: dict[str, JsonValue] = setting({}, "The method's own settings; what is left out has its default")
+    pairs: Pairs = setting(Pairs(), "Noise/sample pairs, where the method learns from them")
     student: Student = setting(Student(), "What is trained")
     training: Training = setting(Training(), "How it is trained")
 

@@ -26,7 +26,7 @@ from backend.teachers import Teacher
 
 __path__.extend(folder for folder in os.environ.get("DISTILL_STUDIO_METHODS", "").split(os.pathsep) if folder)
 
-Need = Literal["real data"]
+Need = Literal["real data", "pairs"]
 
 
 def _is_start_level(level: float) -> float:
@@ -65,6 +65,7 @@ class Batch:
 
     step: from 0; total: steps of the whole run. cond: conditions of B samples.
     real, real_cond: B real samples and their conditions, where the run has real data.
+    drawn_pairs: B noises, the samples to which the teacher's deterministic sampler leads from them, their conditions.
     """
 
     step: int
@@ -75,6 +76,7 @@ class Batch:
     device: torch.device
     real_samples: Tensor | None = None
     real_cond: Condition | None = None
+    drawn_pairs: tuple[Tensor, Tensor, Condition] | None = None
 
     @property
     def real(self) -> tuple[Tensor, Condition]:
@@ -82,6 +84,16 @@ class Batch:
         if self.real_samples is None or self.real_cond is None:
             raise ValueError("This method needs real data and the run has none.")
         return self.real_samples, self.real_cond
+
+    @property
+    def pairs(self) -> tuple[Tensor, Tensor, Condition]:
+        """Unit normal noise (B, ...), the teacher's sample from each (B, ...), and their conditions.
+
+        A method that asks must declare the need "pairs".
+        """
+        if self.drawn_pairs is None:
+            raise ValueError("This method needs noise/image pairs and the run has none.")
+        return self.drawn_pairs
 
     def noise(self) -> Tensor:
         """New unit normal noise, (B, ...)."""
@@ -139,9 +151,15 @@ class Method(Generic[S, N]):
     needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
     stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
+    inputs: Callable[[S], tuple[str, ...]] = lambda s: ()
     training: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
     notes: str = ""
+
+    def new_student(self, teacher: Teacher, settings: S) -> Denoiser:
+        """A network of the student's architecture, which starts as the teacher."""
+        inputs = self.inputs(settings)
+        return teacher.trainable().extended(*inputs) if inputs else teacher.trainable()
 
     def sampler_after(self, step: int, total: int, settings: S, net: Denoiser) -> Sampler:
         """How the student is used as it stands after `step` of `total` steps."""

@@ -49,7 +49,7 @@ class Nets:
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
-    fake_score = teacher.trainable()
+    fake_score = teacher.fake_score()
     heads = Heads(example_features(fake_score, teacher.each_condition(2))[-1:])
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), fake_score, heads)
 

@@ -1,4 +1,17 @@
-"""Condition: what a batch is generated for. Only a network's wrapper looks inside."""
+"""Condition: what a batch is generated for. Only a network's wrapper looks inside.
+
+Parts in use, each with the batch in front:
+
+| name         | shape     | what it is                                                             |
+|--------------|-----------|------------------------------------------------------------------------|
+| `labels`     | (B,)      | class numbers                                                          |
+| `text`       | (B, L, D) | a text encoder's tokens                                                |
+| `text_mask`  | (B, L)    | 1 where a token counts, 0 where it only fills up                       |
+| `pooled`     | (B, P)    | one vector for a whole prompt                                          |
+| `time_ids`   | (B, 6)    | SDXL's sizes: original height and width, crop top and left, target's   |
+| `guidance`   | (B,)      | guidance scale, for networks that are told it                          |
+| `end_time`   | (B,)      | time t to which a step leads, for networks that are told it            |
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +50,20 @@ class Condition:
             raise ValueError("Only conditions with the same parts can be joined into one batch.")
         return cls(sum(len(c) for c in conditions), {n: torch.cat([c.parts[n] for c in conditions]) for n in names})
 
+    def part(self, name: str) -> Tensor:
+        """The part of that name, (B, ...). Raises ValueError where this batch has none."""
+        if name not in self.parts:
+            raise ValueError(f"This network needs the condition's part {name}, which the batch does not have.")
+        return self.parts[name]
+
     @property
     def labels(self) -> Tensor | None:
         """Class labels (B,), or None where the batch has none."""
         return self.parts.get("labels")
+
+    def with_part(self, name: str, value: Tensor) -> "Condition":
+        """The same batch with one more part, or another in its place."""
+        return Condition(self.size, {**self.parts, name: value})
 
     def __len__(self) -> int:
         return self.size

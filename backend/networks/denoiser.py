@@ -110,7 +110,10 @@ class Prediction:
 
 
 class Network(Protocol):
-    """One architecture. `time` is the path's `network_time`, (B,) float; `x` and the result are (B, ...)."""
+    """One architecture. `time` is the path's `network_time`, (B,) float; `x` and the result are (B, ...).
+
+    A network whose condition is more than a class label also has `null(cond)`: the batch without its condition.
+    """
 
     shape: tuple[int, ...]
     null_label: int | None
@@ -144,6 +147,21 @@ class Denoiser(nn.Module):
         """Shape of one sample."""
         return tuple(self.network.shape)  # type: ignore[arg-type]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The numbers it takes beside the time, parts of the condition (`inputs.INPUTS`)."""
+        return getattr(self.network, "inputs", ())
+
+    def extended(self, *names: str) -> "Denoiser":
+        """Itself, from now on taking these numbers too; until trained it ignores them.
+
+        Raises ValueError where its network has no place for them.
+        """
+        if not hasattr(self.network, "extend"):
+            raise ValueError(f"A {type(self.network).__name__} cannot be told more than the time.")
+        self.network.extend(names)  # type: ignore[operator]
+        return self
+
     def _input(self, noised: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         if self.prediction_type == "edm":
             scale = (self.path.sigma(t) ** 2 + self.sigma_data**2).rsqrt()
@@ -163,12 +181,15 @@ class Denoiser(nn.Module):
 
     def null(self, cond: Condition) -> Condition | None:
         """The same batch without its condition, or None where the network has no such mode."""
+        null = getattr(self.network, "null", None)
+        if null is not None:
+            return null(cond)  # type: ignore[no-any-return]
         label: int | None = self.network.null_label  # type: ignore[assignment]
         if label is None:
             return None
         if cond.labels is None:
             return cond
-        return Condition.of_labels(torch.full_like(cond.labels, label))
+        return cond.with_part("labels", torch.full_like(cond.labels, label))
 
     def copy(self) -> "Denoiser":
         """A deep copy that can be trained, apart from what the network keeps fixed."""
@@ -196,6 +217,10 @@ class Guided(nn.Module):
     @property
     def path(self) -> Path:
         return self.denoiser.path
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.denoiser.inputs
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
         if self.scale == 1:

@@ -1,9 +1,12 @@
 """A small fully connected network for vectors: the student and fake score of the closed-form teachers."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
+from backend.networks.inputs import NumberEmbeddings
 
 
 class MLP(nn.Module):
@@ -23,6 +26,16 @@ class MLP(nn.Module):
         inputs = size + 1 + 2 * len(self.frequencies)
         self.layers = nn.ModuleList(nn.Linear(inputs if i == 0 else width, width) for i in range(depth))
         self.head = nn.Linear(width, size)
+        self.numbers = NumberEmbeddings((), width)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The numbers it takes beside the time."""
+        return tuple(self.numbers)
+
+    def extend(self, names: Sequence[str]) -> None:
+        """From now on the network takes these numbers too (`inputs.INPUTS`), and so far ignores them."""
+        self.numbers = NumberEmbeddings(names, self.head.in_features).to(self.head.weight.device)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """The activations of every hidden layer, (B, width)."""
@@ -37,6 +50,8 @@ class MLP(nn.Module):
                 if labels is None:
                     labels = torch.full((len(x),), self.embed.num_embeddings - 1, device=x.device)
                 h = h + self.embed(labels)
+            if i == 0 and len(self.numbers):
+                h = h + self.numbers.added(cond.parts)
             h = nn.functional.silu(h)
             maps.append(h)
         return maps

@@ -38,7 +38,8 @@ class Teacher:
     data: the real data it goes with by default, None where a person must bring some.
     trainable: makes a new network that starts as the teacher. digest: SHA-256 of what defines it.
     figures: its measured quality, NFE -> figures. draws: its own exact samples, where it can make them.
-    codec: between data and the space in which it diffuses.
+    codec: between data and the space in which it diffuses. auxiliary: as `trainable`, of the networks that learn beside
+    the student, where these are of another kind.
     """
 
     key: str
@@ -52,6 +53,11 @@ class Teacher:
     figures: Mapping[str, Any] = field(default_factory=dict)
     draws: Data | None = None
     codec: Codec = field(default_factory=Identity)
+    auxiliary: Callable[[], Denoiser] | None = None
+
+    def fake_score(self) -> Denoiser:
+        """A new network that starts as the teacher and learns beside the student, whose kind it need not have."""
+        return (self.auxiliary or self.trainable)()
 
     def feature_network(self) -> Denoiser:
         """The teacher as a source of feature maps, frozen; for a closed form a network fitted to it."""

@@ -1,0 +1,80 @@
+"""Networks come cheaply: copies that share a frozen base and train low-rank adapters alone (LoRA, arXiv:2106.09685).
+
+The layers are peft's. A copy has modules of its own whose base weights are the very tensors of the original, so any
+number of them live beside the teacher at the cost of their adapters, and none must be switched on or off.
+"""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from backend.networks.denoiser import Denoiser
+
+ADAPTER = "default"
+_ADAPTED = (nn.Linear, nn.Conv2d)
+
+
+def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denoiser:
+    """A denoiser that starts as `base`, shares its weights and trains adapters of `rank` on all its layers.
+
+    W' = W + (alpha / rank) B A, B starting at 0; alpha is by default the rank. Adapted are linear layers and
+    convolutions of more inputs and outputs than the rank, but for what the network keeps fixed.
+    """
+    twin = shared_copy(base)
+    fixed = {id(p) for p in twin.network.fixed()}  # type: ignore[operator]
+    names = [
+        name
+        for name, module in twin.network.named_modules()
+        if isinstance(module, _ADAPTED) and min(module.weight.shape[:2]) > rank and id(module.weight) not in fixed
+    ]
+    config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=names)
+    inject_adapter_in_model(config, twin.network, ADAPTER)
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    for layer in adapted(twin):
+        for name in ("lora_A", "lora_B"):
+            getattr(layer, name).requires_grad_(True)
+    return twin
+
+
+def shared_copy(base: Denoiser) -> Denoiser:
+    """A copy of the modules that holds the very parameters and buffers of `base`."""
+    memo: dict[int, object] = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
+    return copy.deepcopy(base, memo)
+
+
+def adapted(net: nn.Module) -> list[LoraLayer]:
+    """The layers of `net` that have adapters."""
+    return [module for module in net.modules() if isinstance(module, LoraLayer)]
+
+
+def own_state(net: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint must hold of `net`: everything, but of a network with adapters not the shared base."""
+    state = net.state_dict()
+    if not adapted(net):
+        return state
+    return {name: tensor for name, tensor in state.items() if ".lora_" in name or ".numbers." in name}
+
+
+def load_own_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put back what `own_state` gave. Raises RuntimeError unless it is of a network of this architecture."""
+    expected = own_state(net)
+    if expected.keys() != state.keys():
+        raise RuntimeError("The state is of a network of another architecture.")
+    net.load_state_dict(state, strict=not adapted(net))
+
+
+@torch.no_grad()
+def merged(net: Denoiser) -> Denoiser:
+    """A denoiser without adapters, whose weights are W + (alpha / rank) B A."""
+    twin = copy.deepcopy(net)
+    for name, module in list(twin.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(twin.get_submodule(parent), child, module.base_layer)
+    return twin

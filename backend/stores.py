@@ -1,0 +1,141 @@
+"""Noise/sample pairs: where the teacher's deterministic sampler leads from given noise, computed once and kept.
+
+A store is named by all that its content depends on, so that every run that asks for the same finds it. It is written
+in parts, each complete or not there at all: a killed run goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backend.contract.recipe import Pairs
+from backend.networks import Condition
+from backend.samplers import Denoises, even_levels, normal, sample_heun
+from backend.teachers import Teacher
+
+PART = 256
+"""Pairs in a part, and at once in the network."""
+HELD_OUT = 50
+"""One pair of so many is never trained on."""
+
+
+@dataclass(frozen=True)
+class PairStore:
+    """N unit normal noises and the samples they lead to, both (N, ...) float32 on the CPU, and their conditions.
+
+    digest: SHA-256 of what they were made from.
+    """
+
+    noise: Tensor
+    samples: Tensor
+    cond: Condition
+    digest: str
+
+    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor, Condition]:
+        """n pairs of those that are trained on, with repetition."""
+        last = len(self.noise) - len(self.noise) // HELD_OUT
+        rows = torch.randint(last, (n,), generator=generator, device=generator.device).cpu()
+        return self.noise[rows].to(device), self.samples[rows].to(device), self.cond[rows].to(device)
+
+    def held_out(self) -> tuple[Tensor, Tensor, Condition]:
+        """The pairs that are never drawn; none of fewer than `HELD_OUT`."""
+        rows = slice(len(self.noise) - len(self.noise) // HELD_OUT, None)
+        return self.noise[rows], self.samples[rows], self.cond[rows]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a store's pairs come from: a network, guided or not, from `first_level` down, and the digest of its weights.
+
+    guidance_scale: that of `net`, for the store's name alone.
+    """
+
+    net: Denoises
+    teacher: Teacher
+    digest: str
+    first_level: float
+    guidance_scale: float = 1.0
+
+    def key(self, asked: Pairs) -> str:
+        """SHA-256 of everything that the pairs depend on."""
+        meaning = {
+            "form": 1,
+            "source": self.digest,
+            "conditions": hashlib.sha256(repr((self.teacher.labels, self.teacher.key)).encode()).hexdigest(),
+            "first_level": self.first_level,
+            "guidance_scale": self.guidance_scale,
+            "pairs": asked.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def make_part(source: Source, asked: Pairs, part: int, device: torch.device) -> dict[str, Tensor]:
+    """The pairs of one part, by names under which they are stored; the same for the same source, recipe and part."""
+    count = min(PART, asked.count - part * PART)
+    generator = torch.Generator().manual_seed(asked.seed * 1_000_003 + part)
+    cond = source.teacher.conditions(count, generator)
+    noise = normal((count, *source.teacher.denoiser.shape), generator)
+    levels = tuple(source.first_level * level for level in even_levels(asked.steps))
+    samples = sample_heun(source.net, levels, noise.to(device), cond.to(device))
+    parts = {f"cond/{name}": tensor for name, tensor in cond.parts.items()}
+    return {"noise": noise, "samples": samples.float().cpu(), **parts}
+
+
+def make(source: Source, asked: Pairs, device: torch.device) -> PairStore:
+    """All pairs, in memory alone."""
+    made = [make_part(source, asked, part, device) for part in range(_parts(asked))]
+    return _joined(made, source.key(asked))
+
+
+def kept(
+    source: Source, asked: Pairs, folder: Path, device: torch.device, report: Callable[[int, int], object]
+) -> PairStore:
+    """The pairs from `folder`, where what is missing of them is made and kept.
+
+    report: told how many are there, and of how many, as they are made.
+    """
+    key = source.key(asked)
+    place = folder / f"pairs-{key[:16]}"
+    made = []
+    for part in range(_parts(asked)):
+        file = place / f"{part:05d}.safetensors"
+        tensors = _read(file)
+        if tensors is None:
+            tensors = make_part(source, asked, part, device)
+            _write(tensors, file)
+            report(min((part + 1) * PART, asked.count), asked.count)
+        made.append(tensors)
+    return _joined(made, key)
+
+
+def _parts(asked: Pairs) -> int:
+    return -(-asked.count // PART)
+
+
+def _joined(made: list[dict[str, Tensor]], digest: str) -> PairStore:
+    whole = {name: torch.cat([part[name] for part in made]) for name in made[0]}
+    parts = {name.removeprefix("cond/"): tensor for name, tensor in whole.items() if name.startswith("cond/")}
+    return PairStore(whole["noise"], whole["samples"], Condition(len(whole["noise"]), parts), digest)
+
+
+def _read(file: Path) -> dict[str, Tensor] | None:
+    """The tensors of a part, None where it is missing or damaged."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError):
+        return None
+
+
+def _write(tensors: dict[str, Tensor], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+    unfinished.replace(file)
