@@ -38,6 +38,7 @@ class Table(StrEnum):
 
     step = "step"
     recording = "recording"
+    methods = "methods"
     quality = "quality"
 
 
@@ -521,7 +522,7 @@ def check(project: Project, as_json: Json = False) -> None:
 def bench(
     tables: Annotated[
         list[Table] | None,
-        typer.Argument(help="Which tables; left out, all but quality, which takes over an hour."),
+        typer.Argument(help="Which tables; left out, step and recording: methods and quality take hours."),
     ] = None,
     quick: Annotated[
         bool, typer.Option(help="A minute instead of many; shows that it works, and little more.")
@@ -551,11 +552,28 @@ def bench(
             share = row["recorder_core_share"]
             print(f"the recorder takes {'an unknown share' if share is None else f'{share:.2%}'} of a core;")
             print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
+        if "methods" in done:
+            table(*proofs_table(done["methods"]))
         if "quality" in done:
             table(*quality_table(done["quality"]))
         print(f"{done['threads']} threads")
 
     answer(done, as_json, show)
+
+
+def proofs_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """A row for each method: the figure that its proof is about, with and without its key term, and what is required."""
+    head = ["method", "bench", "figure", "with", "without", "required", "specification", ""]
+    lines = [
+        [
+            *(row[name] for name in ("method", "bench", "figure")),
+            *(f"{row[name]:.3g}" for name in ("with", "without", "required")),
+            row["specification"],
+            "" if row["ok"] else "MISSED",
+        ]
+        for row in rows
+    ]
+    return lines, head
 
 
 def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 
 from backend import judge
@@ -22,6 +23,7 @@ from backend.contract.recorder import BATCH_SECONDS, Recorder
 from backend.evaluate import EvaluationError
 from backend.methods import load_method, method_names
 from backend.networks.heads import Heads
+from backend.proofs import proof_names, prove
 from backend.samplers import teacher_sampler
 from backend.train import NotFiniteError, Run, train
 
@@ -190,8 +192,13 @@ def quality(method: str, teacher_name: str, steps: int | None = None, seed: int 
     return row | {"steps": run.step}
 
 
+def kept_cells() -> Path:
+    """Where finished cells of long tables are kept, so that a table goes on where it was."""
+    return Path(platformdirs.user_cache_dir("distill-studio")) / "bench"
+
+
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, and `quality` (rows), which takes more than an hour."""
+    """The tables asked for: `step` (by method), `recording`, `methods` (rows) and `quality` (rows), which take hours."""
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
@@ -200,6 +207,11 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
     if "recording" in tables:
         report("measuring what recording costs")
         found["recording"] = recording_cost(pairs=3 if quick else 50)
+    if "methods" in tables:
+        found["methods"] = []
+        for name in ["dmd2"] if quick else proof_names():
+            report(f"proving {name}")
+            found["methods"].append(prove(name, kept_cells()))
     if "quality" in tables:
         found["quality"] = []
         for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):

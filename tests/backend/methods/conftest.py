@@ -37,7 +37,7 @@ def continued() -> Callable[[train.Run], train.Run]:
     """The same run started anew and given what a checkpoint of the run holds, and nothing else."""
 
     def resume(run: train.Run) -> train.Run:
-        twin = train.start(run.method, run.settings, run.training, run.teacher, run.data, run.device)
+        twin = train.start(run.method, run.settings, run.training, run.teacher, run.data, run.device, run.pairs)
         for name, net in twin.modules().items():
             net.load_state_dict(run.modules()[name].state_dict())
         for name, optimizer in twin.optimizers.items():

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from backend.contract.recipe import Training
+from backend.contract.recipe import Pairs, Training
 from backend.contract.settings import Settings, problems
 from backend.datasets import ImageSet
 from backend.methods import Batch, Method, Update, load_method, method_names
@@ -19,6 +19,7 @@ from backend.networks import Denoiser
 from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving, linear_betas
 from backend.samplers import Sampler, sample
+from backend.stores import PairStore, Source, make
 from backend.teachers import Data, Teacher
 from backend.teachers.mixture_2d import paths
 from backend.train import Run, start, train
@@ -51,7 +52,14 @@ def begin(name: str, teacher: Teacher, steps: int, settings: dict[str, Any] | No
     method = load_method(name)
     s = method.settings.model_validate(settings or {})
     values = {**method.training, "batch_size": 4, **training, "steps": steps}
-    return start(method, s, Training.model_validate(values), teacher, teacher.draws, CPU)
+    asked = Training.model_validate(values)
+    pairs = few_pairs(method, s, teacher) if "pairs" in method.needs(s) else None
+    return start(method, s, asked, teacher, teacher.draws, CPU, pairs)
+
+
+def few_pairs(method: Method[Any, Any], s: Settings, teacher: Teacher) -> PairStore:
+    source = Source(teacher.denoiser, teacher, teacher.digest, method.sampler(s, teacher.denoiser).levels[0])
+    return make(source, Pairs(count=16, steps=2), CPU)
 
 
 def state(net: nn.Module) -> dict[str, Tensor]:
@@ -151,16 +159,16 @@ def test_runs_with_each_setting_at_its_ends_and_trains_every_network(name: str) 
         run = begin(name, unet_teacher("edm"), steps=2, settings=changed)
         trained |= run_and_check(run).changed
         assert method.cost(run.settings) > 0
-        assert set(method.needs(run.settings)) <= {"real data"}
+        assert set(method.needs(run.settings)) <= {"real data", "pairs"}
     assert trained == set(run.optimizers)
 
 
 @every_method
 def test_runs_without_data_where_none_is_needed(name: str, untrained: Callable[[str], Teacher]) -> None:
     run = begin(name, untrained("edm"), steps=2)
-    run.data = None
+    run.data = run.pairs = None
     if run.method.needs(run.settings):
-        with pytest.raises(ValueError, match="real data"):
+        with pytest.raises(ValueError, match=r"real data|pairs"):
             list(train(run))
     else:
         list(train(run))
@@ -170,8 +178,14 @@ def test_runs_without_data_where_none_is_needed(name: str, untrained: Callable[[
 def test_the_student_starts_as_the_teacher(name: str) -> None:
     teacher = unet_teacher("v_prediction")
     run = begin(name, teacher, steps=1)
+    noised, t = torch.randn(3, *teacher.denoiser.shape), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    cond = teacher.each_condition(3)
+    expected = teacher.denoiser(noised, t, cond).output
     for net in (run.student, run.average):
-        assert same(state(net), state(teacher.denoiser))
+        told = cond
+        for number in net.inputs:
+            told = told.with_part(number, torch.rand(3))
+        assert torch.equal(net(noised, t, told).output, expected)
         assert {p.data_ptr() for p in net.parameters()}.isdisjoint(p.data_ptr() for p in teacher.denoiser.parameters())
 
 

@@ -1,0 +1,136 @@
+"""Proofs: for each method, a figure that is known without it, and what becomes of it without the method's key term.
+
+One file per method, of the method's name; its PROOF is what `distill bench methods` prints and `pytest -m long` checks.
+A proof trains on a bench whose every answer is known in closed form. Importing has no effect.
+"""
+
+import hashlib
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backend.contract.recipe import Training
+from backend.methods import Batch, Update, load_method
+from backend.proofs.benches import BENCHES, Bench
+from backend.train import NotFiniteError, Run, start, train
+
+Step = Callable[[Any, Batch, Any], Iterator[Update]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """claim: what the key term does, in one sentence. without: the method's step with that term removed.
+
+    bench: a name of `benches.BENCHES`. figure: one of its figures, of which less is better, or where `more` is set
+    more. good: what the method must reach. bad: what its stub must miss, and by default the same as `good`.
+    settings, training: what differs from the method's own. expected: the specification's figure, for the table.
+    change: where the key term is not in the step, what makes the run a stub.
+    """
+
+    claim: str
+    bench: str
+    figure: str
+    good: float
+    without: Step | None = None
+    bad: float | None = None
+    more: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    expected: str = ""
+    change: Callable[[Run], None] | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether the method's figure is good enough."""
+        return value >= self.good if self.more else value <= self.good
+
+    def fails(self, value: float) -> bool:
+        """Whether the stub's figure is bad enough; a loss that is not finite counts as that."""
+        edge = self.good if self.bad is None else self.bad
+        return not (value >= edge if self.more else value <= edge)
+
+
+def proof_names() -> list[str]:
+    """The methods that have a proof."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "benches")
+
+
+def load_proof(name: str) -> Proof:
+    """The proof of that method."""
+    proof = importlib.import_module(f"{__name__}.{name}").PROOF
+    if not isinstance(proof, Proof):
+        raise TypeError(f"PROOF of {name} is no Proof.")
+    return proof
+
+
+def begin(name: str, proof: Proof, key_term: bool, seed: int = 0, **training: Any) -> tuple[Bench, Run]:
+    """The bench, and the proof's run on it before its first step, with or without the key term."""
+    bench, method = BENCHES[proof.bench](), load_method(name)
+    if not key_term and proof.without is not None:
+        method = replace(method, step=proof.without)
+    settings = method.settings.model_validate(dict(proof.settings))
+    asked = Training.model_validate({"ema_decay": 0.99, **proof.training, "seed": seed, **training})
+    pairs = bench.pairs(method, settings) if "pairs" in method.needs(settings) else None
+    run = start(method, settings, asked, bench.teacher, bench.teacher.draws, torch.device("cpu"), pairs)
+    if not key_term and proof.change is not None:
+        proof.change(run)
+    return bench, run
+
+
+def figures(name: str, key_term: bool, seed: int = 0, **training: Any) -> dict[str, float]:
+    """Every figure of the bench after the proof's training; all are not-a-number where a loss was not finite."""
+    proof = load_proof(name)
+    bench, run = begin(name, proof, key_term, seed, **training)
+    try:
+        for _ in train(run):
+            pass
+    except NotFiniteError:
+        return {proof.figure: float("nan")}
+    scale = float(run.sampler.guidance or getattr(run.settings, "guidance_scale", 1.0))
+    return bench.figures(run.exported, run.sampler, scale)
+
+
+def prove(name: str, kept: Path, seed: int = 0) -> dict[str, Any]:
+    """The row of the table: both figures. Cells that are in the folder `kept` and of this code are not made again."""
+    proof = load_proof(name)
+    cells = {key_term: _cell(name, key_term, seed, kept) for key_term in (True, False)}
+    whole, stub = (cells[key_term].get(proof.figure, float("nan")) for key_term in (True, False))
+    return {
+        "method": name,
+        "claim": proof.claim,
+        "bench": proof.bench,
+        "figure": proof.figure,
+        "with": whole,
+        "without": stub,
+        "required": proof.good,
+        "specification": proof.expected,
+        "ok": proof.holds(whole) and proof.fails(stub),
+        "all": {"with": cells[True], "without": cells[False]},
+    }
+
+
+def _cell(name: str, key_term: bool, seed: int, kept: Path) -> dict[str, float]:
+    place = kept / f"{name}-{'with' if key_term else 'without'}-{seed}-{_code(name)[:16]}.json"
+    if place.is_file():
+        found: dict[str, float] = json.loads(place.read_text(encoding="utf-8"))
+        return found
+    found = figures(name, key_term, seed)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(found), encoding="utf-8")
+    unfinished.replace(place)
+    return found
+
+
+def _code(name: str) -> str:
+    """SHA-256 of what a proof's figures depend on: the method, its proof, the bench and what methods share."""
+    backend = Path(__file__).parent.parent
+    files = [backend / "methods" / f"{name}.py", backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
+    files += [backend / f"{shared}.py" for shared in ("losses", "noise", "samplers", "train", "stores", "optimizers")]
+    files += sorted((backend / "networks").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

@@ -1,0 +1,126 @@
+"""Benches: teachers in the plane whose every answer is known in closed form, and the figures of a student of them.
+
+`ring` is mixture-2d itself, unequal modes, for methods that match distributions. `ring8` has eight equal narrow modes,
+`wide` eight broad ones with their numbers as classes: there the exact probability flow says where each noise leads,
+with or without guidance, and a trajectory method's figure is its distance from that. `NAME:KIND` puts one on another
+path.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backend.contract.recipe import Pairs
+from backend.evaluate import mixture_figures
+from backend.methods import Method
+from backend.networks import Condition, Denoiser, Guided
+from backend.noise import VarianceExploding
+from backend.samplers import Denoises, Sampler, heun, initial, sample, times
+from backend.stores import PairStore, Source, make
+from backend.teachers import Teacher
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths, ring
+
+SAMPLES = 4096
+EXACT_STEPS = 200  # 400 move an answer on ring8 by 6e-5
+PAIRS = Pairs(count=20_000, steps=40)
+
+
+@dataclass
+class Bench:
+    """A teacher in the plane. exact: its denoiser in closed form; mixture: what it is the denoiser of."""
+
+    teacher: Teacher
+    exact: ClosedFormDenoiser
+    mixture: Mixture
+
+    def noise(self) -> tuple[Tensor, Condition]:
+        """The noises that are always judged, (4096, 2), and their conditions."""
+        generator = torch.Generator().manual_seed(99)
+        return torch.randn(SAMPLES, 2, generator=generator), self.teacher.each_condition(SAMPLES)
+
+    @cache  # noqa: B019  (benches live as long as the process)
+    def reached(self, guidance_scale: float = 1.0) -> Tensor:
+        """Where the exact probability flow leads from these noises, (4096, 2) float64."""
+        noise, cond = self.noise()
+        return flow(Guided(self.exact, guidance_scale), noise, cond)
+
+    def figures(self, net: Denoises, sampler: Sampler, guidance_scale: float = 1.0) -> dict[str, float]:
+        """Every figure of a student's samples from these noises; see `evaluate.mixture_figures`.
+
+        coupling_rmse and same_mode compare with the flow under `guidance_scale`.
+        """
+        noise, cond = self.noise()
+        samples = sample(net, sampler, noise, cond, torch.Generator().manual_seed(0))
+        mixture, aim = self.mixture, self.reached(guidance_scale)
+        if not samples.isfinite().all():
+            return {}
+        found = mixture_figures(samples, mixture.means, mixture.std, mixture.weights, aim)
+        return {name: float("nan") if value is None else value for name, value in found.items()}
+
+    def pairs(self, method: Method[Any, Any], settings: Any) -> PairStore:
+        """Noise/sample pairs of the exact denoiser from the level at which the method's student starts."""
+        scale = getattr(settings, "guidance_scale", 1.0)
+        level = method.sampler(settings, self.teacher.trainable()).levels[0]
+        return _pairs(self, scale, level)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@cache
+def _pairs(bench: Bench, scale: float, level: float) -> PairStore:
+    source = Source(Guided(bench.exact, scale), bench.teacher, bench.teacher.digest, level, scale)
+    return make(source, PAIRS, torch.device("cpu"))
+
+
+@torch.no_grad()
+def flow(net: Denoises, noise: Tensor, cond: Condition, steps: int = EXACT_STEPS) -> Tensor:
+    """The probability flow of `net` from unit normal noise to its path's least noise, by `steps` Heun steps."""
+    state = initial(noise.double(), net.path, 1.0)
+    for k in range(steps, 0, -1):
+        state = heun(net, state, times(k / steps, state), times((k - 1) / steps, state), cond)
+    return state
+
+
+def _bench(name: str, mixture: Mixture, kind: str, conditional: bool, width: int) -> Bench:
+    path, prediction_type = paths()[kind]
+    if kind == "edm" and name != "ring":
+        path = VarianceExploding()  # from 80 to 0.002, as every published figure of this bench
+    exact = ClosedFormDenoiser(mixture, path, prediction_type, conditional=conditional)
+    fitted: list[Denoiser] = []
+
+    def trainable() -> Denoiser:
+        if not fitted:
+            fitted.append(fit(exact, seed=0, steps=2500, width=width))
+        return fitted[0].copy()
+
+    labels = tuple(str(k) for k in range(len(mixture.means))) if conditional else ()
+    teacher = Teacher(f"{name}:{kind}", name, exact.frozen(), trainable, mixture.digest, labels=labels, draws=mixture)
+    return Bench(teacher, exact, mixture)
+
+
+def _mixtures() -> dict[str, tuple[Mixture, bool, int]]:
+    """Mixture, whether its modes are classes, and the width of the students."""
+    equal = (1 / 8,) * 8
+    return {
+        "ring": (MIXTURE, False, 128),
+        "ring8": (ring(0.7, 0.04, equal), False, 192),
+        "wide": (ring(0.7, 0.25, equal), True, 192),
+    }
+
+
+def _all() -> Mapping[str, Callable[[], Bench]]:
+    found = {}
+    for name, (mixture, conditional, width) in _mixtures().items():
+        for kind in paths():
+            found[f"{name}:{kind}"] = cache(partial(_bench, name, mixture, kind, conditional, width))
+        found[name] = found[f"{name}:edm"]
+    return found
+
+
+BENCHES = _all()
+"""By name: a function that makes the bench, once in a process."""

@@ -1,0 +1,76 @@
+"""What holds for every proof: with the key term the method reaches its figure, and without it the stub does not."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.contract.recipe import Pairs
+from backend.methods import method_names
+from backend.proofs import Proof, begin, figures, load_proof, proof_names, prove
+from backend.proofs import benches
+from backend.proofs.benches import BENCHES
+from backend.teachers.mixture_2d import fit
+from backend.train import train
+
+every_proof = pytest.mark.parametrize("name", proof_names())
+
+
+@pytest.fixture(autouse=True)
+def _quick_fit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short proof needs no fitted network; a long one does."""
+    if "long" not in request.keywords:
+        monkeypatch.setattr("backend.proofs.BENCHES", benches._all())
+        monkeypatch.setattr("backend.proofs.benches.fit", lambda exact, **k: fit(exact, seed=0, steps=1, width=32))
+        monkeypatch.setattr("backend.proofs.benches.PAIRS", Pairs(count=64, steps=2))
+
+
+@every_proof
+def test_it_is_of_a_method_and_a_bench(name: str) -> None:
+    proof = load_proof(name)
+    assert name in method_names()
+    assert proof.bench in BENCHES
+    assert proof.claim.endswith(".")
+    assert proof.without is not None or proof.change is not None
+
+
+@every_proof
+@pytest.mark.parametrize("key_term", [True, False])
+def test_both_forms_run(name: str, key_term: bool) -> None:
+    proof = load_proof(name)
+    _, run = begin(name, proof, key_term, steps=2, batch_size=8)
+    losses = [progress.metrics for progress in train(run)]
+    assert len(losses) == 2
+
+
+@pytest.mark.long
+@every_proof
+def test_with_its_key_term_it_holds_and_without_it_does_not(name: str) -> None:
+    proof = load_proof(name)
+    assert proof.holds(figures(name, key_term=True)[proof.figure])
+    assert proof.fails(figures(name, key_term=False).get(proof.figure, float("nan")))
+
+
+def test_a_figure_is_judged_by_its_direction_and_one_that_is_no_number_fails() -> None:
+    less, more = Proof("", "ring", "f", good=0.1, bad=0.5), Proof("", "ring", "f", good=0.9, more=True)
+    assert less.holds(0.1)
+    assert not less.holds(0.2)
+    assert not less.fails(0.4)
+    assert less.fails(0.6)
+    assert less.fails(float("nan"))
+    assert not less.holds(float("nan"))
+    assert more.holds(0.95)
+    assert more.fails(0.85)
+
+
+def test_a_finished_cell_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(name: str, key_term: bool, seed: int) -> dict[str, float]:
+        made.append(key_term)
+        return {"weights_tv": 0.1 if key_term else 0.9}
+
+    monkeypatch.setattr("backend.proofs.figures", counted)
+    first, second = prove("dmd2", tmp_path), prove("dmd2", tmp_path)
+    assert first == second
+    assert first["ok"]
+    assert made == [True, False]
