@@ -562,7 +562,7 @@ def bench(
 
 
 def proofs_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """A row for each method: the figure that its proof is about, with and without its key term, and what is required."""
+    """A row for each method: its proof's figure with and without its key term, and what is required."""
     head = ["method", "bench", "figure", "with", "without", "required", "specification", ""]
     lines = [
         [

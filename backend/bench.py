@@ -198,7 +198,7 @@ def kept_cells() -> Path:
 
 
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, `methods` (rows) and `quality` (rows), which take hours."""
+    """The tables asked for: `step` (by method), `recording`, and `methods` and `quality` (rows), which take hours."""
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:

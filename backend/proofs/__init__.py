@@ -91,7 +91,8 @@ def figures(name: str, key_term: bool, seed: int = 0, **training: Any) -> dict[s
             pass
     except NotFiniteError:
         return {proof.figure: float("nan")}
-    scale = float(run.sampler.guidance or getattr(run.settings, "guidance_scale", 1.0))
+    told = run.sampler.guidance
+    scale: float = getattr(run.settings, "guidance_scale", 1.0) if told is None else told
     return bench.figures(run.exported, run.sampler, scale)
 
 

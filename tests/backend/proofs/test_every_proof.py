@@ -6,8 +6,7 @@ import pytest
 
 from backend.contract.recipe import Pairs
 from backend.methods import method_names
-from backend.proofs import Proof, begin, figures, load_proof, proof_names, prove
-from backend.proofs import benches
+from backend.proofs import Proof, begin, benches, figures, load_proof, proof_names, prove
 from backend.proofs.benches import BENCHES
 from backend.teachers.mixture_2d import fit
 from backend.train import train
