@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from backend.contract.errors import UserError
 from backend.networks.adapters import load_own_state, own_state
+from backend.optimizers import state_bytes
 from backend.train import Run
 
 FORM = 1
@@ -61,12 +62,9 @@ def save(run: Run, path: Path) -> None:
 
 
 def size(run: Run) -> int:
-    """Bytes of a checkpoint of `run`, once every optimizer has its two moments (Adam's) for all that it trains."""
+    """Bytes of a checkpoint of `run`, once every optimizer has its moments for all that it trains."""
     kept = [tensor for net in run.modules().values() for tensor in own_state(net).values()]
-    trained = [
-        p for o in run.optimizers.values() for group in o.param_groups for p in group["params"] if p.requires_grad
-    ]
-    return sum(t.numel() * t.element_size() for t in (*kept, *trained, *trained))
+    return sum(t.numel() * t.element_size() for t in kept) + sum(map(state_bytes, run.optimizers.values()))
 
 
 def load(run: Run, path: Path) -> None:

@@ -1,10 +1,10 @@
-"""The optimizer that methods share."""
+"""The optimizer that methods share, and one of less memory that a recipe can put in its place."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adafactor, Adam, Optimizer
 
 
 def adam(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
@@ -28,3 +28,23 @@ def end_to_end(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Param
     """Gradients of `parameters` in the order of `flattened`, (n,); 0 for those that had none."""
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
+
+
+def factored(optimizer: Optimizer, net: nn.Module) -> Adafactor:
+    """Adafactor (arXiv:1804.04235) in place of `optimizer`, whose learning rate it takes, for all trainable in `net`.
+
+    The rate is absolute, as Adam's is, and not relative to the weights' size as in the paper, unless that is above 1.
+    Parameters of more than two axes are held as matrices, because the moments are factored along the last two alone.
+    """
+    own = [p for p in net.parameters() if p.requires_grad]
+    held = [nn.Parameter(p.detach().flatten(1) if p.ndim > 2 else p.detach()) for p in own]
+    return Adafactor(held, lr=optimizer.param_groups[0]["lr"], eps=(None, 1.0))
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Bytes that an optimizer keeps beside the weights, once it has taken a step: two moments, Adafactor's factored."""
+    held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if not isinstance(optimizer, Adafactor):
+        return sum(2 * p.numel() * p.element_size() for p in held)
+    sizes = (p.numel() // p.shape[-1] + p.numel() // p.shape[-2] if p.ndim > 1 else p.numel() for p in held)
+    return sum(size * p.element_size() for size, p in zip(sizes, held, strict=True))

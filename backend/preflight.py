@@ -117,7 +117,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     known = replace(
         known,
         evaluations_per_step=cost,
-        evaluations=cost * recipe.training.steps * recipe.training.batch_size
+        evaluations=cost * recipe.training.steps * recipe.training.samples_per_step
         + _pair_evaluations(recipe, method, chosen),
     )
     data = found(lambda: data_of(recipe, method, chosen, teacher))
@@ -265,12 +265,9 @@ def _ranked(found: list[Suggestion]) -> list[Suggestion]:
 
 def _unavailable(recipe: Recipe) -> list[str]:
     """What a recipe can name and this version cannot do."""
-    found = []
     if recipe.kind != "train":
-        found.append(f"This version makes runs of kind train alone, not {recipe.kind}; change kind.")
-    if recipe.training.precision != "float32":
-        found.append(f"This version trains in float32 alone, not {recipe.training.precision}; change precision.")
-    return found
+        return [f"This version makes runs of kind train alone, not {recipe.kind}; change kind."]
+    return []
 
 
 def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) -> list[str]:

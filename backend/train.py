@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.events import Progress
-from backend.contract.recipe import Training
+from backend.contract.recipe import RecipeError, Training
 from backend.contract.settings import Settings
 from backend.methods import Batch, Method, Need, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import adapted
-from backend.optimizers import end_to_end
+from backend.networks.denoiser import computing_in
+from backend.optimizers import end_to_end, factored
 from backend.samplers import Sampler
 from backend.stores import PairStore
 from backend.teachers import Data, Teacher
@@ -96,15 +97,47 @@ def start(
     device: torch.device,
     pairs: PairStore | None = None,
 ) -> Run:
-    """A run before its first step. Its networks depend on the seed alone."""
+    """A run before its first step. Its networks depend on the seed alone.
+
+    Raises `RecipeError` where the method, the networks or the device cannot do what `training` asks for.
+    """
+    _require(method, training, device)
     torch.manual_seed(training.seed)
     nets = method.build(teacher, settings)
     for f in fields(nets):
         getattr(nets, f.name).to(device)
     generator = torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(training.seed)
     average = average_of(nets.student)
+    if training.gradient_checkpointing:
+        _keep_few_activations(nets)
     optimizers = method.optimizers(nets, settings)
+    if training.optimizer == "adafactor":
+        optimizers = {name: factored(optimizer, getattr(nets, name)) for name, optimizer in optimizers.items()}
     return Run(method, settings, training, teacher, data, nets, optimizers, average, generator, device, pairs=pairs)
+
+
+def _require(method: Method[Any, Any], training: Training, device: torch.device) -> None:
+    """Raise `RecipeError` where what `training` asks for cannot be done."""
+    if training.accumulation > 1 and not method.accumulates:
+        raise RecipeError(f"{method.title} needs its whole batch at once; set accumulation to 1.")
+    narrow = {"cpu": lambda: True, "cuda": torch.cuda.is_bf16_supported}.get(device.type)
+    if training.precision == "bfloat16" and not (narrow and narrow()):
+        raise RecipeError(f"This {device.type} device does not compute in bfloat16; set precision to float32.")
+
+
+def _keep_few_activations(nets: Any) -> None:
+    """Have every trained network that knows how compute its activations again in the backward pass.
+
+    Raises `RecipeError` where the student does not.
+    """
+    for f in fields(nets):
+        net: nn.Module = getattr(nets, f.name)
+        able = [module for module in net.modules() if getattr(module, "_supports_gradient_checkpointing", False)]
+        if any(p.requires_grad for p in net.parameters()):
+            for module in able:
+                module.enable_gradient_checkpointing()  # type: ignore[operator]
+        if f.name == "student" and not able:
+            raise RecipeError("This teacher's network keeps all its activations; set gradient_checkpointing to false.")
 
 
 def learning_rate_factor(step: int, training: Training) -> float:
@@ -135,21 +168,31 @@ def train(run: Run) -> Iterator[Progress]:
     trained = {id(net): _Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
     needs = run.method.needs(run.settings)
     cost = run.method.cost(run.settings)
+    precision = getattr(torch, run.training.precision)
+    denoisers = [module for net in own.values() for module in net.modules() if isinstance(module, Denoiser)]
     while run.step < run.training.steps:
         factor = learning_rate_factor(run.step, run.training)
         for optimizer in run.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        metrics: dict[str, object] = {}
-        for update in run.method.step(run.nets, _batch(run, needs), run.settings):
-            metrics |= _apply(run, update, [trained[id(net)] for net in update.nets])
-            if run.training.ema_decay and run.student in update.nets:
-                # A new stage begins a new average: the last stage's student had another task.
-                decay = 0.0 if update.fresh else ema_decay(run.step, run.training)
-                losses.ema_update(run.average, run.student, decay)
+        with computing_in(precision, denoisers):
+            metrics = _step(run, needs, trained)
         run.step += 1
-        images = run.step * run.training.batch_size
+        images = run.step * run.training.samples_per_step
         yield Progress(run.step, metrics, images, round(images * cost))
+
+
+def _step(run: Run, needs: Collection[Need], trained: Mapping[int, "_Trained"]) -> dict[str, object]:
+    """All updates of one step, each averaged over the batches that the recipe accumulates; their metrics."""
+    parts = [run.method.step(run.nets, _batch(run, needs), run.settings) for _ in range(run.training.accumulation)]
+    metrics: dict[str, object] = {}
+    while update := _mean_update(parts, trained):
+        metrics |= _apply(run, update)
+        if run.training.ema_decay and any(net.name == "student" for net in update.nets):
+            # A new stage begins a new average: the last stage's student had another task.
+            decay = 0.0 if update.fresh else ema_decay(run.step, run.training)
+            losses.ema_update(run.average, run.student, decay)
+    return metrics
 
 
 def _batch(run: Run, needs: Collection[Need]) -> Batch:
@@ -167,39 +210,86 @@ def _batch(run: Run, needs: Collection[Need]) -> Batch:
 class _Trained:
     """A network's name and parameters, gathered once: to walk through its modules takes milliseconds of every step.
 
-    flat: the one parameter that its optimizer holds in place of them all (`optimizers.flattened`), None where it holds
-    them themselves.
+    held: what its optimizer holds: these parameters, as many views of them (`optimizers.factored`), or one parameter
+    in place of them all (`optimizers.flattened`).
     """
 
     def __init__(self, name: str, net: nn.Module, optimizer: Optimizer | None) -> None:
         self.name = name
         self.parameters = [p for p in net.parameters() if p.requires_grad]
         held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else []
-        whole = len(held) == 1 and all(held[0] is not p for p in self.parameters)
-        self.flat: nn.Parameter | None = held[0] if whole else None
+        own = {id(p) for p in self.parameters}
+        self.held = self.parameters if any(id(p) in own for p in held) else held
+        self.is_flat = len(self.held) == 1 and self.held[0].ndim == 1 and id(self.held[0]) not in own
 
     def take(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Give each parameter its gradient, None for one the loss does not meet; the tensors that hold them."""
-        if self.flat is not None:
-            self.flat.grad = end_to_end(gradients, self.parameters)
-            return [self.flat.grad]
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return [g for g in gradients if g is not None]
+        if self.is_flat:
+            self.held[0].grad = end_to_end(gradients, self.parameters)
+        else:
+            for parameter, gradient in zip(self.held, gradients, strict=True):
+                parameter.grad = None if gradient is None else gradient.reshape(parameter.shape)
+        return [p.grad for p in self.held if p.grad is not None]
 
 
-def _apply(run: Run, update: Update, nets: list[_Trained]) -> dict[str, object]:
-    """One optimizer step for the networks the update names; the gradient is computed for no other. Its metrics."""
-    names = [net.name for net in nets]
-    total = torch.stack([term.float() for term in update.losses.values()]).sum()
-    found = list(torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True))
-    gradients: list[Tensor] = []
-    for net in nets:
+@dataclass
+class _MeanUpdate:
+    """An update that is ready to be applied: the mean of one that several batches gave.
+
+    gradients: of the parameters of `nets`, None for one that the loss does not meet. total: of the losses.
+    """
+
+    nets: list[_Trained]
+    gradients: list[Tensor | None]
+    total: Tensor
+    values: dict[str, Tensor]
+    fresh: bool
+
+    def add(self, other: "_MeanUpdate") -> None:
+        if [net.name for net in self.nets] != [net.name for net in other.nets]:
+            raise ValueError("A method must update the same networks in the same order for every batch of a step.")
+        pairs = zip(self.gradients, other.gradients, strict=True)
+        self.gradients = [a if b is None else b if a is None else a + b for a, b in pairs]
+        self.total = self.total + other.total
+        self.values = {name: value + other.values[name] for name, value in self.values.items()}
+
+
+def _mean_update(parts: Sequence[Iterator[Update]], trained: Mapping[int, _Trained]) -> _MeanUpdate | None:
+    """The next update of every batch's step, averaged; None after the last.
+
+    Each batch's gradient is taken before the next batch is computed, so that one graph alone is in memory.
+    """
+    mean: _MeanUpdate | None = None
+    for part in parts:
+        update = next(part, None)
+        if update is None:
+            return None
+        one = _differentiated(update, [trained[id(net)] for net in update.nets], 1 / len(parts))
+        if mean is None:
+            mean = one
+        else:
+            mean.add(one)
+    return mean
+
+
+def _differentiated(update: Update, nets: list[_Trained], weight: float) -> _MeanUpdate:
+    """`weight` times an update, with its gradient for the networks that it names and for no other."""
+    total = torch.stack([term.float() for term in update.losses.values()]).sum() * weight
+    gradients = torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True)
+    values = {name: value.detach() * weight for name, value in [*update.losses.items(), *update.metrics.items()]}
+    return _MeanUpdate(nets, list(gradients), total.detach(), values, update.fresh)
+
+
+def _apply(run: Run, update: _MeanUpdate) -> dict[str, object]:
+    """One optimizer step for the networks the update names. Its metrics."""
+    names = [net.name for net in update.nets]
+    found, gradients = update.gradients, list[Tensor]()
+    for net in update.nets:
         gradients += net.take(found[: len(net.parameters)])
         del found[: len(net.parameters)]
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
-    size = float(norm + 0 * total.detach())
+    size = float(norm + 0 * update.total)
     if not math.isfinite(size):
         raise NotFiniteError(f"The loss of {' and '.join(names)} was not finite at step {run.step + 1}.")
     if run.training.gradient_clip and size > run.training.gradient_clip:
@@ -210,5 +300,4 @@ def _apply(run: Run, update: Update, nets: list[_Trained]) -> dict[str, object]:
             optimizer.state.clear()
         optimizer.step()
         optimizer.zero_grad()
-    values = {name: value.detach() for name, value in [*update.losses.items(), *update.metrics.items()]}
-    return {**values, f"{names[0]}_gradient_norm": norm.detach()}
+    return {**update.values, f"{names[0]}_gradient_norm": norm.detach()}

@@ -71,7 +71,7 @@ class Training(Settings):
     """How the loop runs, whatever the method."""
 
     steps: int = setting(2000, "How many steps the run takes", low=1, unit="steps")
-    batch_size: int = setting(64, "How many samples one step sees", low=1, unit="samples")
+    batch_size: int = setting(64, "How many samples one batch has", low=1, unit="samples")
     seed: int = setting(0, "Start of every random sequence of the run", low=0, high=2**31 - 1)
     ema_decay: float = setting(
         0.999, "Share of the averaged weights kept at each step; 0 uses the raw weights", low=0, high=0.999999
@@ -89,6 +89,20 @@ class Training(Settings):
         "float32", "Number format inside the networks; losses are always float32"
     )
     threads: int = setting(0, "Processor threads to use; 0 takes all", low=0, advanced=True)
+    accumulation: int = setting(
+        1, "Batches over which each update is averaged, one after the other", low=1, unit="batches", advanced=True
+    )
+    gradient_checkpointing: bool = setting(
+        False, "Compute activations again where gradients need them: less memory, a third more time", advanced=True
+    )
+    optimizer: Literal["adam", "adafactor"] = setting(
+        "adam", "adam, or adafactor: factored moments in a hundredth of Adam's memory, no momentum", advanced=True
+    )
+
+    @property
+    def samples_per_step(self) -> int:
+        """How many samples one step sees, over all batches that it accumulates."""
+        return self.batch_size * self.accumulation
 
 
 LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every")

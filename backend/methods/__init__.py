@@ -135,8 +135,9 @@ class Method(Generic[S, N]):
     forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
     stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
+    accumulates: its losses are means over samples, so that they may be averaged over batches.
     training: values of the recipe's training part that suit it. presets: by a short name. notes: departures from the
-    paper.
+    paper. family: one of `catalogue.FAMILIES`, under which a person finds it.
     """
 
     title: str
@@ -151,10 +152,12 @@ class Method(Generic[S, N]):
     needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
     stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
+    accumulates: bool = True
     inputs: Callable[[S], tuple[str, ...]] = lambda s: ()
     training: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
     notes: str = ""
+    family: str = ""
 
     def new_student(self, teacher: Teacher, settings: S) -> Denoiser:
         """A network of the student's architecture, which starts as the teacher."""

@@ -5,6 +5,8 @@ itself predicts is converted here and nowhere else.
 """
 
 import copy
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -128,9 +130,13 @@ class Network(Protocol):
 
 
 class Denoiser(nn.Module):
-    """A network, the path it was trained on and what it predicts."""
+    """A network, the path it was trained on and what it predicts.
+
+    precision: the number format of the network's own sums and products (`computing_in`).
+    """
 
     network: nn.Module
+    precision = torch.float32
 
     def __init__(
         self, network: nn.Module, path: Path, prediction_type: PredictionType, sigma_data: float = 0.5
@@ -162,6 +168,16 @@ class Denoiser(nn.Module):
         self.network.extend(names)  # type: ignore[operator]
         return self
 
+    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
+        """The number format inside the network. Its weights keep theirs."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(x.device.type, self.precision)
+
+    def _widened(self, x: Tensor) -> Tensor:
+        """What came out of the network, in float32 where it computed in less: every loss is in float32."""
+        return x if self.precision == torch.float32 else x.float()
+
     def _input(self, noised: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         if self.prediction_type == "edm":
             scale = (self.path.sigma(t) ** 2 + self.sigma_data**2).rsqrt()
@@ -171,13 +187,16 @@ class Denoiser(nn.Module):
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
         """noised: (B, ...) at times t: (B,), float64 for exact conversions."""
         x, time = self._input(noised, t)
-        output = self.network(x, time, cond)
-        return Prediction(noised, output, t, self.path, self.prediction_type, self.sigma_data)
+        with self._precision(x):
+            output = self.network(x, time, cond)
+        return Prediction(noised, self._widened(output), t, self.path, self.prediction_type, self.sigma_data)
 
     def features(self, noised: Tensor, t: Tensor, cond: Condition) -> list[Tensor]:
         """Feature maps (B, C, ...) of the encoding half of the network, finest first."""
         x, time = self._input(noised, t)
-        return self.network.features(x, time, cond)  # type: ignore[no-any-return, operator]
+        with self._precision(x):
+            maps = self.network.features(x, time, cond)  # type: ignore[operator]
+        return [self._widened(h) for h in maps]
 
     def null(self, cond: Condition) -> Condition | None:
         """The same batch without its condition, or None where the network has no such mode."""
@@ -201,6 +220,19 @@ class Denoiser(nn.Module):
     def frozen(self) -> "Denoiser":
         """Itself, with no gradient for any parameter."""
         return self.requires_grad_(False).eval()
+
+
+@contextmanager
+def computing_in(precision: torch.dtype, nets: Iterable[Denoiser]) -> Iterator[None]:
+    """While inside, these networks compute in another number format."""
+    nets = list(nets)
+    for net in nets:
+        net.precision = precision
+    try:
+        yield
+    finally:
+        for net in nets:
+            net.precision = torch.float32
 
 
 class Guided(nn.Module):

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from backend.contract.events import Progress
-from backend.contract.recipe import Training
+from backend.contract.recipe import RecipeError, Training
 from backend.contract.settings import Settings
 from backend.methods import Batch, Method, Update
-from backend.networks import Denoiser
+from backend.networks import Condition, Denoiser
 from backend.networks.mlp import MLP
 from backend.noise import Trigonometric
 from backend.samplers import Sampler
@@ -304,6 +305,18 @@ def test_a_run_is_its_networks_optimizers_random_state_and_step(stop: int) -> No
     def new() -> Run:
         return begin(step, make=adam, needs_data=True, steps=24, ema_decay=0.9, warmup_steps=5, gradient_clip=1)
 
+    resumes_exactly(new, stop)
+
+
+@pytest.mark.parametrize("training", [{"accumulation": 3}, {"precision": "bfloat16"}, {"optimizer": "adafactor"}])
+def test_a_run_resumes_exactly_however_it_trains(training: dict[str, Any]) -> None:
+    def new() -> Run:
+        return begin(against_each_other, make=adam, steps=6, ema_decay=0.9, **training)
+
+    resumes_exactly(new, 2)
+
+
+def resumes_exactly(new: Callable[[], Run], stop: int) -> None:
     whole, first, second = new(), new(), new()
     expected = [numbers(p) for p in train(whole)]
     going = train(first)
@@ -322,3 +335,130 @@ def test_a_run_is_its_networks_optimizers_random_state_and_step(stop: int) -> No
         assert all(
             torch.equal(a, b) for a, b in zip(net.parameters(), second.modules()[name].parameters(), strict=True)
         )
+
+
+def test_accumulated_batches_give_the_mean_gradient() -> None:
+    noises: list[Tensor] = []
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        noises.append(batch.noise())
+        x, t = noises[-1], torch.full((4,), 0.5, dtype=torch.float64)
+        size = nets.student(x, t, batch.cond).output.square().mean()
+        yield Update(nets.student, {"size": size}, {"largest": x.max()})
+
+    run = begin(step, accumulation=3)
+    before = weights(run.student)
+    twin = copy.deepcopy(run.student)
+    (progress,) = train(run)
+    x, t = torch.cat(noises), torch.full((12,), 0.5, dtype=torch.float64)
+    loss = twin(x, t, Condition.none(12)).output.square().mean()
+    expected = torch.autograd.grad(loss, list(twin.parameters()))
+    for change, gradient in zip(moved(run.student, before), expected, strict=True):
+        torch.testing.assert_close(change, -RATE * gradient)
+    found = numbers(progress)
+    assert found["size"] == pytest.approx(loss.item())
+    assert found["largest"] == pytest.approx(sum(float(noise.max()) for noise in noises) / 3)
+    assert (progress.images, progress.nfe) == (12, 30)
+
+
+def test_every_batch_of_a_step_sees_the_weights_after_the_update_before() -> None:
+    seen: list[float] = []
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        for _ in range(2):
+            bias = nets.critic.bias
+            assert isinstance(bias, Tensor)
+            seen.append(bias.item())
+            yield Update(nets.critic, {"bias": bias.sum()})
+
+    list(train(begin(step, accumulation=2)))
+    first, second, third, fourth = seen
+    assert first == second
+    assert third == fourth == pytest.approx(first - RATE)
+
+
+def test_one_graph_alone_is_in_memory_however_many_batches_are_accumulated() -> None:
+    most = 0
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        nonlocal most
+        with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+            size = student_output(nets, batch).square().mean()
+        most = max(most, Saved.count)
+        yield Update(nets.student, {"size": size})
+
+    list(train(begin(step)))
+    one, most = most, 0
+    list(train(begin(step, accumulation=4)))
+    assert most == one > 0
+
+
+class Saved:
+    """A tensor kept for the backward pass. count: how many there are."""
+
+    count = 0
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        Saved.count += 1
+
+    def __del__(self) -> None:
+        Saved.count -= 1
+
+
+def test_what_a_method_cannot_accumulate_is_refused() -> None:
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        yield Update(nets.student if batch.index(10) % 2 else nets.critic, {"none": student_output(nets, batch).sum()})
+
+    run = begin(step, accumulation=20)
+    with pytest.raises(ValueError, match="update the same networks in the same order"):
+        list(train(run))
+    whole = dataclasses.replace(run.method, accumulates=False)
+    with pytest.raises(RecipeError, match="Test needs its whole batch at once; set accumulation to 1"):
+        start(whole, Settings(), run.training, run.teacher, None, torch.device("cpu"))
+
+
+def test_networks_compute_in_bfloat16_and_nothing_else_does() -> None:
+    inside: list[torch.dtype] = []
+    outside: list[torch.dtype] = []
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        layer = next(m for m in nets.student.modules() if isinstance(m, nn.Linear))
+        layer.register_forward_hook(lambda module, args, out: inside.append(out.dtype))
+        prediction = nets.student(batch.noise(), batch.times(), batch.cond)
+        outside.extend((prediction.output.dtype, prediction.x0.dtype, nets.critic(prediction.x0.float()).dtype))
+        yield Update(nets.student, {"size": prediction.output.square().mean()})
+
+    run = begin(step, precision="bfloat16", ema_decay=0.5)
+    list(train(run))
+    assert inside == [torch.bfloat16]
+    assert not any(dtype == torch.bfloat16 for dtype in outside)
+    assert all(p.dtype == torch.float32 for net in (run.student, run.average) for p in net.parameters())
+    run.student(torch.ones(1, 2), torch.ones(1), Condition.none(1))  # as previews between two steps do
+    assert inside == [torch.bfloat16, torch.float32]
+
+
+def test_bfloat16_gives_nearly_the_gradient_of_float32() -> None:
+    changes = []
+    for precision in ("float32", "bfloat16"):
+        run = begin(squares, precision=precision)
+        before = weights(run.student)
+        list(train(run))
+        changes.append(torch.cat([change.flatten() for change in moved(run.student, before)]))
+    exact, rounded = changes
+    # bfloat16 keeps 8 bits of each number: some 1 % after three layers and back
+    assert 0 < float((rounded - exact).norm() / exact.norm()) < 0.05
+
+
+def test_adafactor_moves_every_weight_by_the_rate_at_first() -> None:
+    """The moments of a gradient of rank one are exact, so that all that is left of it is its signs."""
+
+    def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+        yield Update(nets.critic, {"line": nets.critic(torch.tensor([[1.0, -3.0]])).sum()})
+
+    run = begin(step, optimizer="adafactor")
+    before = weights(run.nets.critic)
+    list(train(run))
+    weight, bias = moved(run.nets.critic, before)
+    torch.testing.assert_close(weight, torch.tensor([[-RATE, RATE]]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(bias, torch.tensor([-RATE]), rtol=1e-4, atol=0)

@@ -117,7 +117,14 @@ def test_a_name_that_is_a_number_is_refused(refused, project):
         (("--set", "batch_size=0"), "training.batch_size is 0, below its lowest value 1; choose 1 or more samples."),
         (("--steps", "0"), "training.steps is 0, below its lowest value 1; choose 1 or more steps."),
         (("--set", "learning_rate"), "'learning_rate' sets nothing; write it as name=value."),
-        (("--set", "precision=bfloat16"), "This version trains in float32 alone, not bfloat16; change precision."),
+        (
+            ("--set", "precision=float16"),
+            'training.precision is "float16", not one of its choices; choose float32 or bfloat16.',
+        ),
+        (
+            ("--set", "accumulation=0"),
+            "training.accumulation is 0, below its lowest value 1; choose 1 or more batches.",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_refused(refused, project, more, said):
@@ -426,13 +433,13 @@ def test_a_vector_student_is_no_diffusers_pipeline(refused, tmp_path, monkeypatc
 def test_preflight_lists_every_problem(distill, project, tmp_path):
     recipe = tmp_path / "recipe.json"
     settings = {"gan_weight": 7, "student_step": 1}
-    asked = {"teacher": "digts", "method": "dmd2", "settings": settings, "training": {"precision": "bfloat16"}}
+    asked = {"teacher": "digts", "method": "dmd2", "settings": settings, "kind": "tensors"}
     recipe.write_text(json.dumps(asked))
     found = distill("preflight", project, "--recipe", recipe, "--json")
     assert found.status == 2
     assert found.json["ok"] is False
     assert found.json["problems"] == [
-        "This version trains in float32 alone, not bfloat16; change precision.",
+        "This version makes runs of kind train alone, not tensors; change kind.",
         "The teacher digts does not exist; did you mean digits?",
         "gan_weight is 7, above its highest value 1; choose between 0 and 1.",
         "student_step is unknown here; did you mean student_steps?",

@@ -112,7 +112,7 @@ def test_a_refused_teacher_is_said_where_it_is_named():
         ("training.batch_size is 0, below its lowest value 1; choose 1 or more samples.", "training"),
         ("first_level is 0.01, too near the data to start from; give 0, or at least 0.05.", "method"),
         ("This machine has no cuda device that torch can use; choose cpu or auto.", "compute"),
-        ("This version trains in float32 alone, not bfloat16; change precision.", "compute"),
+        ("This cuda device does not compute in bfloat16; set precision to float32.", "compute"),
         ("/data/cats has no pictures that can be used; choose another folder.", "data"),
         ("Of /data/cats, left out 1 of 11 files: 1 broken.", "data"),
         (
