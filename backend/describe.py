@@ -46,6 +46,7 @@ def method_card(key: str, method: Method[Any, Any]) -> MethodCard:
         settings=schema,
         defaults={**defaults.model_dump(mode="json"), "training": dict(method.training)},
         needs=method.needs(defaults),
+        family=method.family,
         needs_when=_needs_when(method),
         cost_words=f"{cost:g} forwards of the teacher per step and sample, with the defaults",
         cost=cost,

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QWidget
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app import look
 from app.forms import SettingsForm
-from app.widgets.choice_card import ChoiceCard
 from app.widgets.flow import Flow
+from app.widgets.grouped_list import Entry, GroupedList
 from app.wizard.choices import choose_method, choose_preset, defaults_of, preset_in
 from app.wizard.page import Page, State
-from backend.contract.catalogue import Catalogue, MethodCard
+from backend.contract.catalogue import FAMILIES, Catalogue, MethodCard
+
+
+def _place(card: MethodCard) -> tuple[int, str]:
+    """Families in the backend's order, what belongs to none of them last."""
+    return (FAMILIES.index(card.family) if card.family in FAMILIES else len(FAMILIES)), card.title
+
+
+def _group(card: MethodCard) -> str:
+    words = card.family or QCoreApplication.translate("MethodPage", "others")
+    return words[0].upper() + words[1:]
 
 
 class MethodPage(Page):
@@ -21,35 +32,36 @@ class MethodPage(Page):
         self.words.setText(self.tr("The algorithm that makes a few steps do the work of many."))
         self._state: State | None = None
         self._shown = ""
-        self.group = QButtonGroup(self)
-        self.cards: dict[str, ChoiceCard] = {}
+        self._offered: tuple[MethodCard, ...] = ()
         self.presets: dict[str, QPushButton] = {}
         self.form: SettingsForm | None = None
-        self._grid = QGridLayout()
-        self._grid.setSpacing(look.GAP + look.SPACE)
-        self._grid.setColumnStretch(0, 1)
-        self._grid.setColumnStretch(1, 1)
-        self.content.addLayout(self._grid)
+        self.methods = GroupedList(self.tr("Methods"), self.tr("Find a method, a paper, a word"))
+        self.methods.chosen.connect(self._choose)
+        halves = QHBoxLayout()
+        halves.setSpacing(look.WIDE)
+        halves.addWidget(self.methods, 0, Qt.AlignmentFlag.AlignTop)
+        self._right = QVBoxLayout()
+        self._right.setSpacing(look.GAP + look.SPACE)
         self.wrong = look.label("", "body", "bad", wraps=True)
         self.wrong.hide()
-        self.content.addWidget(self.wrong)
+        self._right.addWidget(self.wrong)
         self._own = QWidget()
-        self.content.addWidget(self._own)
-        self.content.addStretch(1)
+        self._right.addWidget(self._own)
+        self._right.addStretch(1)
+        halves.addLayout(self._right, 1)
+        self.content.addLayout(halves, 1)
 
     def prepare(self, catalogue: Catalogue) -> bool:
-        if list(self.cards) != [method.key for method in catalogue.methods[: len(self.cards)]]:
-            self._remove_cards()
-        number = len(self.cards)
-        if number < len(catalogue.methods):
-            self._grid.addWidget(self._card(catalogue.methods[number]), number // 2, number % 2)
-        return number < len(catalogue.methods)
+        if self._offered != catalogue.methods:
+            self._offered = catalogue.methods
+            self.methods.set_entries(self._entry(card) for card in sorted(catalogue.methods, key=_place))
+            self._shown = ""
+        return False
 
     def show_state(self, state: State) -> None:
         self._state = state
         card = state.method
-        if card is not None:
-            self.cards[card.key].radio.setChecked(True)
+        self.methods.show_chosen(card.key if card else "")
         if (card.key if card else "") != self._shown:
             self._show_own(card)
         mine = [problem for problem in state.problems if problem.page == "method"]
@@ -67,23 +79,10 @@ class MethodPage(Page):
         if self.form is not None:
             self.form.show_setting(name.removeprefix("settings."))
 
-    def _remove_cards(self) -> None:
-        for card in self.cards.values():
-            self.group.removeButton(card.radio)
-            card.deleteLater()
-        self.cards = {}
-
-    def _card(self, method: MethodCard) -> ChoiceCard:
-        card = ChoiceCard(method.title, method.summary.split(". ")[0].rstrip(".") + ".")
-        card.setToolTip(method.summary)
-        need = self.tr("needs {0}").format(", ".join(method.needs)) if method.needs else self.tr("needs no data")
-        cost = self.tr("{0:g} evaluations per step and sample").format(method.cost)
-        card.content.addWidget(look.label(f"{method.paper} · {need} · {cost}", "caption", "muted", wraps=True))
-        card.content.addStretch(1)
-        card.radio.clicked.connect(lambda _=False, key=method.key: self._choose(key))
-        self.group.addButton(card.radio)
-        self.cards[method.key] = card
-        return card
+    def _entry(self, card: MethodCard) -> Entry:
+        need = ", ".join(card.needs) or self.tr("the teacher alone")
+        words = f"{card.key} {card.paper} {card.summary} {need}"
+        return Entry(card.key, card.title, self.tr("needs {0}").format(need), _group(card), words)
 
     def _choose(self, key: str) -> None:
         if self._state is not None and self._state.values["method"] != key:
@@ -95,15 +94,16 @@ class MethodPage(Page):
         self._shown = card.key if card else ""
         self.form, self.presets = None, {}
         before, self._own = self._own, QWidget()
-        self.content.replaceWidget(before, self._own)
+        self._right.replaceWidget(before, self._own)
         before.deleteLater()
         if card is None:
             return
         column = QGridLayout(self._own)
-        column.setContentsMargins(0, look.GAP, 0, 0)
+        column.setContentsMargins(0, 0, 0, 0)
         column.setVerticalSpacing(look.GAP)
+        column.addWidget(self._about(card), 0, 0)
         if card.presets:
-            column.addWidget(look.label(self.tr("Presets"), "heading"), 0, 0)
+            column.addWidget(look.label(self.tr("Presets"), "heading"), 1, 0)
             flow = Flow()
             for preset in card.presets:
                 button = QPushButton(preset.title)
@@ -116,14 +116,27 @@ class MethodPage(Page):
                 button.clicked.connect(lambda _=False, key=preset.key: self._take_preset(key))
                 flow.addWidget(button)
                 self.presets[preset.key] = button
-            column.addLayout(flow, 1, 0)
+            column.addLayout(flow, 2, 0)
         settings = look.label(self.tr("Settings"), "heading")
-        settings.setContentsMargins(0, look.GAP if card.presets else 0, 0, 0)
-        column.addWidget(settings, 2, 0)
+        settings.setContentsMargins(0, look.GAP, 0, 0)
+        column.addWidget(settings, 3, 0)
         self.form = SettingsForm(card.settings, defaults_of(card))
         self.form.changed.connect(self._take)
         self.form.finished.connect(self.finished)
-        column.addWidget(self.form, 3, 0)
+        column.addWidget(self.form, 4, 0)
+
+    def _about(self, card: MethodCard) -> QWidget:
+        """What the method is, where it comes from and what a step of it costs."""
+        about = QWidget()
+        column = QVBoxLayout(about)
+        column.setContentsMargins(0, 0, 0, look.GAP)
+        column.setSpacing(look.SPACE)
+        column.addWidget(look.label(card.title, "heading", parent=about))
+        column.addWidget(look.label(card.summary, "body", wraps=True, parent=about))
+        cost = self.tr("{0:g} evaluations per step and sample").format(card.cost)
+        need = self.tr("needs {0}").format(", ".join(card.needs)) if card.needs else self.tr("needs no data")
+        column.addWidget(look.label(f"{card.paper} · {need} · {cost}", "caption", "muted", wraps=True, parent=about))
+        return about
 
     def _take(self, name: str, value: object) -> None:
         self.edit({f"settings.{name}": value}, self.tr("setting {0}").format(name), f"settings.{name}")

@@ -23,6 +23,10 @@ FORM: Literal[1] = 1
 """Form of the JSON document; a cached one of another form is made again."""
 
 
+FAMILIES = ("distribution matching", "adversarial", "consistency", "trajectory", "flow", "guidance and adapters")
+"""Kinds of methods, in the order in which a person meets them."""
+
+
 class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -48,7 +52,7 @@ class MethodCard(_Card):
     key: its name in recipes. paper: where it comes from, such as "arXiv:2405.14867". settings: JSON Schema of its
     settings. defaults: their values. needs: of "real data", "prompts", "pairs", "class labels", ...
     needs_when: setting -> what it needs besides where that setting is not 0.
-    kinds: run kinds it can make. cost: of one step, in words and as a multiple of one forward pass of the teacher.
+    family: of `FAMILIES`, empty for none of them. kinds: run kinds it can make. cost: of one step, in words and as a multiple of one forward pass of the teacher.
     """
 
     key: str
@@ -59,6 +63,7 @@ class MethodCard(_Card):
     defaults: dict[str, Any]
     needs: tuple[str, ...] = ()
     needs_when: dict[str, tuple[str, ...]] = {}
+    family: str = ""
     kinds: tuple[str, ...] = ("train",)
     cost_words: str
     cost: float

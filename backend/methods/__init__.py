@@ -66,6 +66,7 @@ class Batch:
     step: from 0; total: steps of the whole run. cond: conditions of B samples.
     real, real_cond: B real samples and their conditions, where the run has real data.
     drawn_pairs: B noises, the samples to which the teacher's deterministic sampler leads from them, their conditions.
+    held_out: B pairs that are never drawn, others at the next step; None where there are none.
     """
 
     step: int
@@ -77,6 +78,7 @@ class Batch:
     real_samples: Tensor | None = None
     real_cond: Condition | None = None
     drawn_pairs: tuple[Tensor, Tensor, Condition] | None = None
+    held_out: Callable[[], tuple[Tensor, Tensor, Condition] | None] = lambda: None
 
     @property
     def real(self) -> tuple[Tensor, Condition]:

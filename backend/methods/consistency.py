@@ -114,6 +114,7 @@ def cost(s: Settings) -> float:
 METHOD = Method(
     title="Consistency distillation",
     paper="arXiv:2303.01469",
+    family="consistency",
     summary="Every point of a teacher's trajectory learns to lead to its start; keeps the map from noise to image.",
     settings=Settings,
     build=build,

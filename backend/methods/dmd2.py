@@ -119,6 +119,7 @@ def cost(s: Settings) -> float:
 METHOD = Method(
     title="Distribution matching (DMD2)",
     paper="arXiv:2405.14867",
+    family="distribution matching",
     summary="Matches the distribution of the student's samples to the teacher's through two scores; the usual choice.",
     settings=Settings,
     build=build,

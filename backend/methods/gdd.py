@@ -112,6 +112,7 @@ def cost(s: Settings) -> float:
 METHOD = Method(
     title="Adversarial alone (GDD)",
     paper="arXiv:2405.20750",
+    family="adversarial",
     summary="Real data and a discriminator make the teacher a one-step generator; the cheapest, and the least steady.",
     settings=Settings,
     build=build,

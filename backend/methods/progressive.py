@@ -151,6 +151,7 @@ def cost(s: Settings) -> float:
 METHOD = Method(
     title="Progressive distillation",
     paper="arXiv:2202.00512",
+    family="trajectory",
     summary="Halves the number of steps stage by stage, each student the next one's teacher; best at 2 to 8 steps.",
     settings=Settings,
     build=build,

@@ -1,0 +1,162 @@
+"""Many named things of a few groups as a list to choose from, with a field that finds them by any word about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter
+from PySide6.QtWidgets import (
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import look
+
+KEY, FOUND_BY, CAPTION = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3))
+Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing: its key and name, a caption under it, its group, and all words by which it can be found."""
+
+    key: str
+    title: str
+    caption: str
+    group: str
+    words: str
+
+
+class GroupedList(QWidget):
+    """chosen: a person chose the thing of that key."""
+
+    chosen = Signal(str)
+
+    def __init__(self, name: str, search: str) -> None:
+        super().__init__()
+        self.setFixedWidth(68 * look.SPACE)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(look.GAP)
+        self.search_field = QLineEdit(self)
+        self.search_field.setPlaceholderText(search)
+        self.search_field.setAccessibleName(search)
+        self.search_field.setClearButtonEnabled(True)
+        self.search_field.textChanged.connect(self._filter)
+        column.addWidget(self.search_field)
+        self.list = _List(self)
+        self.list.setAccessibleName(name)
+        column.addWidget(self.list, 1)
+        self.nothing = look.label(self.tr("Nothing is called that."), "body", "muted", wraps=True, parent=self)
+        self.nothing.hide()
+        column.addWidget(self.nothing)
+        self.list.currentItemChanged.connect(self._choose)
+
+    def set_entries(self, entries: Iterable[Entry]) -> None:
+        """Show these, group by group in the order in which the groups come first."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in entries:
+            groups.setdefault(entry.group, []).append(entry)
+        with QSignalBlocker(self.list):
+            self.list.clear()
+            for group, members in groups.items():
+                heading = QListWidgetItem(group, self.list)
+                heading.setFlags(Qt.ItemFlag.NoItemFlags)
+                for entry in members:
+                    item = QListWidgetItem(entry.title, self.list)
+                    item.setData(KEY, entry.key)
+                    item.setData(CAPTION, entry.caption)
+                    item.setData(FOUND_BY, f"{entry.title} {entry.caption} {entry.group} {entry.words}".casefold())
+                    item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}: {entry.caption}")
+                    item.setToolTip(f"{entry.title}: {entry.caption}")
+        self._filter(self.search_field.text())
+
+    def keys(self) -> list[str]:
+        """The keys of all things, from the top."""
+        return [key for row in range(self.list.count()) if (key := self.list.item(row).data(KEY))]
+
+    def show_chosen(self, key: str) -> None:
+        """Mark the thing of that key, without a word of it."""
+        with QSignalBlocker(self.list):
+            for row in range(self.list.count()):
+                if self.list.item(row).data(KEY) == key:
+                    self.list.setCurrentRow(row)
+                    self.list.scrollToItem(self.list.item(row))
+                    return
+            self.list.setCurrentRow(-1)
+
+    def _choose(self, item: QListWidgetItem | None) -> None:
+        if item is not None and item.data(KEY):
+            self.chosen.emit(item.data(KEY))
+
+    def _filter(self, text: str) -> None:
+        words, heading, shown = text.casefold().split(), None, 0
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            if not item.data(KEY):
+                heading = item
+                item.setHidden(True)
+                continue
+            fits = all(word in item.data(FOUND_BY) for word in words)
+            item.setHidden(not fits)
+            shown += fits
+            if fits and heading is not None:
+                heading.setHidden(False)
+        self.nothing.setVisible(bool(words) and not shown)
+
+
+class _List(QListWidget):
+    """Home and End go to the first and the last thing, never to a heading."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setItemDelegate(_Delegate(self))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMouseTracking(True)
+        self.setMinimumHeight(110 * look.SPACE)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Home, Qt.Key.Key_End):
+            rows = [r for r in range(self.count()) if self.item(r).data(KEY) and not self.item(r).isHidden()]
+            if rows:
+                self.setCurrentRow(rows[0 if event.key() == Qt.Key.Key_Home else -1])
+            return
+        super().keyPressEvent(event)
+
+
+class _Delegate(QStyledItemDelegate):
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        if not index.data(KEY):
+            return QSize(0, QFontMetrics(look.font("caption")).height() + look.GAP + look.SPACE)
+        lines = QFontMetrics(look.font("strong")).height() + QFontMetrics(look.font("caption")).height()
+        return QSize(0, lines + look.GAP)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        painter.save()
+        place = option.rect.adjusted(look.GAP, look.SPACE, -look.GAP, -look.SPACE)
+        if not index.data(KEY):
+            painter.setFont(look.font("caption"))
+            painter.setPen(look.colour("muted"))
+            painter.drawText(place, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft), index.data())
+            painter.restore()
+            return
+        is_chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+        if is_chosen or option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(option.rect, look.colour("selection" if is_chosen else "raised"))
+        for words, font, colour, align in (
+            (index.data(), look.font("strong"), "text", Qt.AlignmentFlag.AlignTop),
+            (index.data(CAPTION), look.font("caption"), "muted", Qt.AlignmentFlag.AlignBottom),
+        ):
+            painter.setFont(font)
+            painter.setPen(look.colour(colour))
+            elided = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+            painter.drawText(place, int(align | Qt.AlignmentFlag.AlignLeft), elided)
+        painter.restore()

@@ -1,0 +1,64 @@
+"""A list of many things in groups: found by any word about them, chosen by mouse and keyboard."""
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from app.widgets.grouped_list import KEY, Entry, GroupedList
+
+ENTRIES = [
+    Entry("a", "Alpha", "first", "Greek", "letter"),
+    Entry("n", "Novel", "long", "Words", "prose"),
+    Entry("b", "Beta", "second", "Greek", "letter try"),
+]
+
+
+@pytest.fixture
+def shown(qtbot: QtBot) -> GroupedList:
+    found = GroupedList("Things", "Find a thing")
+    qtbot.addWidget(found)
+    found.set_entries(ENTRIES)
+    found.show()
+    return found
+
+
+def rows(found: GroupedList) -> list[str]:
+    items = [found.list.item(row) for row in range(found.list.count())]
+    return [item.text() for item in items if not item.isHidden()]
+
+
+def test_groups_stand_in_the_order_in_which_they_come(shown: GroupedList) -> None:
+    assert rows(shown) == ["Greek", "Alpha", "Beta", "Words", "Novel"]
+    assert shown.keys() == ["a", "b", "n"]
+
+
+def test_a_thing_is_found_by_all_words_about_it(shown: GroupedList) -> None:
+    shown.search_field.setText("LETTER sec")
+    assert rows(shown) == ["Greek", "Beta"]
+    shown.search_field.setText("words")
+    assert rows(shown) == ["Words", "Novel"]
+    shown.search_field.setText("nowhere")
+    assert rows(shown) == []
+    assert shown.nothing.isVisible()
+    shown.search_field.clear()
+    assert len(rows(shown)) == 5
+    assert not shown.nothing.isVisible()
+
+
+def test_the_keyboard_passes_over_headings(shown: GroupedList, qtbot: QtBot) -> None:
+    chosen: list[str] = []
+    shown.chosen.connect(chosen.append)
+    shown.list.setFocus()
+    for key in (Qt.Key.Key_Home, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_End, Qt.Key.Key_Home):
+        qtbot.keyClick(shown.list, key)
+    assert chosen == ["a", "b", "n", "a"]  # End was there already
+
+
+def test_showing_what_is_chosen_says_nothing(shown: GroupedList) -> None:
+    chosen: list[str] = []
+    shown.chosen.connect(chosen.append)
+    shown.show_chosen("n")
+    assert chosen == []
+    assert shown.list.currentItem().data(KEY) == "n"
+    shown.show_chosen("no such key")
+    assert shown.list.currentItem() is None
