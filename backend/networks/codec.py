@@ -4,10 +4,10 @@ Pixels are (B, C, H, W) floats in [-1, 1], as diffusers has them. Nothing here k
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Codec(Protocol):
@@ -21,6 +21,10 @@ class Codec(Protocol):
         """Samples (B, ...) to pixels (B, C, H, W); about [-1, 1], not clamped, so that a loss may pass through."""
         ...
 
+    def data_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one datum whose sample has this shape, both without the batch."""
+        ...
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -31,6 +35,37 @@ class Identity:
 
     def decode(self, samples: Tensor) -> Tensor:
         return samples
+
+    def data_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Autoencoder:
+    """Diffusion on what an autoencoder of diffusers makes of pictures: AutoencoderKL, AutoencoderDC.
+
+    samples = (latents - shift) scale. module: frozen; it goes to the device of what it is given and stays there.
+    factor: pixels along a side for one place of a latent. channels: of a picture.
+    """
+
+    module: nn.Module
+    scale: float
+    shift: float
+    factor: int
+    channels: int = 3
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The likeliest latents, (B, C, H, W), rather than drawn ones, so that the same picture is the same sample."""
+        made: Any = self.module.to(pixels.device).encode(pixels)  # type: ignore[operator]
+        latents: Tensor = made.latent_dist.mode() if hasattr(made, "latent_dist") else made.latent
+        return (latents - self.shift) * self.scale
+
+    def decode(self, samples: Tensor) -> Tensor:
+        module: Any = self.module.to(samples.device)
+        return module.decode(samples / self.scale + self.shift, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def data_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.channels, *(side * self.factor for side in shape[1:]))
 
 
 def to_uint8(pixels: Tensor) -> Tensor:

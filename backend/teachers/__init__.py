@@ -1,18 +1,25 @@
-"""Teachers: what a teacher is, and how one is found by its name or its folder. One source per file."""
+"""Teachers: what a teacher is, and how one is found by its name or its folder. One source per file.
 
-from collections.abc import Callable, Mapping
+Importing this loads no torch, so that what a folder holds can be said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path as FilePath
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.contract.errors import UserError
-from backend.networks import Condition, Denoiser
-from backend.networks.codec import Codec, Identity
 from backend.resources import RESOURCES
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from backend.networks import Condition, Denoiser
+    from backend.networks.codec import Codec
 
 BUNDLED = ("digits", "digits-eps", "digits-flow")
 
@@ -30,6 +37,12 @@ class Data(Protocol):
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
 
 
+def _identity() -> Codec:
+    from backend.networks.codec import Identity  # noqa: PLC0415
+
+    return Identity()
+
+
 @dataclass(frozen=True)
 class Teacher:
     """A frozen denoiser, what is known about it, and a trainable network that starts as it.
@@ -40,6 +53,9 @@ class Teacher:
     figures: its measured quality, NFE -> figures. draws: its own exact samples, where it can make them.
     codec: between data and the space in which it diffuses. auxiliary: as `trainable`, of the networks that learn beside
     the student, where these are of another kind.
+    prompts: what it is asked for; embedded: their conditions, in the same order; empty and None where it takes none.
+    guidance_scale: at which it is meant to be sampled, 1 for none. folder: the diffusers folder it comes from, if any.
+    notes: sentences a person should know before choosing it.
     """
 
     key: str
@@ -52,8 +68,18 @@ class Teacher:
     licence: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
     draws: Data | None = None
-    codec: Codec = field(default_factory=Identity)
+    codec: Codec = field(default_factory=_identity)
     auxiliary: Callable[[], Denoiser] | None = None
+    prompts: tuple[str, ...] = ()
+    embedded: Condition | None = None
+    guidance_scale: float = 1.0
+    folder: FilePath | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one datum, which the codec makes a sample of; without the batch."""
+        return self.codec.data_shape(self.denoiser.shape)
 
     def fake_score(self) -> Denoiser:
         """A new network that starts as the teacher and learns beside the student, whose kind it need not have."""
@@ -64,23 +90,38 @@ class Teacher:
         return self.denoiser if hasattr(self.denoiser.network, "features") else self.trainable().frozen()
 
     def conditions(self, n: int, generator: torch.Generator) -> Condition:
-        """A batch of n conditions, classes drawn evenly."""
-        if not self.labels:
-            return Condition.none(n)
-        labels = torch.randint(len(self.labels), (n,), generator=generator, device=generator.device)
-        return Condition.of_labels(labels)
+        """A batch of n conditions, classes or prompts drawn evenly."""
+        import torch  # noqa: PLC0415
+
+        kinds = len(self.prompts or self.labels)
+        if not kinds:
+            return self._condition_of(torch.zeros(n, dtype=torch.long))
+        return self._condition_of(torch.randint(kinds, (n,), generator=generator, device=generator.device))
 
     def each_condition(self, n: int) -> Condition:
-        """n conditions, the classes in turn: what previews show."""
-        if not self.labels:
-            return Condition.none(n)
-        return Condition.of_labels(torch.arange(n) % len(self.labels))
+        """n conditions, the classes or prompts in turn: what previews show."""
+        import torch  # noqa: PLC0415
+
+        return self._condition_of(torch.arange(n) % max(len(self.prompts or self.labels), 1))
+
+    def each_prompt(self, n: int) -> tuple[str, ...]:
+        """The prompts of `each_condition(n)`; empty where it takes none."""
+        return tuple(self.prompts[i % len(self.prompts)] for i in range(n)) if self.prompts else ()
+
+    def _condition_of(self, numbers: Tensor) -> Condition:
+        """The conditions of the classes or prompts of these numbers, (n,)."""
+        from backend.networks import Condition  # noqa: PLC0415
+
+        if self.embedded is not None:
+            return self.embedded[numbers.cpu()]
+        return Condition.of_labels(numbers) if self.labels else Condition.none(len(numbers))
 
 
-def load_teacher(where: str, seed: int = 0) -> Teacher:
-    """The bundled teacher of that name, or the diffusers folder of that path.
+def load_teacher(where: str, seed: int = 0, prompts: Sequence[str] | None = None) -> Teacher:
+    """The bundled teacher of that name, or the one in the diffusers folder or safetensors file of that path.
 
-    `seed` starts the network that stands in for a closed-form teacher. Raises `TeacherError` where there is none.
+    `seed` starts the network that stands in for a closed-form teacher. prompts: what a teacher that takes prompts is
+    asked for; None for those that come with it. Raises `TeacherError` where there is no such teacher.
     """
     # Imported here because diffusers takes seconds and the closed form needs none of it.
     if where == "mixture-2d" or where.startswith("mixture-2d:"):
@@ -89,7 +130,7 @@ def load_teacher(where: str, seed: int = 0) -> Teacher:
         return mixture_2d.load(where, seed)
     from backend.teachers import diffusers_folder  # noqa: PLC0415
 
-    return diffusers_folder.load(folder_of(where), where)
+    return diffusers_folder.load(folder_of(where), where, prompts)
 
 
 def folder_of(where: str) -> FilePath:

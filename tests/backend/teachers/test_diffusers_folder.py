@@ -224,7 +224,7 @@ def test_a_config_that_is_no_object(folder: Path) -> None:
     assert "config.json holds no settings" in message(folder)
 
 
-@pytest.mark.parametrize("name", ["UNet2DConditionModel", "StableDiffusionPipeline", None, 3])
+@pytest.mark.parametrize("name", ["UNet3DConditionModel", "StableDiffusionPipeline", None, 3])
 def test_an_unknown_kind_of_model(folder: Path, name: object) -> None:
     edit(folder / "unet" / "config.json", _class_name=name)
     assert f"holds a {name}, a kind of model that is not supported" in message(folder)
@@ -281,10 +281,40 @@ def test_no_weights(folder: Path) -> None:
     assert f"holds no weights; it needs {WEIGHTS}" in message(folder)
 
 
+def in_two_files(folder: Path) -> Path:
+    """The weights split as diffusers splits large ones; the index."""
+    weights, unet = load_file(folder / "unet" / WEIGHTS), folder / "unet"
+    (unet / WEIGHTS).unlink()
+    names = sorted(weights)
+    where = {name: f"diffusion_pytorch_model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(where.values()):
+        save_file({name: weights[name] for name in names if where[name] == file}, unet / file)
+    index = unet / f"{WEIGHTS}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return index
+
+
 def test_weights_in_several_files(folder: Path) -> None:
-    (folder / "unet" / WEIGHTS).unlink()
-    (folder / "unet" / f"{WEIGHTS}.index.json").write_text("{}")
-    assert "split over several files" in message(folder)
+    whole = tensors(folder)
+    in_two_files(folder)
+    split = tensors(folder)
+    assert split.keys() == whole.keys()
+    assert all(torch.equal(split[name], whole[name]) for name in whole)
+    assert inspect(folder).parameters == sum(t.numel() for t in whole.values())
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({}, "names no files of weights"),
+        ({"weight_map": {"conv_in.bias": "../unet/other.safetensors"}}, "which is no safetensors file beside it"),
+        ({"weight_map": {"conv_in.bias": "weights.bin"}}, "which is no safetensors file beside it"),
+        ({"weight_map": {"conv_in.bias": "part-1.safetensors"}}, "lacks part-1.safetensors, one part of its weights"),
+    ],
+)
+def test_an_index_that_leads_nowhere(folder: Path, index: dict[str, Any], words: str) -> None:
+    in_two_files(folder).write_text(json.dumps(index))
+    assert words in message(folder)
 
 
 def test_weights_under_another_name(folder: Path) -> None:

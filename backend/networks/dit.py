@@ -1,0 +1,41 @@
+"""diffusers' DiTTransformer2DModel, the class-conditional latent transformer (DiT, arXiv:2212.09748)."""
+
+import torch
+from diffusers import DiTTransformer2DModel
+from torch import Tensor, nn
+
+from backend.networks.condition import Condition
+from backend.networks.feature_maps import as_map, first_half, outputs_of
+
+
+class DiT(nn.Module):
+    """Wraps `transformer`. Condition: `labels`; the number after the last class stands for no class.
+
+    Where it predicts a variance beside the noise, that second half of the channels is left out: no student uses it.
+    """
+
+    def __init__(self, transformer: DiTTransformer2DModel) -> None:
+        super().__init__()
+        self.transformer = transformer
+        config = transformer.config
+        self.shape = (int(config.in_channels), int(config.sample_size), int(config.sample_size))
+        self.null_label = int(config.num_embeds_ada_norm)
+
+    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        labels = cond.labels
+        if labels is None:
+            labels = torch.full((len(x),), self.null_label, device=x.device)
+        output = self.transformer(x, timestep=time, class_labels=labels, return_dict=False)[0]
+        return output[:, : x.shape[1]]  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        return self._run(x, time, cond)
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """Outputs of blocks up to the middle, as maps (B, C, H, W)."""
+        side = self.shape[1] // self.transformer.config.patch_size
+        blocks = first_half(self.transformer.transformer_blocks)
+        return [as_map(h, side, side) for h in outputs_of(blocks, lambda: self._run(x, time, cond))]
+
+    def fixed(self) -> list[nn.Parameter]:
+        return []

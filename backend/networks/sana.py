@@ -1,0 +1,46 @@
+"""diffusers' SanaTransformer2DModel, the linear-attention flow transformer (Sana, arXiv:2410.10629)."""
+
+from collections.abc import Mapping
+
+from diffusers import SanaTransformer2DModel
+from torch import Tensor
+
+from backend.networks.condition import Condition
+from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.text import PromptedNetwork, rows
+
+GUIDANCE_SCALE = 4.5  # what a network that is told its guidance is told by default, as in diffusers' pipelines
+
+
+class Sana(PromptedNetwork):
+    """Wraps `transformer`. Condition: `text` and `text_mask`, and for networks that embed it `guidance`."""
+
+    def __init__(self, transformer: SanaTransformer2DModel, shape: tuple[int, ...], null: Mapping[str, Tensor]) -> None:
+        super().__init__(null)
+        self.transformer, self.shape = transformer, shape
+
+    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        cond, config = self._prompted(cond), self.transformer.config
+        guidance = None
+        if config.guidance_embeds:
+            scale = cond.parts.get("guidance", rows(GUIDANCE_SCALE, len(x), x))
+            guidance = scale * config.guidance_embeds_scale
+        output = self.transformer(
+            x,
+            timestep=time.to(x.dtype) * config.timestep_scale,
+            encoder_hidden_states=cond.part("text"),
+            encoder_attention_mask=cond.part("text_mask"),
+            guidance=guidance,
+            return_dict=False,
+        )[0]
+        return output[:, : x.shape[1]]  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        return self._run(x, time, cond)
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """Outputs of blocks up to the middle, as maps (B, C, H, W)."""
+        patch = self.transformer.config.patch_size
+        blocks = first_half(self.transformer.transformer_blocks)
+        maps = outputs_of(blocks, lambda: self._run(x, time, cond))
+        return [as_map(h, x.shape[-2] // patch, x.shape[-1] // patch) for h in maps]
