@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from backend.contract.recipe import Student, Training
+from backend.contract.recipe import Pairs, Student, Training
 
 ABSENT = object()
 """The value of a name that a recipe does not have."""
@@ -89,12 +89,12 @@ def words_of(value: Any) -> str:
 def _declared(declaration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Dotted name -> its part of a JSON Schema, of the method's settings and of what every recipe has."""
     found = {f"settings.{name}": about for name, about in declaration.get("properties", {}).items()}
-    for prefix, part in (("training", Training), ("student", Student)):
+    for prefix, part in (("training", Training), ("student", Student), ("pairs", Pairs)):
         found |= {f"{prefix}.{name}": about for name, about in part.model_json_schema()["properties"].items()}
     return found
 
 
-_ORDER = ("teacher", "data", "method", "settings", "student", "training")
+_ORDER = ("teacher", "data", "method", "settings", "pairs", "student", "training")
 
 
 def _place(name: str) -> int:

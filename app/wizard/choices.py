@@ -15,7 +15,7 @@ from typing import Any, Literal
 from app.drafts import Values, value_at
 from app.models.fields import Field, fields_of, label_of
 from backend.contract.catalogue import Catalogue, MethodCard, PresetCard, TeacherCard
-from backend.contract.recipe import Recipe, Student, Training
+from backend.contract.recipe import Pairs, Recipe, Student, Training
 
 PageKey = Literal["teacher", "data", "method", "student", "training", "compute", "review"]
 FIRST_TEACHER, FIRST_METHOD = "digits", "dmd2"
@@ -23,6 +23,15 @@ COMPUTE = ("device", "precision", "threads")
 TRAINING_SCHEMA = Training.model_json_schema()
 TRAINING_FIELDS = {field.name: field for field in fields_of(TRAINING_SCHEMA)}
 PLAIN_TRAINING: dict[str, Any] = Training().model_dump(mode="json")
+STUDENT_SCHEMA, PAIRS_SCHEMA = Student.model_json_schema(), Pairs.model_json_schema()
+ABOUT_STUDENT = ("kind", "rank", "fake_score")
+PARTS = {
+    "student": {field.name: field for field in fields_of(STUDENT_SCHEMA, ABOUT_STUDENT)},
+    "pairs": {field.name: field for field in fields_of(PAIRS_SCHEMA)},
+}
+"""Small parts of a recipe that every method has alike, and what can be set in them."""
+PART_DEFAULTS = {"student": Student().model_dump(mode="json"), "pairs": Pairs().model_dump(mode="json")}
+PART_PAGES: dict[str, PageKey] = {"student": "student", "pairs": "data"}
 ABOUT_TRAINING = tuple(name for name in TRAINING_FIELDS if name not in COMPUTE)
 
 
@@ -67,7 +76,7 @@ def fresh(catalogue: Catalogue) -> Values:
         "data": None,
         "method": card.key if card else "",
         "settings": defaults_of(card) if card else {},
-        "student": Student().model_dump(mode="json"),
+        **{part: dict(defaults) for part, defaults in PART_DEFAULTS.items()},
         "training": training_of(card),
     }
 
@@ -82,7 +91,7 @@ def whole(values: Mapping[str, Any], catalogue: Catalogue) -> Values:
         **base,
         **given,
         "settings": settings,
-        "student": {**base["student"], **(values.get("student") or {})},
+        **{part: {**base[part], **(values.get(part) or {})} for part in PARTS},
         "training": {**training_of(card), **(values.get("training") or {})},
     }
 
@@ -168,8 +177,11 @@ def problems(values: Values, catalogue: Catalogue, teacher: TeacherCard | None, 
         if words:
             found.append(Problem("compute" if name in COMPUTE else "training", f"training.{name}", words))
     found += _device_problems(values, catalogue)
+    for part, fields in PARTS.items():
+        wrong = {name: field.problem(values[part].get(name, field.default)) for name, field in fields.items()}
+        found += [Problem(PART_PAGES[part], f"{part}.{name}", words) for name, words in wrong.items() if words]
     try:
-        Student.model_validate(values["student"])
+        Student(start=values["student"].get("start"))
     except ValueError:
         words = "The start of the student names no checkpoint; choose one of the runs, or the teacher's weights."
         found.append(Problem("student", "student.start", words))
@@ -215,7 +227,7 @@ def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:
 
 _SIGNS: tuple[tuple[str, PageKey], ...] = (
     (r"first_level|guidance_scale|learning rate", "method"),
-    (r"real data|pictures|The data |images|class", "data"),
+    (r"real data|pictures|The data |images|class|pairs", "data"),
     (r"disk|memory|hours", "training"),
     (r"^Run |run:|another run|checkpoint ", "student"),
     (r"float32|device that torch", "compute"),
@@ -249,6 +261,11 @@ def differences(values: Values, catalogue: Catalogue) -> list[Difference]:
             if value != defaults.get(field.name):
                 default = field.show(defaults.get(field.name))
                 found.append(Difference("method", field.label, field.show(value), default))
+    for part, fields in PARTS.items():
+        for name, field in fields.items():
+            value, plain = values[part].get(name), PART_DEFAULTS[part][name]
+            if value != plain:
+                found.append(Difference(PART_PAGES[part], field.label, field.show(value), field.show(plain)))
     suited = training_of(card)
     for name, field in TRAINING_FIELDS.items():
         value = values["training"].get(name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QButtonGroup, QPushButton, QSizePolicy
+from PySide6.QtWidgets import QButtonGroup, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
+from app.forms import SettingsForm
 from app.models.fields import label_of
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import PathField
-from app.wizard.choices import needs
+from app.wizard.choices import PAIRS_SCHEMA, PART_DEFAULTS, needs
 from app.wizard.page import Page, State
 
 
@@ -37,15 +38,40 @@ class DataPage(Page):
         self.why.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.why.clicked.connect(lambda: self.page_wanted.emit("method", ""))
         self.content.addWidget(self.why)
+        self._make_pairs()
         self.content.addStretch(1)
         self.own.radio.clicked.connect(lambda _: self.edit({"data": None}, self.tr("data")))
         self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
         self.folder.edited.connect(lambda text: self.edit({"data": text}, self.tr("folder of pictures"), "data"))
         self.folder.finished.connect(self.finished)
 
+    def _make_pairs(self) -> None:
+        """The noise/sample pairs of a method that learns from them."""
+        self.pairs = QWidget()
+        column = QVBoxLayout(self.pairs)
+        column.setContentsMargins(0, look.GAP, 0, 0)
+        column.setSpacing(look.SPACE)
+        column.addWidget(look.label(self.tr("Noise/sample pairs"), "heading", parent=self.pairs))
+        words = self.tr(
+            "The run makes them before its first step, and keeps them beside the project: the next run that asks for "
+            "the same finds them."
+        )
+        column.addWidget(look.label(words, "body", "muted", wraps=True, parent=self.pairs))
+        sources = {"teacher": self.tr("the teacher's"), "start": self.tr("the student's that the run starts from")}
+        self.pairs_form = SettingsForm(PAIRS_SCHEMA, PART_DEFAULTS["pairs"], choice_words={"source": sources})
+        self.pairs_form.changed.connect(
+            lambda name, value: self.edit({f"pairs.{name}": value}, name.replace("_", " "), f"pairs.{name}")
+        )
+        self.pairs_form.finished.connect(self.finished)
+        column.addWidget(self.pairs_form)
+        self.content.addWidget(self.pairs)
+
     def show_state(self, state: State) -> None:
         method, data, teacher = state.method, state.values["data"], state.teacher
-        self._is_needed = method is not None and "real data" in needs(method, state.values["settings"])
+        needed = needs(method, state.values["settings"]) if method is not None else ()
+        self._is_needed = "real data" in needed
+        self.pairs.setVisible("pairs" in needed)
+        self.pairs_form.set_values(state.values["pairs"])
         self._say_why(state)
         own = teacher.data if teacher is not None else ""
         bundled = {card.key: card for card in state.catalogue.data}
@@ -80,14 +106,17 @@ class DataPage(Page):
             look.set_tone(self.wrong, "bad")
 
     def show_setting(self, name: str) -> None:
-        self.folder.setFocus()
+        if name.startswith("pairs."):
+            self.pairs_form.show_setting(name.removeprefix("pairs."))
+        else:
+            self.folder.setFocus()
 
     def _say_why(self, state: State) -> None:
         method = state.method
         if method is None:
             return
         if not self._is_needed:
-            words = self.tr("None needed. {0} learns from the teacher alone with these settings.")
+            words = self.tr("No pictures are needed. {0} learns from the teacher alone with these settings.")
             brings = [label_of(name) for name, more in method.needs_when.items() if "real data" in more]
             if brings:
                 words += " " + self.tr("It looks at real pictures too where {1} is more than 0.")

@@ -8,7 +8,9 @@ from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QButtonGroup, QComboBox
 
 from app import look
+from app.forms import SettingsForm
 from app.widgets.choice_card import ChoiceCard
+from app.wizard.choices import ABOUT_STUDENT, PART_DEFAULTS, STUDENT_SCHEMA
 from app.wizard.page import Candidate, Page, State
 
 
@@ -18,7 +20,7 @@ class StudentPage(Page):
     def __init__(self) -> None:
         super().__init__(self.tr("Student"), "")
         self.words.setText(
-            self.tr("What is trained: a copy of the teacher, all of whose weights learn. It can start in two ways.")
+            self.tr("What is trained: a copy of the teacher, or small adapters on it. It can start in two ways.")
         )
         self._candidates: tuple[Candidate, ...] = ()
         self.group = QButtonGroup(self)
@@ -36,6 +38,16 @@ class StudentPage(Page):
         for card in (self.teacher, self.run):
             self.group.addButton(card.radio)
             self.content.addWidget(card)
+        weights = look.label(self.tr("Weights"), "heading")
+        weights.setContentsMargins(0, look.GAP, 0, 0)
+        self.content.addWidget(weights)
+        words = {"full": self.tr("all of a copy"), "lora": self.tr("adapters (LoRA)")}
+        self.form = SettingsForm(
+            STUDENT_SCHEMA, PART_DEFAULTS["student"], ABOUT_STUDENT, {"kind": words, "fake_score": words}
+        )
+        self.form.changed.connect(self._take_value)
+        self.form.finished.connect(self.finished)
+        self.content.addWidget(self.form)
         self.content.addStretch(1)
         self.teacher.radio.clicked.connect(lambda _: self.edit({"student.start": None}, self.tr("student's start")))
         self.run.radio.clicked.connect(lambda _: self._take())
@@ -60,12 +72,16 @@ class StudentPage(Page):
         self.runs.setVisible(bool(fitting) or start is not None)
         if start is not None:
             self._show_start(start)
+        self.form.set_values(state.values["student"])
         wrong = state.wrong("student.start")
         self.wrong.setText(wrong)
         self.wrong.setVisible(bool(wrong))
 
     def show_setting(self, name: str) -> None:
-        self.runs.setFocus()
+        if name.removeprefix("student.") in self.form.rows:
+            self.form.show_setting(name.removeprefix("student."))
+        else:
+            self.runs.setFocus()
 
     def _show_start(self, start: str) -> None:
         with QSignalBlocker(self.runs):
@@ -76,6 +92,9 @@ class StudentPage(Page):
                 self.runs.addItem(words, start)
                 index = self.runs.count() - 1
             self.runs.setCurrentIndex(index)
+
+    def _take_value(self, name: str, value: object) -> None:
+        self.edit({f"student.{name}": value}, name.replace("_", " "), f"student.{name}")
 
     def _take(self) -> None:
         if self.runs.currentData() is not None:

@@ -161,3 +161,15 @@ def test_folders_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.Mon
     assert choices.in_full("~/models/mine") == str(tmp_path / "models" / "mine")
     for kept in ("digits", "models", "someone/gone", "mixture-2d:flow", None):
         assert choices.in_full(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "page"),
+    [("student.rank", 0, "student"), ("pairs.count", 1, "data"), ("pairs.steps", "many", "data")],
+)
+def test_what_is_wrong_in_a_small_part_stands_on_its_page(name: str, value: object, page: str) -> None:
+    values = choices.fresh(CATALOGUE)
+    part, _, key = name.partition(".")
+    values[part] = {**values[part], key: value}
+    (problem,) = choices.problems(values, CATALOGUE, CATALOGUE.teacher("digits"))
+    assert (problem.page, problem.name) == (page, name)

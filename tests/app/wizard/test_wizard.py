@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.widgets.grouped_list import KEY
+from app.wizard.choices import recipe_of
 from app.wizard.data import DataPage
 from app.wizard.dropped import contents
 from app.wizard.method import MethodPage
@@ -261,7 +262,7 @@ def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
     wizard = make(empty)
     data = page(wizard, "data", DataPage)
     wizard.go_to("data")
-    assert data.words.text().startswith("None needed. Distribution matching (DMD2) learns from the teacher alone")
+    assert data.words.text().startswith("No pictures are needed. Distribution matching (DMD2) learns from")
     assert not data.own.isVisible()
     method = page(wizard, "method", MethodPage)
     wizard.go_to("method")
@@ -415,3 +416,18 @@ def test_who_has_gone_on_is_not_taken_from_it(
     with qtbot.waitSignal(wizard.says):
         qtbot.waitUntil(lambda: started == [("start", 1)])
     assert led == []
+
+
+def test_adapters_and_pairs_are_edited_like_any_setting(qtbot: QtBot, make: Make, empty: Path) -> None:
+    wizard = make(empty)
+    wizard.go_to("student", "student.rank")
+    student = page(wizard, "student", StudentPage)
+    rank = student.form.rows["rank"].editor.focusProxy()
+    assert rank is not None
+    qtbot.keyClick(rank, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClicks(rank, "8")
+    assert wizard.draft.values["student"]["rank"] == 8
+    wizard.go_to("data")
+    assert not page(wizard, "data", DataPage).pairs.isVisible()  # this method learns from none
+    assert wizard.state is not None
+    assert recipe_of(wizard.draft.values, wizard.state.catalogue).student.rank == 8
