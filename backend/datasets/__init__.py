@@ -1,11 +1,11 @@
-"""Real data: what a data set is, and how one is found by its name or its folder.
+"""Real data: what a data set is, and how one is found by its name, its folder or its zip.
 
-A data set is small enough to lie in memory. It has no random state: who draws from it brings the generator.
+A data set has no random state: who draws from it brings the generator.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,17 +20,18 @@ class DataError(UserError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images.
+    """Images that are labelled with classes or captions.
 
-    images: (N, ...) float32, in [-1, 1] where they are pictures.
-    labels: (N,) int64, an index into `names`; all 0 where there are no classes.
-    names: what the classes are called; empty where there are none.
+    stored: (N, ...) uint8 pixels 0..255, or float32: in [-1, 1] where they are pictures, or samples in the space in
+    which the teacher diffuses (`latents`).
+    labels: (N,) int64, an index into `names`; all 0 where there are none.
+    names: the classes or captions; empty where there are neither.
     digest: SHA-256 of images, labels and names, in hexadecimal: the same data has the same digest.
     licence: what may be done with the data, in a line.
     skipped: the files that were left out, by the reason why.
     """
 
-    images: Tensor
+    stored: Tensor
     labels: Tensor
     names: tuple[str, ...]
     digest: str
@@ -46,24 +47,40 @@ class ImageSet:
         licence: str = "",
         skipped: Mapping[str, tuple[str, ...]] | None = None,
     ) -> "ImageSet":
-        """The set of these (N, ...) images and (N,) labels, with its digest."""
-        images, labels = images.float().contiguous(), labels.long().contiguous()
+        """The set of these (N, ...) images, uint8 or of any float, and (N,) labels, with its digest."""
+        images = (images if images.dtype == torch.uint8 else images.float()).contiguous()
+        labels = labels.long().contiguous()
         return cls(images, labels, names, _digest(images, labels, names), licence, skipped or {})
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.stored)
+
+    @property
+    def images(self) -> Tensor:
+        """All images at once, (N, ...) float32; four times the memory of stored bytes."""
+        return _floats(self.stored)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """What labels number, as the prompts of a teacher that takes text."""
+        return self.names
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The images (n, ...) and labels (n,) at `indices`, (n,) int64."""
-        return self.images[indices], self.labels[indices]
+        """The images (n, ...) float32 and labels (n,) at `indices`, (n,) int64."""
+        return _floats(self.stored[indices]), self.labels[indices]
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`n` images and labels on the CPU, with replacement; `generator` is all the random state there is."""
         return self.batch(torch.randint(len(self), (n,), generator=generator, device=generator.device).cpu())
 
     def part(self, indices: Tensor) -> "ImageSet":
-        """The set of the images at `indices`, under the same classes and licence."""
-        return ImageSet.of(*self.batch(indices), names=self.names, licence=self.licence)
+        """The set of the images at `indices`, under the same names and licence."""
+        return ImageSet.of(self.stored[indices], self.labels[indices], names=self.names, licence=self.licence)
+
+    def labelled(self, labels: Tensor, names: tuple[str, ...]) -> "ImageSet":
+        """The same images under other labels, (N,) int64, and names."""
+        labels = labels.long().contiguous()
+        return replace(self, labels=labels, names=names, digest=_digest(self.stored, labels, names))
 
     def skipped_in_words(self) -> str:
         """One line such as "left out 3 of 20 files: 2 broken, 1 animated"; empty where all were used."""
@@ -75,25 +92,48 @@ class ImageSet:
         return f"left out {left_out} of {left_out + len(self)} files: {reasons}"
 
 
-def load_data(where: str | Path, shape: tuple[int, ...]) -> ImageSet:
-    """The data set called `where`, or the images in the folder `where`, as samples of `shape` (C, H, W).
+def load_data(where: str | Path, shape: tuple[int, ...], captioned: bool = False) -> ImageSet:
+    """The data set called `where`, or the images in the folder or zip `where`, as pixels of `shape` (C, H, W).
 
-    "digits" is the bundled digits' training part, "digits-held-out" what is kept for judging. Raises
-    `DataError` where there is no such data or it does not come in that shape.
+    "digits" is the bundled digits' training part, "digits-held-out" what is kept for judging. captioned: for a teacher
+    that takes text. Raises `DataError` where there is no such data or it does not come in that shape.
     """
-    # Imported here because these modules need this one for what a data set is.
-    from backend.datasets.digits import PARTS, digits  # noqa: PLC0415
+    # Imported here because this module needs what a data set is from here.
     from backend.datasets.image_folder import image_folder  # noqa: PLC0415
 
-    if str(where) in PARTS:
-        data = digits(PARTS[str(where)])
-        if data.images.shape[1:] != shape:
-            raise DataError(
-                f"The digits are {_size(tuple(data.images.shape[1:]))}, but the teacher makes {_size(shape)}; "
-                "choose other data or another teacher."
-            )
-        return data
-    return image_folder(Path(where), shape)
+    data = bundled(str(where))
+    if data is None:
+        return image_folder(Path(where), shape, captioned)
+    if data.stored.shape[1:] != shape:
+        raise DataError(
+            f"The {where} are {_size(tuple(data.stored.shape[1:]))}, but the teacher makes {_size(shape)}; "
+            "choose other data or another teacher."
+        )
+    return data
+
+
+def bundled(name: str) -> ImageSet | None:
+    """The bundled data set of that name, None where there is none."""
+    # Imported here because these modules need what a data set is from here.
+    from backend.datasets.digits import PARTS, digits  # noqa: PLC0415
+
+    return digits(PARTS[name]) if name in PARTS else None
+
+
+def captions_of(where: str | Path) -> tuple[str, ...]:
+    """What a teacher would be prompted with to make this data, without reading a picture; empty where nothing says it.
+
+    Raises `DataError` where there is no such data.
+    """
+    # Imported here because this module needs what a data set is from here.
+    from backend.datasets.image_folder import words_of  # noqa: PLC0415
+
+    data = bundled(str(where))
+    return words_of(Path(where)) if data is None else data.names
+
+
+def _floats(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -101,7 +141,18 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _digest(images: Tensor, labels: Tensor, names: tuple[str, ...]) -> str:
+    if images.dtype == torch.uint8:
+        return digest_of_parts((hashlib.sha256(image.numpy().tobytes()).digest() for image in images), labels, names)
     digest = hashlib.sha256(repr((tuple(images.shape), names)).encode())
     digest.update(images.numpy(force=True).tobytes())
+    digest.update(labels.numpy(force=True).tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_parts(parts: Iterable[bytes], labels: Tensor, names: tuple[str, ...]) -> str:
+    """The digest of a set from the SHA-256 of the bytes of each of its images, in their order."""
+    digest = hashlib.sha256(repr(names).encode())
+    for part in parts:
+        digest.update(part)
     digest.update(labels.numpy(force=True).tobytes())
     return digest.hexdigest()

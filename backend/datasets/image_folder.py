@@ -1,139 +1,125 @@
-"""A folder of pictures as a data set; each folder directly inside it is a class.
+"""A folder or zip of pictures as a data set, with the classes or captions that lie beside them.
 
-Nothing in the folder is trusted. A picture is either turned into plain 8-bit pixels the way a viewer would
-show it, or it is left out and counted under a reason; one bad file never ends the reading.
+Nothing in it is trusted. A picture is either turned into plain 8-bit pixels the way a viewer would show it, or it is
+left out and counted under a reason; one bad file never ends the reading.
 """
 
 import hashlib
-import os
-import struct
-import warnings
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from backend.datasets import DataError, ImageSet
+from backend.datasets.files import Files, LeftOut, opened
+from backend.datasets.labelling import Labelling, labelling
+from backend.datasets.pixels import pixels
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-# Named, so that no file can reach a decoder that starts other programs, as the one for EPS does.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-LARGEST_PICTURE = 64 * 1024 * 1024  # pixels, by the header; a small file can claim any number of them
-LARGEST_SET = 8 * 1024**3  # bytes of float32 in memory
-
-PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+LARGEST_SET = 8 * 1024**3  # bytes of pixels in memory
+LICENCE = "not known"
 
 
-class _LeftOut(Exception):
-    """This file is no picture to train on; the message completes "3 ..." in a count."""
+@dataclass(frozen=True)
+class Picture:
+    """What became of one picture file: its pixels (C, H, W) uint8 with their SHA-256 and its label, or why it is
+    left out."""
+
+    name: str
+    label: int = 0
+    pixels: np.ndarray | None = None
+    digest: bytes = b""
+    left_out: str = ""
 
 
-def image_folder(folder: Path, shape: tuple[int, ...]) -> ImageSet:
-    """The pictures under `folder` as (N, C, H, W) in [-1, 1], for `shape` (C, H, W) with C 1 or 3.
+@dataclass(frozen=True)
+class PictureFiles:
+    """Picture files in an order that depends on their names alone, read as they are asked for.
 
-    Each is cut to the shape's proportions around its centre and resized; transparency becomes white. Classes
-    are sorted by name, by number where every name is one. Which files were left out, and why, is in the
-    set's `skipped`. Raises `DataError` where the folder is missing or no picture is left.
+    shape: (C, H, W) of the pixels to make of them.
     """
+
+    files: Files
+    found: Labelling
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.found.entries)
+
+    def key(self) -> str:
+        """SHA-256 of all that the pictures depend on, found without making pixels of any."""
+        return hashlib.sha256(repr((self.files.digest(), self.shape, self.found.names)).encode()).hexdigest()
+
+    def read(self, first: int, last: int, seen: set[bytes]) -> Iterator[Picture]:
+        """The pictures from `first` up to, not including, `last`. seen: the digests of those before, added to."""
+        for entry in self.found.entries[first:last]:
+            try:
+                made = pixels(self.files.read(entry.name), self.shape)
+                digest = hashlib.sha256(made.tobytes()).digest()
+                if digest in seen:
+                    raise LeftOut("duplicates")
+            except LeftOut as reason:
+                yield Picture(entry.name, left_out=str(reason))
+                continue
+            seen.add(digest)
+            yield Picture(entry.name, entry.label, made, digest)
+
+    def left_out(self, read: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """All files that were left out, by the reason why. read: those of them that were found out by reading."""
+        reasons = {**read, **self.found.skipped}
+        return {reason: (*read.get(reason, ()), *self.found.skipped.get(reason, ())) for reason in reasons}
+
+    def refuse_empty(self, skipped: Mapping[str, tuple[str, ...]]) -> DataError:
+        """The refusal for when no picture is left."""
+        counts = ", ".join(f"{len(names)} {reason}" for reason, names in skipped.items()) or "it is empty"
+        return DataError(f"No picture in {self.files.where} can be used ({counts}); choose another {self.files.kind}.")
+
+
+@contextmanager
+def picture_files(path: Path, shape: tuple[int, ...], captioned: bool = False) -> Iterator[PictureFiles]:
+    """The picture files of a folder or zip while inside. Raises `DataError` where there are none to be had."""
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(f"Pictures cannot be samples of shape {shape}; this teacher needs data of another kind.")
-    if not folder.exists():
-        raise DataError(f"There is no folder {folder}; choose one that holds pictures.")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; choose the folder that holds the pictures.")
-    names, files = _listed(folder)
-    needed = len(files) * 4 * int(np.prod(shape))
-    if needed > LARGEST_SET:
-        raise DataError(
-            f"The {len(files)} files in {folder} would need {needed / 1024**3:.0f} GiB of memory at this size; "
-            f"choose a folder with fewer (at most {LARGEST_SET // 1024**3} GiB are read)."
-        )
-    pixels: list[np.ndarray] = []
-    labels: list[int] = []
-    skipped: dict[str, list[str]] = {}
-    seen: set[bytes] = set()
-    for path, label in files:
-        try:
-            if label is None:
-                raise _LeftOut("outside the class folders")
-            pixels.append(_read(path, shape, seen))
-            labels.append(label)
-        except _LeftOut as reason:
-            skipped.setdefault(str(reason), []).append(path.relative_to(folder).as_posix())
-    left_out = {reason: tuple(found) for reason, found in skipped.items()}
-    if not pixels:
-        counts = ", ".join(f"{len(found)} {reason}" for reason, found in left_out.items()) or "it is empty"
-        raise DataError(f"No picture in {folder} can be used ({counts}); choose another folder.")
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return ImageSet.of(images, torch.tensor(labels), names, licence="not known", skipped=left_out)
+    with opened(path) as files:
+        found = PictureFiles(files, labelling(files, captioned), shape)
+        if not len(found):
+            raise found.refuse_empty(found.found.skipped)
+        yield found
 
 
-def _listed(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int | None]]]:
-    """The classes, and every visible file with its label, in an order that depends on names alone.
+def image_folder(path: Path, shape: tuple[int, ...], captioned: bool = False) -> ImageSet:
+    """The pictures of a folder or zip as (N, C, H, W), for `shape` (C, H, W) with C 1 or 3.
 
-    The label is None for a file beside the class folders, 0 where there are no class folders.
+    captioned: the names that labels number are captions, where there are any, else classes. Which files were left out,
+    and why, is in the set's `skipped`. Raises `DataError` where no picture is left or they would fill the memory.
     """
-    inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    below = {entry.name: sorted(_files(entry)) for entry in inside if entry.is_dir()}
-    classes = [name for name, files in below.items() if files]
-    numbered = all(name.isascii() and name.isdecimal() for name in classes)
-    classes.sort(key=lambda name: (int(name) if numbered else 0, name))
-    beside = sorted(entry for entry in inside if entry.is_file())
-    labelled: list[tuple[Path, int | None]] = [(path, None if classes else 0) for path in beside]
-    for label, name in enumerate(classes):
-        labelled += [(path, label) for path in below[name]]
-    return tuple(classes), labelled
+    with picture_files(path, shape, captioned) as found:
+        needed = len(found) * math.prod(shape)
+        if needed > LARGEST_SET:
+            raise DataError(
+                f"The {len(found)} pictures in {path} would need {needed / 1024**3:.0f} GiB of memory at this size; "
+                f"choose fewer (at most {LARGEST_SET // 1024**3} GiB are read)."
+            )
+        skipped: dict[str, list[str]] = {}
+        stored = np.empty((len(found), *shape), np.uint8)
+        labels: list[int] = []
+        for picture in found.read(0, len(found), set()):
+            if picture.pixels is None:
+                skipped.setdefault(picture.left_out, []).append(picture.name)
+            else:
+                stored[len(labels)] = picture.pixels
+                labels.append(picture.label)
+        left_out = found.left_out(skipped)
+        if not labels:
+            raise found.refuse_empty(left_out)
+    images = torch.from_numpy(stored[: len(labels)])
+    return ImageSet.of(images, torch.tensor(labels), found.found.names, LICENCE, left_out)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def _read(path: Path, shape: tuple[int, ...], seen: set[bytes]) -> np.ndarray:
-    """The picture's pixels (H, W, C) uint8; raises `_LeftOut`. `seen` holds the pictures before it."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        raise _LeftOut("not pictures")
-    channels, height, width = shape
-    try:
-        # Pillow only warns between its own limit and twice that; our limit is below both.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > LARGEST_PICTURE:
-                raise _LeftOut("too large")
-            # A camera's MPO is a JPEG with a second view after it; its first frame is the picture.
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                raise _LeftOut("animated or of several pages")
-            image.load()
-            deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
-            upright = ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError:
-        raise _LeftOut("too large") from None
-    except PermissionError:
-        raise _LeftOut("not allowed to be read") from None
-    # What Pillow's decoders raise at bytes that lie; its own list (ImageFile, PngImagePlugin, TiffImagePlugin).
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, LookupError, EOFError, struct.error, TypeError):
-        raise _LeftOut("broken") from None
-    plain = _plain(upright, deep, "L" if channels == 1 else "RGB")
-    known = hashlib.sha256(repr(plain.size).encode() + plain.tobytes()).digest()
-    if known in seen:
-        raise _LeftOut("duplicates")
-    seen.add(known)
-    fitted = ImageOps.fit(plain, (width, height), method=Image.Resampling.LANCZOS)
-    return np.asarray(fitted, dtype=np.uint8).reshape(height, width, channels)
-
-
-def _plain(image: Image.Image, deep: bool, mode: str) -> Image.Image:
-    """`image` as 8-bit grey ("L") or colour ("RGB"), as a viewer shows it on white paper; `deep`: of 16 bits."""
-    if deep:
-        # Pillow's own conversion cuts 16-bit values off at 255 instead of scaling them.
-        wide = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8))
-    if image.mode not in PLAIN_MODES:
-        raise _LeftOut(f"in a colour mode that is not read ({image.mode})")
-    if image.has_transparency_data:
-        opaque = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    return image.convert(mode)
+def words_of(path: Path) -> tuple[str, ...]:
+    """The captions of a folder or zip of pictures, or its classes, without looking at a picture."""
+    with opened(path) as files:
+        return labelling(files, captioned=True).names

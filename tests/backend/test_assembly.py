@@ -34,7 +34,7 @@ def test_real_data_is_read_only_where_it_is_needed(lab, teacher):
     method = methods.load_method("dmd2")
     nowhere = recipe(lab, data="nowhere")
     assert assembly.data_of(nowhere, method, method.settings(), teacher) is None
-    with pytest.raises(DataError, match="There is no folder nowhere"):
+    with pytest.raises(DataError, match="There is no folder or zip nowhere"):
         assembly.data_of(nowhere, method, method.settings(gan_weight=0.1), teacher)
 
 

@@ -233,7 +233,7 @@ def test_folders_without_a_usable_picture_are_refused(refused, project, folder, 
     def said() -> str:
         return str(refused(*run(project, folder, "--data", pictures, method="gdd")))
 
-    assert said() == f"There is no folder {pictures}; choose one that holds pictures."
+    assert said() == f"There is no folder or zip {pictures}; choose one that holds pictures."
     pictures.mkdir()
     assert said() == f"No picture in {pictures} can be used (it is empty); choose another folder."
     (pictures / "one.png").write_bytes(b"\x89PNG broken")
