@@ -38,6 +38,7 @@ class Table(StrEnum):
 
     step = "step"
     recording = "recording"
+    acceleration = "acceleration"
     methods = "methods"
     quality = "quality"
 
@@ -463,12 +464,24 @@ def compare(
     checkpoint: Which = "best",
     seed: Annotated[int | None, typer.Option(help="Of the noise that all sides begin with.")] = None,
     teacher_nfe: Annotated[int | None, typer.Option(help="Network evaluations of the teacher in full.")] = None,
+    accelerate: Annotated[
+        list[str] | None, typer.Option(help="Show them accelerated too: deepcache:N or encoder:N; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write teacher and students side by side, from the same noise."""
     path = studio.project_path(project)
     chosen = [students.find_student(path, run, checkpoint) for run in runs]
-    done = students.compare_all(path, chosen, out=out, parts=parts, seed=seed, teacher_nfe=teacher_nfe, report=say)
+    done = students.compare_all(
+        path,
+        chosen,
+        out=out,
+        parts=parts,
+        seed=seed,
+        teacher_nfe=teacher_nfe,
+        accelerate=accelerate or (),
+        report=say,
+    )
     rows = [
         [
             side["name"],
@@ -552,6 +565,13 @@ def bench(
             share = row["recorder_core_share"]
             print(f"the recorder takes {'an unknown share' if share is None else f'{share:.2%}'} of a core;")
             print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
+        if "acceleration" in done:
+            rows = [
+                [row["name"], str(row["nfe"]), f"{1000 * row['seconds_per_picture']:.1f} ms"]
+                + [f"{row[name]:.3g}" for name in ("times_faster", "rms", "frechet")]
+                for row in done["acceleration"]
+            ]
+            table(rows, ["digits", "NFE", "per picture", "times faster", "difference", "Frechet"])
         if "methods" in done:
             table(*proofs_table(done["methods"]))
         if "quality" in done:

@@ -10,21 +10,23 @@ from contextlib import contextmanager
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import platformdirs
 import torch
 
 from backend import judge
+from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.recorder import BATCH_SECONDS, Recorder
-from backend.evaluate import EvaluationError
+from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
 from backend.networks.heads import Heads
 from backend.proofs import proof_names, prove
 from backend.samplers import teacher_sampler
+from backend.teachers import load_teacher
 from backend.train import NotFiniteError, Run, train
 
 CURVES = 10
@@ -192,6 +194,36 @@ def quality(method: str, teacher_name: str, steps: int | None = None, seed: int 
     return row | {"steps": run.step}
 
 
+def acceleration(samples: int, nfe: int = judge.TEACHER_NFE) -> list[dict[str, Any]]:
+    """The digits teacher in full and accelerated: seconds a picture, times faster, difference to the full pictures.
+
+    Beside them the plain repeat of the last noise prediction: on this path a longer step, so the teacher in fewer.
+    """
+    teacher = load_teacher("digits")
+    ways: list[tuple[str, int, Acceleration | None]] = [("in full", nfe, None)]
+    quick = [Acceleration(kind, every) for kind in get_args(Kind) for every in (2, 3, 5)]
+    ways += [(str(how), nfe, how) for how in quick]
+    ways += [(f"fewer steps, one of {every}", -(-nfe // every), None) for every in (2, 3, 5)]
+    rows: list[dict[str, Any]] = []
+    whole: torch.Tensor | None = None
+    for name, steps, how in ways:
+        seconds, drawn = [], torch.empty(0)
+        for _ in range(3):
+            begun = time.perf_counter()
+            cond = teacher.each_condition(samples)
+            drawn = judge.draw(teacher.denoiser, teacher_sampler(steps), teacher, cond, judge.EVALUATION_SEED, how)
+            seconds.append(time.perf_counter() - begun)
+        whole = drawn if whole is None else whole
+        figures = judge.figures_of(drawn, cond.labels, teacher, steps, judge.EVALUATION_SEED)
+        assert figures is not None
+        least = min(seconds) / samples
+        row = {"name": name, "nfe": steps, "seconds_per_picture": least, "frechet": figures.values["frechet"]}
+        rows.append(row | {"rms": rms_distance(drawn, whole)})
+    for row in rows:
+        row["times_faster"] = rows[0]["seconds_per_picture"] / row["seconds_per_picture"]
+    return rows
+
+
 def kept_cells() -> Path:
     """Where finished cells of long tables are kept, so that a table goes on where it was."""
     return Path(platformdirs.user_cache_dir("distill-studio")) / "bench"
@@ -207,6 +239,8 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
     if "recording" in tables:
         report("measuring what recording costs")
         found["recording"] = recording_cost(pairs=3 if quick else 50)
+    if "acceleration" in tables:
+        found["acceleration"] = acceleration(samples=100 if quick else 1000)
     if "methods" in tables:
         found["methods"] = []
         for name in ["dmd2"] if quick else proof_names():

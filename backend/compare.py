@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from backend import judge, pictures
+from backend.acceleration import Acceleration
 from backend.assembly import Student
 from backend.contract.errors import UserError
 from backend.evaluate import latency
@@ -59,27 +60,48 @@ def sides(
     teacher_nfe: int = judge.TEACHER_NFE,
     seed: int = judge.PREVIEW_SEED,
     report: Report = lambda words: None,
+    accelerations: Sequence[Acceleration] = (),
 ) -> list[Side]:
     """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
-    same noise and conditions for each. Raises `UserError` where the students' samples are of different kinds."""
+    same noise and conditions for each. accelerations: of what has more than one evaluation, the teacher's in full
+    alone, each once more. Raises `UserError` where the students' samples are of different kinds."""
     teacher = students[0][1].teacher
     refuse_other_kinds([(name, student.teacher) for name, student in students])
     few = dict.fromkeys(student.sampler.nfe for _, student in students)
-    asked: list[tuple[str, Student | None, int]] = [("Teacher", None, nfe) for nfe in few]
-    asked += [(name, student, student.sampler.nfe) for name, student in students]
-    asked.append(("Teacher", None, teacher_nfe))
+    own = [_Way(name, student, student.sampler.nfe) for name, student in students]
+    whole = _Way("Teacher", None, teacher_nfe)
+    several = [way for way in (*own, whole) if way.nfe > 1]
+    quick = [replace(way, how=how) for how in accelerations for way in several]
+    ways = [*(_Way("Teacher", None, nfe) for nfe in few), *own, *quick, whole]
     made: list[Side] = []
-    progress = Progress(sum(nfe for _, _, nfe in asked), report)
-    for number, (name, shown, nfe) in enumerate(asked, 1):
-        progress.say(f"{number} of {len(asked)}: {name}, {nfe} NFE")
-        if shown is None:
-            drawn = _drawn(teacher.denoiser, teacher_sampler(nfe), teacher, seed)
-        else:
-            drawn = _drawn(shown.denoiser, shown.sampler, shown.teacher, seed)
-        run, step = (shown.run, shown.step) if shown else (None, None)
-        made.append(Side(f"{name}, {nfe} NFE", run, step, nfe, *drawn))
-        progress.add(nfe)
+    progress = Progress(sum(way.nfe for way in ways), report)
+    for number, way in enumerate(ways, 1):
+        progress.say(f"{number} of {len(ways)}: {way.words}")
+        made.append(way.drawn(teacher, seed))
+        progress.add(way.nfe)
     return made
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How samples are drawn. student: None for the teacher."""
+
+    name: str
+    student: Student | None
+    nfe: int
+    how: Acceleration | None = None
+
+    @property
+    def words(self) -> str:
+        return f"{self.name}, {self.nfe} NFE" + (f", {self.how}" if self.how else "")
+
+    def drawn(self, teacher: Teacher, seed: int) -> Side:
+        one = self.student
+        if one is None:
+            found = _drawn(teacher.denoiser, teacher_sampler(self.nfe), teacher, seed, self.how)
+            return Side(self.words, None, None, self.nfe, *found)
+        found = _drawn(one.denoiser, one.sampler, one.teacher, seed, self.how)
+        return Side(self.words, one.run, one.step, self.nfe, *found)
 
 
 def refuse_other_kinds(teachers: Sequence[tuple[str, Teacher]]) -> None:
@@ -101,13 +123,15 @@ def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher
     )
 
 
-def _drawn(net: Denoises, sampler: Sampler, teacher: Teacher, seed: int) -> tuple[float, Tensor]:
+def _drawn(
+    net: Denoises, sampler: Sampler, teacher: Teacher, seed: int, how: Acceleration | None
+) -> tuple[float, Tensor]:
     """Seconds per image, and the samples."""
     cond = teacher.each_condition(_count(teacher))
     made: list[Tensor] = []
 
     def make(size: int) -> None:
-        made[:] = [judge.draw(net, sampler, teacher, cond[slice(size)], seed)]
+        made[:] = [judge.draw(net, sampler, teacher, cond[slice(size)], seed, how)]
 
     count = len(cond)
     seconds = latency(make, [count], repeats=1, warm_up=0)[count]

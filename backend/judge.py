@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backend import evaluate
+from backend.acceleration import Acceleration, accelerated
 from backend.datasets import ImageSet, load_data
 from backend.datasets.digits import digits
 from backend.evaluate import FeatureNetwork, Figures
@@ -26,7 +27,14 @@ SCORES = ("frechet", "sliced_wasserstein")
 """The figures by which checkpoints are ranked, of pictures and in the plane."""
 
 
-def draw(net: Denoises, sampler: Sampler, teacher: Teacher, cond: Condition, seed: int) -> Tensor:
+def draw(
+    net: Denoises,
+    sampler: Sampler,
+    teacher: Teacher,
+    cond: Condition,
+    seed: int,
+    acceleration: Acceleration | None = None,
+) -> Tensor:
     """Data (N, ...) for the conditions, made by `net` in the teacher's space; the same noise for the same seed.
 
     One batch: what a plain diffusers pipeline makes with a generator of that seed and batch.
@@ -34,7 +42,9 @@ def draw(net: Denoises, sampler: Sampler, teacher: Teacher, cond: Condition, see
     generator = torch.Generator().manual_seed(seed)
     device = cond.labels.device if cond.labels is not None else _device(net)
     noise = normal((len(cond), *teacher.denoiser.shape), generator, device)
-    return teacher.codec.decode(sample(net, sampler, noise, cond, generator))
+    with accelerated(net, acceleration):
+        samples = sample(net, sampler, noise, cond, generator)
+    return teacher.codec.decode(samples)
 
 
 def draw_many(

@@ -53,14 +53,19 @@ def student_of(
 
 
 def _at_nfe(student: "Student", nfe: int) -> "Sampler":
-    from backend.samplers import Sampler, even_levels, student_levels  # noqa: PLC0415
+    from backend.samplers import even_levels, student_levels  # noqa: PLC0415
 
-    kind, first = student.sampler.kind, student.sampler.levels[0]
+    trained, first = student.sampler, student.sampler.levels[0]
     if not 1 <= nfe <= MOST_NFE:
         raise UserError(f"{nfe} network evaluations are not possible; choose between 1 and {MOST_NFE}.")
-    if kind == "renoise":
-        return Sampler(kind, student_levels(student.denoiser.path, nfe, first))
-    return Sampler(kind, tuple(first * level for level in even_levels(nfe)))
+    if student.method.only_as_trained(student.settings):
+        raise UserError(
+            f"A student of {student.method.title} is made for {trained.nfe} network evaluation"
+            f"{'s' if trained.nfe > 1 else ''} alone and ruined by {nfe}; leave the number as trained."
+        )
+    if trained.kind == "renoise":
+        return replace(trained, levels=student_levels(student.denoiser.path, nfe, first))
+    return replace(trained, levels=tuple(first * level for level in even_levels(nfe)))
 
 
 def evaluate(
@@ -142,18 +147,21 @@ def compare_all(
     parts: Path | None = None,
     seed: int | None = None,
     teacher_nfe: int | None = None,
+    accelerate: Sequence[str] = (),
     report: Report = lambda words: None,
 ) -> dict[str, Any]:
     """Teacher and any students, each a run and one of its checkpoints, from the same noise: as one picture, as a
-    folder of parts, or both. What is said of each side; see `backend.compare.describe`."""
+    folder of parts, or both. accelerate: such as "deepcache:3". What is said of each side: `compare.describe`."""
     from backend import compare as comparison  # noqa: PLC0415
     from backend import judge, pictures  # noqa: PLC0415
+    from backend.acceleration import Acceleration  # noqa: PLC0415
     from backend.teachers import load_teacher  # noqa: PLC0415
 
     seed = judge.PREVIEW_SEED if seed is None else seed
     teacher_nfe = judge.TEACHER_NFE if teacher_nfe is None else teacher_nfe
     out, parts = (place and place.expanduser() for place in (out, parts))
     _refuse_comparison(out, parts, seed, teacher_nfe)
+    accelerations = [Acceleration.of(text) for text in accelerate]
     with ProjectFile.open(path, readonly=True) as project:
         for run, which in chosen:  # all of them before the first is loaded, which takes seconds
             project.find_checkpoint(run, which)
@@ -166,7 +174,7 @@ def compare_all(
     else:
         with ProjectFile.open(path, readonly=True) as project:
             students = [(f"{project.run(s.run).name} at {s.step}", s) for _, s in students]
-    shown = comparison.sides(students, teacher_nfe, seed, report)
+    shown = comparison.sides(students, teacher_nfe, seed, report, accelerations)
     with writing(out or parts or path):
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -277,6 +277,8 @@ class CompareScreen(Screen):
         self._place = place
         path = str(self.session.project.path)
         options = ["--seed", str(wanted.seed), "--teacher-nfe", str(wanted.teacher_nfe), "--parts", str(place.folder)]
+        if wanted.accelerate:
+            options += ["--accelerate", wanted.accelerate]
         arguments = ["compare", path, *place.names, *options]
         self._job = self.session.backend.ask(arguments, self._drawn, self._refuse, self._hear)
         self._job.ended.connect(self._ended)

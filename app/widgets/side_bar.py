@@ -90,6 +90,17 @@ class SideBar(QWidget):
         self.teacher_nfe.setToolTip(self.tr("Network evaluations per picture of the teacher in full"))
         _add_row(form, self.tr("Seed"), self.seed)
         _add_row(form, self.tr("Teacher NFE"), self.teacher_nfe)
+        self.accelerate = QComboBox()
+        self.accelerate.setToolTip(
+            self.tr("Shows what is drawn in many steps once more, keeping parts of its U-Net between steps")
+        )
+        self.accelerate.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.accelerate.setMinimumContentsLength(8)
+        self.accelerate.addItem(self.tr("none"), "")
+        for kind, name in (("deepcache", "DeepCache"), ("encoder", "Faster Diffusion")):
+            for interval in (2, 3, 5):
+                self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
+        _add_row(form, self.tr("Acceleration"), self.accelerate)
         return form
 
     def _drawing(self) -> QVBoxLayout:
@@ -188,7 +199,7 @@ class SideBar(QWidget):
     @property
     def request(self) -> Wanted:
         """What is chosen now."""
-        return Wanted(self.picks, self.seed.value(), self.teacher_nfe.value())
+        return Wanted(self.picks, self.seed.value(), self.teacher_nfe.value(), self.accelerate.currentData())
 
     def _add(self) -> None:
         pick = Pick(self.run.currentData(), self.checkpoint.currentData())

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from backend import compare, judge, students
+from backend.acceleration import Acceleration
 from backend.assembly import Student
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -186,3 +187,16 @@ def test_other_kinds_are_refused_before_any_student_is_loaded(distill, tmp_path)
         "compare runs of one teacher.\n"
     )
     assert not (tmp_path / "parts").exists()
+
+
+def test_what_takes_several_steps_is_shown_accelerated_too(lab):
+    student = replace(untrained(str(lab.teacher)), sampler=Sampler("renoise", (1.0, 0.5)))
+    shown = compare.sides([("Student", student)], 4, accelerations=[Acceleration("encoder", 2)])
+    assert [side.name for side in shown] == [
+        "Teacher, 2 NFE",
+        "Student, 2 NFE",
+        "Student, 2 NFE, Faster Diffusion every 2",
+        "Teacher, 4 NFE, Faster Diffusion every 2",
+        "Teacher, 4 NFE",
+    ]
+    assert not torch.equal(shown[3].samples, shown[4].samples)

@@ -1,0 +1,134 @@
+"""What is kept and what is computed, counted module by module; and that nothing is left behind."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel, UNet2DModel
+from torch import Tensor, nn
+
+from backend.acceleration import Acceleration, accelerated, kept_parts, unet_of
+from backend.contract.errors import UserError
+from backend.networks import Condition, Denoiser, Guided
+from backend.networks.mlp import MLP
+from backend.networks.unet2d import UNet2D
+from backend.noise import FlowMatching
+from backend.samplers import sample, teacher_sampler
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def net() -> Denoiser:
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=2, block_out_channels=(8, 16), norm_num_groups=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        num_class_embeds=3,
+    )  # fmt: skip
+    return Denoiser(UNet2D(unet, null_label=2), FlowMatching(), "flow").frozen()
+
+
+def drawn(net: Any, how: Acceleration | None, steps: int = STEPS) -> Tensor:
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    cond = Condition.of_labels(torch.tensor([0, 1, 0]))
+    with accelerated(net, how):
+        return sample(net, teacher_sampler(steps), noise, cond, torch.Generator())
+
+
+def calls(net: Any, how: Acceleration, module: nn.Module) -> int:
+    """How often a module computes: what it is made of is called."""
+    counted = Counter[str]()
+    inner = next(m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    hook = inner.register_forward_hook(lambda *_: counted.update("x"))
+    drawn(net, how)
+    hook.remove()
+    return counted["x"]
+
+
+HOWS = [Acceleration("deepcache", 1), Acceleration("encoder", 1)]
+
+
+@pytest.mark.parametrize("how", HOWS, ids=str)
+def test_an_interval_of_one_changes_no_bit(net: Denoiser, how: Acceleration) -> None:
+    assert torch.equal(drawn(net, how), drawn(net, None))
+
+
+@pytest.mark.parametrize("interval", [2, 3])
+def test_deep_parts_compute_at_full_steps_alone(net: Denoiser, interval: int) -> None:
+    unet, how = unet_of(net), Acceleration("deepcache", interval)
+    full = -(-STEPS // interval)
+    assert calls(net, how, unet.mid_block) == full
+    assert calls(net, how, unet.down_blocks[0]) == full
+    assert calls(net, how, unet.up_blocks[-1].resnets[0]) == full
+    assert calls(net, how, unet.up_blocks[-1].resnets[-1]) == STEPS
+    assert calls(net, how, unet.conv_out) == STEPS
+
+
+def test_a_branch_computes_more_of_the_outermost_blocks(net: Denoiser) -> None:
+    unet, how = unet_of(net), Acceleration("deepcache", 4, branch=1)
+    assert calls(net, how, unet.down_blocks[0].resnets[0]) == STEPS
+    assert calls(net, how, unet.down_blocks[0].resnets[1]) == 2
+    assert calls(net, how, unet.up_blocks[-1].resnets[-2]) == STEPS
+
+
+def test_the_encoder_computes_at_key_steps_and_the_decoder_always(net: Denoiser) -> None:
+    unet, how = unet_of(net), Acceleration("encoder", 3)
+    for part in (unet.down_blocks[0], unet.down_blocks[1], unet.mid_block):
+        assert calls(net, how, part) == 3
+    assert calls(net, how, unet.up_blocks[0]) == STEPS
+
+
+@pytest.mark.parametrize("kind", ["deepcache", "encoder"])
+def test_a_kept_step_still_sees_the_time(net: Denoiser, kind: Any) -> None:
+    """It is not the last answer given again: the time embedding reaches what is computed."""
+    x, cond = torch.randn(1, 1, 8, 8), Condition.of_labels(torch.tensor([0]))
+    with accelerated(net, Acceleration(kind, 2)):
+        outputs = [net(x, torch.tensor([t], dtype=torch.float64), cond).output for t in (0.9, 0.5)]
+    assert not torch.equal(*outputs)
+
+
+def test_nothing_is_left_behind_by_a_fault(net: Denoiser) -> None:
+    def fault() -> None:
+        with accelerated(net, Acceleration("deepcache", 2)):
+            raise KeyboardInterrupt
+
+    before = drawn(net, None)
+    with pytest.raises(KeyboardInterrupt):
+        fault()
+    assert torch.equal(drawn(net, None), before)
+    assert not any("forward" in module.__dict__ for module in net.modules())
+
+
+def test_each_generation_starts_anew(net: Denoiser) -> None:
+    how = Acceleration("encoder", 3)
+    assert torch.equal(drawn(net, how), drawn(net, how))
+    assert torch.equal(drawn(Guided(net, 2.0), how), drawn(Guided(net, 2.0), how))
+
+
+def test_a_conditional_u_net_has_the_same_parts() -> None:
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=8, norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=4,
+    )  # fmt: skip
+    kept = kept_parts(unet, Acceleration("deepcache", 2))
+    last = unet.up_blocks[-1]
+    assert last.resnets[-1] not in kept
+    assert last.attentions[-1] not in kept
+    assert {last.resnets[0], last.attentions[0], unet.mid_block} <= set(kept)
+
+
+@pytest.mark.parametrize("text", ["", "deepcache", "deepcache:0", "deepcache:x", "cache:2", "encoder:51", "encoder:-1"])
+def test_what_is_no_acceleration_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write deepcache:N or encoder:N"):
+        Acceleration.of(text)
+
+
+def test_what_cannot_be_accelerated_is_refused(net: Denoiser) -> None:
+    mlp = Denoiser(MLP(), FlowMatching(), "flow")
+    with pytest.raises(UserError, match="Only a U-Net"):
+        drawn(mlp, Acceleration("encoder", 2))
+    with pytest.raises(UserError, match="choose 0 to 2"):
+        drawn(net, Acceleration("deepcache", 2, branch=3))
