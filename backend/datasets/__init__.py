@@ -22,13 +22,13 @@ class DataError(UserError, ValueError):
 class ImageSet:
     """Images that are labelled with classes or captions.
 
-    stored: (N, ...) uint8 pixels 0..255, or float32: in [-1, 1] where they are pictures, or samples in the space in
-    which the teacher diffuses (`latents`).
+    stored: (N, ...) uint8 pixels 0..255, or float32: in [-1, 1] where they are pictures.
     labels: (N,) int64, an index into `names`; all 0 where there are none.
     names: the classes or captions; empty where there are neither.
     digest: SHA-256 of images, labels and names, in hexadecimal: the same data has the same digest.
     licence: what may be done with the data, in a line.
     skipped: the files that were left out, by the reason why.
+    encoded: they are samples in the space in which the teacher diffuses, and no pictures any more.
     """
 
     stored: Tensor
@@ -37,6 +37,7 @@ class ImageSet:
     digest: str
     licence: str
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoded: bool = False
 
     @classmethod
     def of(
@@ -58,7 +59,7 @@ class ImageSet:
     @property
     def images(self) -> Tensor:
         """All images at once, (N, ...) float32; four times the memory of stored bytes."""
-        return _floats(self.stored)
+        return floats(self.stored)
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ class ImageSet:
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The images (n, ...) float32 and labels (n,) at `indices`, (n,) int64."""
-        return _floats(self.stored[indices]), self.labels[indices]
+        return floats(self.stored[indices]), self.labels[indices]
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`n` images and labels on the CPU, with replacement; `generator` is all the random state there is."""
@@ -81,6 +82,15 @@ class ImageSet:
         """The same images under other labels, (N,) int64, and names."""
         labels = labels.long().contiguous()
         return replace(self, labels=labels, names=names, digest=_digest(self.stored, labels, names))
+
+    def require_shape(self, shape: tuple[int, ...], where: str) -> None:
+        """Raise `DataError` unless each image has this shape. where: what a person called the set."""
+        own = tuple(self.stored.shape[1:])
+        if own != shape:
+            raise DataError(
+                f"The {where} are {_size(own)}, but the teacher makes {_size(shape)}; "
+                "choose other data or another teacher."
+            )
 
     def skipped_in_words(self) -> str:
         """One line such as "left out 3 of 20 files: 2 broken, 1 animated"; empty where all were used."""
@@ -104,11 +114,7 @@ def load_data(where: str | Path, shape: tuple[int, ...], captioned: bool = False
     data = bundled(str(where))
     if data is None:
         return image_folder(Path(where), shape, captioned)
-    if data.stored.shape[1:] != shape:
-        raise DataError(
-            f"The {where} are {_size(tuple(data.stored.shape[1:]))}, but the teacher makes {_size(shape)}; "
-            "choose other data or another teacher."
-        )
+    data.require_shape(shape, str(where))
     return data
 
 
@@ -132,7 +138,8 @@ def captions_of(where: str | Path) -> tuple[str, ...]:
     return words_of(Path(where)) if data is None else data.names
 
 
-def _floats(images: Tensor) -> Tensor:
+def floats(images: Tensor) -> Tensor:
+    """Bytes 0..255 as float32 in [-1, 1]; floats as they are."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 

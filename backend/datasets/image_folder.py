@@ -46,6 +46,11 @@ class PictureFiles:
     found: Labelling
     shape: tuple[int, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes or captions that labels number."""
+        return self.found.names
+
     def __len__(self) -> int:
         return len(self.found.entries)
 

@@ -7,7 +7,6 @@ means here what it means to plain diffusers.
 import hashlib
 import inspect
 import json
-import os
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,13 +15,13 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import diffusers
-import platformdirs
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from backend.cache import cache_folder
 from backend.networks import Condition
 from backend.teachers import TeacherError
 from backend.teachers.families import Encoder, Layout
@@ -41,12 +40,6 @@ class Embedded:
     cond: Condition
     null: Parts
     too_long: int
-
-
-def cache_folder() -> FilePath:
-    """Where what can be made again is kept: DISTILL_STUDIO_CACHE, or the user's cache folder."""
-    chosen = os.environ.get("DISTILL_STUDIO_CACHE")
-    return FilePath(chosen).expanduser() if chosen else FilePath(platformdirs.user_cache_dir("distill-studio", False))
 
 
 def encoders_digest(model: Layout) -> str:
