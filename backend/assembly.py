@@ -185,7 +185,8 @@ def _numbers(net: Denoiser) -> dict[str, torch.Size]:
 
 
 def _same_use(name: str, earlier: Sampler, later: Sampler) -> None:
-    if earlier.kind != later.kind:
+    """Refuse a start that is sampled otherwise; a student of one step is sampled alike by both kinds."""
+    if earlier.kind != later.kind and min(earlier.nfe, later.nfe) > 1:
         raise RecipeError(
             f"{name} is sampled by {earlier.kind} steps and this method's by {later.kind} ones; "
             "start from a run that is sampled alike."

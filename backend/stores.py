@@ -49,6 +49,14 @@ class PairStore:
         rows = slice(len(self.noise) - len(self.noise) // HELD_OUT, None)
         return self.noise[rows], self.samples[rows], self.cond[rows]
 
+    def held_out_lot(self, n: int, lot: int, device: torch.device) -> tuple[Tensor, Tensor, Condition] | None:
+        """n of the pairs that are never drawn, lot after lot, round and round; None where there are none."""
+        noise, samples, cond = self.held_out()
+        if not len(noise):
+            return None
+        rows = torch.arange(lot * n, (lot + 1) * n) % len(noise)
+        return noise[rows].to(device), samples[rows].to(device), cond[rows].to(device)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -65,10 +73,11 @@ class Source:
 
     def key(self, asked: Pairs) -> str:
         """SHA-256 of everything that the pairs depend on."""
+        conditions = repr((self.teacher.labels, self.teacher.prompts, self.teacher.key))
         meaning = {
             "form": 1,
             "source": self.digest,
-            "conditions": hashlib.sha256(repr((self.teacher.labels, self.teacher.key)).encode()).hexdigest(),
+            "conditions": hashlib.sha256(conditions.encode()).hexdigest(),
             "first_level": self.first_level,
             "guidance_scale": self.guidance_scale,
             "pairs": asked.model_dump(mode="json"),
@@ -129,13 +138,25 @@ def _read(file: Path) -> dict[str, Tensor] | None:
     """The tensors of a part, None where it is missing or damaged."""
     try:
         with safe_open(file, framework="pt") as stored:
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (no mapping)
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (no mapping)
+            whole = (stored.metadata() or {}).get("sha256") == _digest(tensors)
     except (SafetensorError, OSError):
         return None
+    return tensors if whole else None
 
 
 def _write(tensors: dict[str, Tensor], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.unfinished")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(whole, unfinished, {"sha256": _digest(whole)})
     unfinished.replace(file)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and numbers: the file itself does not notice a number that changed on the disk."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -204,7 +205,9 @@ def _batch(run: Run, needs: Collection[Need]) -> Batch:
         real_cond = Condition.of_labels(labels.to(device)) if run.teacher.labels else Condition.none(size)
     pairs = run.pairs.draw(size, generator, device) if "pairs" in needs and run.pairs is not None else None
     cond = run.teacher.conditions(size, generator).to(device)
-    return Batch(run.step, run.training.steps, cond, run.student.shape, generator, device, real, real_cond, pairs)
+    held_out = partial(run.pairs.held_out_lot, size, run.step, device) if run.pairs is not None else lambda: None
+    shape, total = run.student.shape, run.training.steps
+    return Batch(run.step, total, cond, shape, generator, device, real, real_cond, pairs, held_out)
 
 
 class _Trained:

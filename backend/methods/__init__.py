@@ -138,6 +138,7 @@ class Method(Generic[S, N]):
     stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
     accumulates: its losses are means over samples, so that they may be averaged over batches.
+    only_as_trained: whether, given its settings, its students are ruined by any other number of evaluations.
     training: values of the recipe's training part that suit it. presets: by a short name. notes: departures from the
     paper. family: one of `catalogue.FAMILIES`, under which a person finds it.
     """
@@ -155,6 +156,7 @@ class Method(Generic[S, N]):
     stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
     accumulates: bool = True
+    only_as_trained: Callable[[S], bool] = lambda s: False
     inputs: Callable[[S], tuple[str, ...]] = lambda s: ()
     training: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
