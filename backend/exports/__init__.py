@@ -14,6 +14,7 @@ from backend.contract.recipe import Recipe
 if TYPE_CHECKING:  # torch takes seconds, and refusing a format needs none of it
     from backend.networks import Condition, Denoiser
     from backend.samplers import Sampler
+    from backend.teachers import Teacher
 
 Format = Literal["diffusers", "safetensors", "lora"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -38,7 +39,8 @@ class Facts:
 
     method, paper: as on the method's card. step: the checkpoint. teacher_digest: SHA-256 of the teacher's weights.
     labels: names of the classes, empty where there are none. measured_by: the feature network and the number of
-    samples behind the figures, without which they mean nothing.
+    samples behind the figures, without which they mean nothing. picture: height and width of what it makes in pixels,
+    where that is not the size of a sample.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Facts:
     labels: tuple[str, ...] = ()
     measured: tuple[Measured, ...] = ()
     measured_by: str = ""
+    picture: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,12 @@ def export(  # one call for every format, so that the command line needs no know
     facts: Facts,
     out: FilePath,
     seed: int = 0,
+    teacher: "Teacher | None" = None,
 ) -> Export:
-    """Writes the student to `out`; `cond` and `seed` are of the sample sheet. Raises `ExportError`."""
+    """Writes the student to `out`; `cond` and `seed` are of the sample sheet. Raises `ExportError`.
+
+    teacher: whose text encoders and autoencoder go along; needed for students that are more than one network.
+    """
     if form == "lora":
         raise ExportError(
             "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
@@ -84,7 +91,7 @@ def export(  # one call for every format, so that the command line needs no know
     if form == "diffusers":
         from backend.exports import diffusers_folder  # noqa: PLC0415
 
-        return diffusers_folder.write(student, sampler, cond, facts, out, seed)
+        return diffusers_folder.write(student, sampler, cond, facts, out, seed, teacher)
     from backend.exports import safetensors_file  # noqa: PLC0415
 
     return safetensors_file.write(student, sampler, facts, out)

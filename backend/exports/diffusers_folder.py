@@ -1,7 +1,8 @@
 """A student as a diffusers folder that makes the preview's pictures without this program.
 
 ```
-unet/, scheduler/, model_index.json   what diffusers reads
+unet/, scheduler/, model_index.json   what diffusers reads; of a student of latents also the teacher's autoencoder,
+                                      tokenizers and text encoders
 sample.py                             the few lines that use it (`sample_script`)
 expected.safetensors, samples.png     the pictures they must make
 README.md                             the model card
@@ -12,54 +13,68 @@ Where no pipeline class of diffusers uses a student rightly, `model_index.json` 
 and scheduler but whose own call does not take class labels or levels; `sample.py` is the way to use it.
 """
 
-import copy
 import json
 from dataclasses import asdict
 from pathlib import Path as FilePath
+from typing import Any
 
 import torch
-from diffusers import ConsistencyModelPipeline, DDPMPipeline, UNet2DModel
+from diffusers import ConsistencyModelPipeline, DDPMPipeline
 from diffusers.utils import make_image_grid, numpy_to_pil
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from backend.exports import Export, ExportError, Facts
+from backend.exports import Export, ExportError, Facts, pipeline_parts
 from backend.exports.model_card import model_card
+from backend.exports.pipelines import FamilyKey
 from backend.exports.sample_script import Sheet, script
 from backend.exports.usage import Usage, usage_of
 from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Condition, Denoiser
+from backend.networks.adapters import merged
+from backend.networks.dit import DiT
 from backend.networks.unet2d import UNet2D
 from backend.samplers import Sampler, normal, sample
+from backend.teachers import Teacher
+from backend.teachers.families import Layout, layout
 
 VERSION = 1  # of distill.json
-WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+STEM = "diffusion_pytorch_model"
 SMALLEST_SHEET_SIDE = 64  # pixels a picture has at least on the sample sheet
 
 
-def write(student: Denoiser, sampler: Sampler, cond: Condition, facts: Facts, out: FilePath, seed: int = 0) -> Export:
+def write(
+    student: Denoiser,
+    sampler: Sampler,
+    cond: Condition,
+    facts: Facts,
+    out: FilePath,
+    seed: int = 0,
+    teacher: Teacher | None = None,
+) -> Export:
     """Writes the folder `out`, complete or not at all; the student itself is left as it is.
 
-    cond, seed: what the sample sheet shows, and what `verify` will ask for. Raises `ExportError` where the student is
-    no picture network, diffusers has no scheduler for it, or `out` is taken or cannot be written.
+    cond, seed: what the sample sheet shows, and what `verify` will ask for. teacher: of a student of latents, whose
+    other parts go along. Raises `ExportError` where diffusers has no place for the student, or no scheduler, or `out`
+    is taken or cannot be written.
     """
-    if not isinstance(student.network, UNet2D):
-        raise ExportError(
-            "This student makes vectors, for which diffusers has no pipeline; export its weights as safetensors. "
-            "Students of picture teachers can be exported as diffusers."
-        )
-    student = copy.deepcopy(student).to("cpu", torch.float32).eval()
-    usage, unet = usage_of(student, sampler)
-    sheet = _sheet(student, cond, seed)
-    pictures = expected(student, sampler, sheet)
+    model = _model_of(student, teacher)
+    student = merged(student).to("cpu", torch.float32).eval()
+    usage, module = usage_of(student, sampler)
+    sheet = _sheet(student, cond, seed, model, teacher)
+    pictures = expected(student, sampler, cond, seed, teacher)
+    weights = f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
         draft.mkdir()
-        _save_model(draft, usage, unet, metadata(student, sampler, facts))
+        _save_scheduler(draft, usage, module, model)
+        if model is not None:
+            pipeline_parts.write(model, usage.scheduler, draft)
+        _save_network(draft / weights, module, metadata(student, sampler, facts))
         text = script(usage, sheet)
         (draft / "sample.py").write_text(text, encoding="utf-8")
         save_weights({"samples": pictures}, draft / "expected.safetensors", {"seed": str(seed)})
         sheet_image(pictures).save(draft / "samples.png")
-        card = model_card(facts, usage, sampler, text, seed, _hashes(draft))
+        card = model_card(facts, usage, sampler, sheet, _hashes(draft))
         (draft / "README.md").write_text(card, encoding="utf-8")
         hashes = _hashes(draft)
         about = {
@@ -77,37 +92,76 @@ def write(student: Denoiser, sampler: Sampler, cond: Condition, facts: Facts, ou
             "hashes": hashes,
         }
         (draft / "distill.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Export(out, "diffusers", {**hashes, "distill.json": file_hash(out / "distill.json")}, hashes[WEIGHTS])
+    return Export(out, "diffusers", {**hashes, "distill.json": file_hash(out / "distill.json")}, hashes[weights])
 
 
-def _sheet(student: Denoiser, cond: Condition, seed: int) -> Sheet:
-    shape, network = student.shape, student.network
-    if network.unet.class_embedding is None:  # type: ignore[union-attr]
-        return Sheet(shape, len(cond), None, seed)
+def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
+    """The teacher's folder, whose parts go along; None for a student that is one network. Raises `ExportError`."""
+    if told := student.inputs:
+        raise ExportError(
+            f"This student is told its {told[0].replace('_', ' ')}, for which diffusers' network has no place; "
+            "export its weights as safetensors."
+        )
+    if isinstance(student.network, UNet2D):
+        return None
+    if teacher is None or teacher.folder is None:
+        raise ExportError(
+            "This student makes vectors, for which diffusers has no pipeline; export its weights as safetensors. "
+            "Students of picture teachers can be exported as diffusers."
+        )
+    return layout(teacher.folder)
+
+
+def _sheet(student: Denoiser, cond: Condition, seed: int, model: Layout | None, teacher: Teacher | None) -> Sheet:
+    shape, count, labels = student.shape, len(cond), _labels(student, cond)
+    if model is None or teacher is None:
+        return Sheet(shape, count, labels, seed)
+    prompts = teacher.each_prompt(count) or None
+    family: FamilyKey = model.family.key  # type: ignore[assignment]
+    left_out = pipeline_parts.left_out(model)
+    return Sheet(shape, count, labels, seed, prompts, family, model.picture, left_out)
+
+
+def _labels(student: Denoiser, cond: Condition) -> tuple[int, ...] | None:
+    """The class labels of the sheet, None for a network that takes none."""
+    network: Any = student.network
+    if not _takes_labels(network):
+        return None
     if cond.labels is not None:
-        return Sheet(shape, len(cond), tuple(cond.labels.tolist()), seed)
+        return tuple(cond.labels.tolist())
     if network.null_label is None:
         raise ExportError("This student needs a class label for each picture; name the classes of the sample sheet.")
-    return Sheet(shape, len(cond), (int(network.null_label),) * len(cond), seed)  # type: ignore[arg-type]
+    return (int(network.null_label),) * len(cond)
 
 
-def expected(student: Denoiser, sampler: Sampler, sheet: Sheet) -> Tensor:
-    """The preview's pictures (B, C, H, W), clipped to [-1, 1], from the noise of the sheet's seed."""
-    generator = torch.Generator().manual_seed(sheet.seed)
-    cond = Condition.none(sheet.count) if sheet.labels is None else Condition.of_labels(torch.tensor(sheet.labels))
-    noise = normal((sheet.count, *sheet.shape), generator)
-    return sample(student, sampler, noise, cond, generator).clamp(-1, 1)
+def _takes_labels(network: Any) -> bool:
+    return isinstance(network, DiT) or (isinstance(network, UNet2D) and network.unet.class_embedding is not None)
 
 
-def _save_model(folder: FilePath, usage: Usage, unet: UNet2DModel, header: dict[str, str]) -> None:
+def expected(student: Denoiser, sampler: Sampler, cond: Condition, seed: int, teacher: Teacher | None = None) -> Tensor:
+    """The preview's pictures (B, C, H, W), clipped to [-1, 1], from the noise of `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = normal((len(cond), *student.shape), generator)
+    samples = sample(student, sampler, noise, cond.to("cpu"), generator)
+    if teacher is not None:
+        with torch.no_grad():
+            samples = teacher.codec.decode(samples)
+    return samples.clamp(-1, 1).contiguous()
+
+
+def _save_scheduler(folder: FilePath, usage: Usage, module: nn.Module, model: Layout | None) -> None:
     scheduler = usage.new_scheduler()
-    pipeline = ConsistencyModelPipeline if usage.form == "pipeline" else DDPMPipeline
-    pipeline(unet, scheduler).save_config(folder)
     scheduler.save_pretrained(folder / "scheduler")
-    unet.save_config(folder / "unet")
+    if model is None:
+        pipeline = ConsistencyModelPipeline if usage.form == "pipeline" else DDPMPipeline
+        pipeline(module, scheduler).save_config(folder)
+
+
+def _save_network(file: FilePath, module: Any, header: dict[str, str]) -> None:
+    module.save_config(file.parent)
     # Not save_pretrained, which leaves no room for our header.
-    weights = {name: tensor.contiguous() for name, tensor in unet.state_dict().items()}
-    save_weights(weights, folder / WEIGHTS, header)
+    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    save_weights(weights, file, header)
 
 
 def _hashes(folder: FilePath) -> dict[str, str]:

@@ -7,6 +7,8 @@ import diffusers
 import torch
 
 from backend.exports import Facts
+from backend.exports.pipelines import LINES
+from backend.exports.sample_script import Sheet, script
 from backend.exports.usage import Usage
 from backend.samplers import Sampler
 
@@ -14,7 +16,7 @@ _CARD = """---
 library_name: diffusers
 license: other
 license_name: {licence_json}
-pipeline_tag: unconditional-image-generation
+pipeline_tag: {task}
 tags: [distillation, few-step]
 ---
 
@@ -30,7 +32,7 @@ A student that makes a picture in {evaluations}, distilled from *{teacher}*.
 export. It made the pictures above, which are in `expected.safetensors` as numbers.{note}
 
 ```python
-{script}```
+{script}```{call}
 
 Sampler: {sampler}.
 
@@ -93,7 +95,24 @@ def _measured(facts: Facts) -> str:
     return "\n".join([*lines, "", f"Measured by {facts.measured_by or 'an unnamed feature network'}."])
 
 
-def model_card(facts: Facts, usage: Usage, sampler: Sampler, script: str, seed: int, hashes: Mapping[str, str]) -> str:
+def _pipeline_call(usage: Usage, sheet: Sheet, sampler: Sampler) -> str:
+    """How the pipeline's own call makes the same pictures, as Markdown; empty where it cannot."""
+    if sheet.prompts is None or usage.form != "scheduler":
+        return ""
+    call = LINES[sheet.family].call
+    sigmas = [round(float(level), 6) for level in usage.arguments.get("sigmas", [])]  # type: ignore[union-attr]
+    timesteps = usage.arguments.get("timesteps")
+    if ("{timesteps}" in call and timesteps is None) or ("{sigmas}" in call and not sigmas):
+        return ""
+    height, width = sheet.size
+    own = f", height={height}, width={width}"
+    own += ", use_resolution_binning=False" if sheet.family.startswith(("pixart", "sana")) else ""
+    scale = 3.5 if sheet.family == "flux" else 1.0
+    words = call.format(timesteps=timesteps, sigmas=sigmas, steps=sampler.nfe, scale=scale, own=own)
+    return f"\n\nThe pipeline's own call makes such pictures too: `{words}`."
+
+
+def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashes: Mapping[str, str]) -> str:
     """The card as Markdown with the header that model hubs read. hashes: SHA-256 by file, without the card."""
     note = f" {usage.note[0].upper()}{usage.note[1:]}, so `sample.py` spells its steps out." if usage.note else ""
     return _CARD.format(
@@ -103,10 +122,12 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, script: str, seed: 
         evaluations=f"{sampler.nfe} network evaluation{'s' if sampler.nfe > 1 else ''}",
         teacher=facts.teacher,
         teacher_digest=facts.teacher_digest,
-        seed=seed,
+        seed=sheet.seed,
+        task="text-to-image" if sheet.prompts is not None else "unconditional-image-generation",
+        call=_pipeline_call(usage, sheet, sampler),
         versions=f"torch {torch.__version__.partition('+')[0]}, diffusers {diffusers.__version__}",
         note=note,
-        script=script,
+        script=script(usage, sheet),
         sampler=sampler_words(sampler),
         method=facts.method,
         paper=_paper(facts.paper),

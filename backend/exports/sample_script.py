@@ -5,15 +5,17 @@ made from data alone, so that `verify` can make it anew and never runs a text th
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
+from backend.exports.pipelines import LINES, FamilyKey, Lines, Part
 from backend.exports.usage import Usage
 
-_HEAD = '''"""Makes pictures with this student; needs torch and diffusers. Run it in its folder: python sample.py"""
+_HEAD = '''"""Makes pictures with this student; needs {needs}. Run it in its folder: python sample.py"""
 
-import torch
+{standard}import torch
 from diffusers import {imports}
 from diffusers.utils import make_image_grid, numpy_to_pil
-
+{constants}{functions}
 
 @torch.no_grad()
 def sample(folder, {argument}, seed):
@@ -33,27 +35,32 @@ _PIPELINE = """    pipe = ConsistencyModelPipeline.from_pretrained(folder)
     return 2 * images - 1
 """
 
-_LOOP = """    unet = UNet2DModel.from_pretrained(folder, subfolder="unet")
-    scheduler = {scheduler}.from_pretrained(folder, subfolder="scheduler")
+_LOAD_UNET = """    unet = UNet2DModel.from_pretrained(folder, subfolder="unet")
+"""
+
+_LOAD_PIPELINE = """    pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32{left_out})
+    told = conditions(pipe, {argument})
+"""
+
+_LOOP = """{load}    scheduler = {scheduler}.from_pretrained(folder, subfolder="scheduler")
     scheduler.set_timesteps({arguments})
     state = {start}torch.randn({count}, {size}, generator=generator)
     for t in scheduler.timesteps:
-        output = unet({scaled}, t{labels}).sample
+        output = {output}
         result = scheduler.step(output, t, state{generator})
         state = result.prev_sample
     return {result}.clamp(-1, 1)
 """
 
-_FORMULA = """    unet = UNet2DModel.from_pretrained(folder, subfolder="unet")
-    state = {start}torch.randn({count}, {size}, generator=generator)
+_FORMULA = """{load}    state = {start}torch.randn({count}, {size}, generator=generator)
     for step in STEPS:
         time = torch.full((len(state),), step["time"], dtype=torch.float64)
-        output = unet(step["scale"] * state, time{labels}).sample
+        output = {output}
         x0 = step["x0"][0] * state + step["x0"][1] * output
         if step["next"]:
             noise = {noise}
             state = step["next"][0] * x0 + step["next"][1] * noise
-    return x0.clamp(-1, 1)
+    return {result}.clamp(-1, 1)
 """
 
 _TAIL = """
@@ -67,81 +74,128 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Sheet:
-    """The pictures an export promises: of `seed`, one per label, or `count` of them where there are no labels.
+    """The pictures an export promises: of `seed`, one per label or prompt, or `count` of them where there are neither.
 
-    shape: of one picture, (C, H, W).
+    shape: of one sample, (C, H, W). family: whose lines the script has. size: height and width of a picture in pixels.
+    left_out: parts that the pipeline does without.
     """
 
     shape: tuple[int, ...]
     count: int
     labels: tuple[int, ...] | None
     seed: int
+    prompts: tuple[str, ...] | None = None
+    family: FamilyKey = "unet2d"
+    size: tuple[int, int] = (0, 0)
+    left_out: tuple[Part, ...] = ()
+
+    @property
+    def argument(self) -> int | list[int] | list[str]:
+        """What `sample` is asked for: prompts, labels or a number of pictures."""
+        if self.prompts is not None:
+            return list(self.prompts)
+        return list(self.labels) if self.labels is not None else self.count
+
+    @property
+    def kind(self) -> Literal["prompts", "labels", "count"]:
+        """What `argument` is called."""
+        if self.prompts is not None:
+            return "prompts"
+        return "labels" if self.labels is not None else "count"
 
 
 def script(usage: Usage, sheet: Sheet) -> str:
-    """The text of `sample.py`. It defines `sample(folder, labels or count, seed)`, which returns (B, C, H, W)."""
-    conditional = sheet.labels is not None
-    imports = {
-        "pipeline": "ConsistencyModelPipeline",
-        "scheduler": ", ".join(sorted(["UNet2DModel", usage.scheduler])),
-        "formula": "UNet2DModel",
-    }[usage.form]
-    head = _HEAD.format(
-        imports=imports,
-        argument="labels" if conditional else "count",
-        shape=f"(B, {', '.join(map(str, sheet.shape))})",
-        each=", one for each class label" if conditional else "",
+    """The text of `sample.py`. It defines `sample(folder, what, seed)`, which returns pictures (B, C, H, W).
+
+    what: prompts, labels or a number of pictures, as the sheet has it.
+    """
+    body = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula}[usage.form](usage, sheet)
+    return _head(usage, sheet) + body + _TAIL.format(example=repr(sheet.argument), seed=sheet.seed)
+
+
+def _head(usage: Usage, sheet: Sheet) -> str:
+    latent = sheet.family != "unet2d"
+    lines = LINES[sheet.family] if latent else Lines("")
+    network = {"pipeline": "ConsistencyModelPipeline"}.get(usage.form, "DiffusionPipeline" if latent else "UNet2DModel")
+    named = [network, usage.scheduler] if usage.form == "scheduler" else [network]
+    shape = (3, *sheet.size) if latent else sheet.shape
+    constants = f"\nSIZE = {sheet.size!r}\n" if "SIZE" in lines.functions else ""
+    one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
+    return _HEAD.format(
+        needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
+        standard="".join(f"import {name}\n\n" for name in lines.imports),
+        imports=", ".join(sorted(named)),
+        constants=constants + (_steps(usage) if usage.form == "formula" else ""),
+        functions=lines.functions,
+        argument=sheet.kind,
+        shape=f"(B, {', '.join(map(str, shape))})",
+        each=f", one for each {one}" if one else "",
     )
-    count = "len(labels)" if conditional else "count"
-    tail = _TAIL.format(example=list(sheet.labels) if sheet.labels is not None else sheet.count, seed=sheet.seed)
-    body = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula}[usage.form](usage, sheet, count)
-    steps = _steps(usage) if usage.form == "formula" else ""
-    return head.replace("\n\n\n@torch", f"{steps}\n\n\n@torch", 1) + body + tail
 
 
-def _pipeline(usage: Usage, sheet: Sheet, count: str) -> str:
+def _load(sheet: Sheet) -> str:
+    if sheet.family == "unet2d":
+        return _LOAD_UNET
+    left_out = "".join(f", {name}=None" for name in sheet.left_out)
+    return _LOAD_PIPELINE.format(left_out=left_out, argument=sheet.kind)
+
+
+def _pipeline(usage: Usage, sheet: Sheet) -> str:
     labels = "\n        class_labels=labels," if sheet.labels is not None else ""
-    return _PIPELINE.format(count=count, labels=labels, timesteps=usage.arguments["timesteps"])
+    return _PIPELINE.format(count=_count(sheet), labels=labels, timesteps=usage.arguments["timesteps"])
 
 
-def _loop(usage: Usage, sheet: Sheet, count: str) -> str:
+def _loop(usage: Usage, sheet: Sheet) -> str:
     edm = usage.scheduler == "EDMEulerScheduler"
     arguments = {name: repr(value) for name, value in usage.arguments.items()}
     if edm:  # takes tensors only, and means places on its grid, 0 for sigma_max, by sigmas
         arguments["sigmas"] = f"torch.tensor({arguments['sigmas']}, dtype=torch.float64)"
+    # EDM's last step subtracts and adds sigma's worth of noise; the prediction itself has not lost those digits.
+    result = "result.pred_original_sample" if edm else "state"
     return _LOOP.format(
+        load=_load(sheet),
         scheduler=usage.scheduler,
         arguments=", ".join(f"{name}={value}" for name, value in arguments.items()),
         start="scheduler.sigmas[0] * " if edm else "",
-        count=count,
+        count=_count(sheet),
         size=", ".join(map(str, sheet.shape)),
-        scaled="scheduler.scale_model_input(state, t)" if edm else "state",
-        labels=_labels(sheet),
+        output=_output(sheet, "scheduler.scale_model_input(state, t)" if edm else "state", "t"),
         generator=", generator=generator" if usage.fresh else "",
-        # EDM's last step subtracts and adds sigma's worth of noise; the prediction itself has not lost those digits.
-        result="result.pred_original_sample" if edm else "state",
+        result=_result(sheet, result),
     )
 
 
-def _formula(usage: Usage, sheet: Sheet, count: str) -> str:
+def _formula(usage: Usage, sheet: Sheet) -> str:
     fresh = "torch.randn(state.shape, generator=generator)"
     return _FORMULA.format(
+        load=_load(sheet),
         start="" if usage.start == 1 else f"{usage.start!r} * ",
-        count=count,
+        count=_count(sheet),
         size=", ".join(map(str, sheet.shape)),
-        labels=_labels(sheet),
+        output=_output(sheet, 'step["scale"] * state', "time"),
         noise=fresh if usage.fresh else 'step["noise"][0] * state + step["noise"][1] * output',
+        result=_result(sheet, "x0"),
     )
 
 
-def _labels(sheet: Sheet) -> str:
-    return ", class_labels=torch.tensor(labels)" if sheet.labels is not None else ""
+def _output(sheet: Sheet, state: str, time: str) -> str:
+    if sheet.family != "unet2d":
+        return f"predicted(pipe, {state}, {time}, told)"
+    labels = ", class_labels=torch.tensor(labels)" if sheet.labels is not None else ""
+    return f"unet({state}, {time}{labels}).sample"
+
+
+def _result(sheet: Sheet, samples: str) -> str:
+    return samples if sheet.family == "unet2d" else f"decoded(pipe, {samples})"
+
+
+def _count(sheet: Sheet) -> str:
+    return "count" if sheet.kind == "count" else f"len({sheet.kind})"
 
 
 def _steps(usage: Usage) -> str:
     """The formula's numbers as a constant, one step after the other."""
     lines = [
-        "",
         "",
         "# What the network is told; x0, noise and the next state as sums: (of state, of output), (of x0, of noise).",
         "STEPS = [",
@@ -151,4 +205,4 @@ def _steps(usage: Usage) -> str:
         for name in ("time", "scale", "x0", "noise", "next"):
             lines.append(f'        "{name}": {getattr(step, name)!r},')
         lines.append("    },")
-    return "\n".join([*lines, "]"])
+    return "\n".join([*lines, "]", ""])

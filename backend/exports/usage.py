@@ -20,11 +20,12 @@ from typing import Any, Literal
 import diffusers
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.exports import ExportError
 from backend.exports.consistency import ClockError, consistency_time, integer_grid
 from backend.networks import Denoiser, Prediction
+from backend.networks.unet2d_condition import UNet2DCondition
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving
 from backend.samplers import Sampler
 
@@ -87,12 +88,12 @@ class Usage:
         return getattr(diffusers, self.scheduler)(**self.settings)
 
 
-def usage_of(student: Denoiser, sampler: Sampler) -> tuple[Usage, UNet2DModel]:
+def usage_of(student: Denoiser, sampler: Sampler) -> tuple[Usage, nn.Module]:
     """The simplest exact use of a student, and the network it is for, moved to another clock where that is needed.
 
     Raises `ExportError` where diffusers has no scheduler for the student's path.
     """
-    unet = student.network.unet
+    unet = module_of(student.network)
     path, kind = student.path, student.prediction_type
     if isinstance(path, VarianceExploding):
         return _edm(student, path, sampler, unet)
@@ -104,6 +105,12 @@ def usage_of(student: Denoiser, sampler: Sampler) -> tuple[Usage, UNet2DModel]:
         f"diffusers has no scheduler for a {type(path).__name__} student that predicts {kind}; "
         "export its weights as safetensors."
     )
+
+
+def module_of(network: nn.Module) -> nn.Module:
+    """What diffusers knows of one of our networks; the network itself where that is nothing."""
+    found = getattr(network, "unet", None) or getattr(network, "transformer", None) or network
+    return found
 
 
 def _usage(student: Denoiser, sampler: Sampler, scheduler: Scheduler, settings: Numbers, arguments: Arguments) -> Usage:
@@ -140,7 +147,7 @@ def formula(student: Denoiser, sampler: Sampler) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _edm(student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: UNet2DModel) -> tuple[Usage, UNet2DModel]:
+def _edm(student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: nn.Module) -> tuple[Usage, nn.Module]:
     exponential = math.isinf(path.rho)
     settings: Numbers = {"sigma_min": path.sigma_min, "sigma_max": path.sigma_max, "sigma_data": student.sigma_data}
     settings |= {"sigma_schedule": "exponential"} if exponential else {"rho": path.rho}
@@ -159,8 +166,10 @@ def _edm(student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: UNe
 
 
 def _consistency(
-    student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: UNet2DModel
-) -> tuple[Usage, UNet2DModel]:
+    student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: nn.Module
+) -> tuple[Usage, nn.Module]:
+    if not isinstance(unet, UNet2DModel):
+        raise ClockError("its network is no pixel U-Net")
     if not isinstance(unet.config.sample_size, int):
         raise ClockError("its pictures are not square")
     sigmas = path.sigma(torch.tensor(sampler.levels, dtype=torch.float64)).tolist()
@@ -185,6 +194,8 @@ def _variance_preserving(student: Denoiser, path: VariancePreserving, sampler: S
     exact = [level * (path.steps - 1) for level in sampler.levels]
     timesteps = [round(index) for index in exact]
     settings = {**betas_of(path), "prediction_type": student.prediction_type, "clip_sample": False}
+    if isinstance(student.network, UNet2DCondition):
+        settings["steps_offset"] = 1  # without meaning here; its pipeline warns of any other
     if sampler.kind == "deterministic" and sampler.nfe > 1:
         settings |= {"timestep_spacing": "trailing", "set_alpha_to_one": True}
         usage = _usage(student, sampler, "DDIMScheduler", settings, {"num_inference_steps": sampler.nfe})

@@ -147,7 +147,7 @@ def _job(folder: FilePath, about: About) -> dict[str, Any]:
     return {
         "folder": str(folder.resolve()),
         "text": script(about.usage, sheet),
-        "argument": sheet.count if sheet.labels is None else list(sheet.labels),
+        "argument": sheet.argument,
         "seed": sheet.seed,
     }
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backend.exports import ExportError, Facts
+from backend.exports.usage import module_of
 from backend.networks import Denoiser
 from backend.samplers import Sampler
 
@@ -73,16 +74,16 @@ def save_weights(weights: dict[str, Tensor], file: FilePath, header: dict[str, s
 
 def metadata(student: Denoiser, sampler: Sampler, facts: Facts) -> dict[str, str]:
     """What goes into the header of a weights file: the format's own mark, ModelSpec's fields, and ours."""
-    size = "x".join(str(n) for n in student.shape[:0:-1])  # (C, H, W) -> WxH
+    height, width = facts.picture or (student.shape[1:] if len(student.shape) == 3 else (0, 0))
     spec = {
         "sai_model_spec": "1.0.0",
-        "architecture": "diffusers-" + type(getattr(student.network, "unet", student.network)).__name__.lower(),
+        "architecture": "diffusers-" + type(module_of(student.network)).__name__.lower(),
         "implementation": "diffusers",
         "title": facts.title,
         "license": facts.licence,
         "description": f"{sampler.nfe}-step student of {facts.teacher} by {facts.method}, {facts.paper}",
         "prediction_type": student.prediction_type,
-        **({"resolution": size} if size else {}),
+        **({"resolution": f"{width}x{height}"} if width else {}),
     }
     ours = {
         "sampler": json.dumps(sampler.to_json()),

@@ -29,10 +29,16 @@ class TeacherError(UserError, ValueError):
 
 
 class Data(Protocol):
-    """Real samples: `draw(n, generator)` gives (n, ...) samples and (n,) labels and has no other random state."""
+    """Real samples: `draw(n, generator)` gives (n, ...) samples and (n,) labels and has no other random state.
+
+    encoded: whether they are in the space in which the teacher diffuses, so that its codec has nothing left to do.
+    """
 
     @property
     def digest(self) -> str: ...
+
+    @property
+    def encoded(self) -> bool: ...
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
 
@@ -95,20 +101,20 @@ class Teacher:
 
         kinds = len(self.prompts or self.labels)
         if not kinds:
-            return self._condition_of(torch.zeros(n, dtype=torch.long))
-        return self._condition_of(torch.randint(kinds, (n,), generator=generator, device=generator.device))
+            return self.condition_of(torch.zeros(n, dtype=torch.long))
+        return self.condition_of(torch.randint(kinds, (n,), generator=generator, device=generator.device))
 
     def each_condition(self, n: int) -> Condition:
         """n conditions, the classes or prompts in turn: what previews show."""
         import torch  # noqa: PLC0415
 
-        return self._condition_of(torch.arange(n) % max(len(self.prompts or self.labels), 1))
+        return self.condition_of(torch.arange(n) % max(len(self.prompts or self.labels), 1))
 
     def each_prompt(self, n: int) -> tuple[str, ...]:
         """The prompts of `each_condition(n)`; empty where it takes none."""
         return tuple(self.prompts[i % len(self.prompts)] for i in range(n)) if self.prompts else ()
 
-    def _condition_of(self, numbers: Tensor) -> Condition:
+    def condition_of(self, numbers: Tensor) -> Condition:
         """The conditions of the classes or prompts of these numbers, (n,)."""
         from backend.networks import Condition  # noqa: PLC0415
 

@@ -13,6 +13,8 @@ from backend.teachers.files import part, read_json
 
 ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel", "Gemma2Model", "UMT5EncoderModel")
 TOKENIZERS = tuple(f"{name}Tokenizer{fast}" for name in ("CLIP", "T5", "Gemma") for fast in ("", "Fast"))
+FLUX_SIZE = 128
+"""Side of a latent of FLUX, whose config names none: its pipeline's."""
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderDC")
 
 
@@ -165,7 +167,7 @@ FAMILIES = (
         classes=(_CLIP, _T5),
         parts=("text", "pooled", "guidance"),
         length=512,
-        defaults={"in_channels": 64, "sample_size": 128},
+        defaults={"in_channels": 64},
         resizes=True,
     ),
 )
@@ -336,7 +338,7 @@ def _shape(
     about: Mapping[str, Any],
     autoencoder: Mapping[str, Any] | None,
 ) -> tuple[int, int, int]:
-    size = network.get("sample_size")
+    size = network.get("sample_size", FLUX_SIZE if family.key == "flux" else None)
     if family.resizes and about.get("sample_size") is not None:
         size = about["sample_size"]
     sizes = (size, size) if isinstance(size, int) else size

@@ -34,6 +34,7 @@ class Mixture:
     means: Tensor
     weights: Tensor
     std: float
+    encoded = True
 
     @property
     def digest(self) -> str:

@@ -55,7 +55,7 @@ def stirred(module: nn.Module) -> Any:
     return module.eval()
 
 
-def clip_tokenizer(folder: Path, length: int = 12) -> CLIPTokenizer:
+def clip_tokenizer(folder: Path, length: int = 16) -> CLIPTokenizer:
     """Letters for tokens, in the two files of CLIP's own vocabulary."""
     folder.mkdir(parents=True)
     names = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "a p", "<|startoftext|>", "<|endoftext|>"]
@@ -92,7 +92,7 @@ def word_tokenizer(folder: Path, kind: str, length: int = 64) -> Any:
     return getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder)
 
 
-def clip(width: int = 16, *, projected: bool = False, vocabulary: int = 200, length: int = 12) -> Any:
+def clip(width: int = 16, *, projected: bool = False, vocabulary: int = 200, length: int = 16) -> Any:
     end = 2 * len(LETTERS) + 2
     config = CLIPTextConfig(
         hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2, num_attention_heads=2,

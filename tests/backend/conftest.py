@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from . import tiny
+from .teachers import tiny
 
 
 @pytest.fixture(scope="session", autouse=True)
