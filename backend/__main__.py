@@ -254,6 +254,7 @@ def run(
     teacher: Annotated[str | None, typer.Option(help="Bundled teacher or diffusers folder.")] = None,
     method: Annotated[str | None, typer.Option(help="Name of the method.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set or image folder.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Text file, one prompt a line.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe as JSON; other options change it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
@@ -266,7 +267,7 @@ def run(
     """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
     path = studio.project_path(project)
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training)
+    asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training, prompts)
     number_of_run = studio.start(path, asked, name, say, waits=queue)
     if queue:
         row = studio.run_row(path, number_of_run)

@@ -19,6 +19,7 @@ from backend.networks.adapters import with_adapters
 from backend.noise import Path
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
+from backend.teachers.prompt_lists import named
 
 
 def find_method(name: str) -> Method[Any, Any]:
@@ -84,8 +85,12 @@ def device_of(name: str) -> torch.device:
 
 
 def teacher_of(recipe: Recipe) -> Teacher:
-    """The recipe's teacher, whose networks to train are of the kind that the recipe asks for. Raises `TeacherError`."""
-    teacher, student = load_teacher(recipe.teacher, recipe.training.seed), recipe.student
+    """The recipe's teacher with its prompts, whose networks to train are of the kind that the recipe asks for.
+
+    Raises `TeacherError`, and `DataError` for prompts that cannot be read.
+    """
+    prompts = named(recipe.prompts) if recipe.prompts else None
+    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts), recipe.student
 
     def lora() -> Denoiser:
         return with_adapters(base, student.rank)

@@ -65,6 +65,7 @@ def recipe_of(  # the whole of `distill run`'s request
     data: str | None,
     settings: dict[str, Any],
     training: dict[str, Any],
+    prompts: str | None = None,
 ) -> Recipe:
     """A recipe from a file, or else from a teacher and a method with the training values that suit it; changed by
     what is given beside it.
@@ -82,7 +83,7 @@ def recipe_of(  # the whole of `distill run`'s request
         raise RecipeError("Name a teacher and a method, or a recipe file that does.")
     else:
         given = {"settings": {}, "training": dict(find_method(method).training)}
-    named = {"teacher": teacher, "method": method, "data": data}
+    named = {"teacher": teacher, "method": method, "data": data, "prompts": prompts}
     given |= {name: value for name, value in named.items() if value is not None}
     if settings:
         own = list(find_method(given["method"]).settings.model_fields)
@@ -92,15 +93,16 @@ def recipe_of(  # the whole of `distill run`'s request
             part = "settings" if name in own else "training"
             given[part] = {**given[part], name: value}
     given["training"] = {**given["training"], **training}
-    return Recipe.from_values(given | {name: _from_here(given.get(name)) for name in ("teacher", "data")})
+    return Recipe.from_values(given | {name: _from_here(given.get(name)) for name in ("teacher", "data", "prompts")})
 
 
 def _from_here(where: str | None) -> str | None:
     """A path in full, because the worker runs in the project's folder; the name of something bundled as it is."""
     from backend.datasets.digits import PARTS  # noqa: PLC0415
     from backend.teachers import BUNDLED  # noqa: PLC0415
+    from backend.teachers.prompt_lists import LISTS  # noqa: PLC0415
 
-    if not where or where in (*BUNDLED, *PARTS) or not Path(where).expanduser().exists():
+    if not where or where in (*BUNDLED, *PARTS, *LISTS) or not Path(where).expanduser().exists():
         return where
     return str(Path(where).expanduser().absolute())
 
