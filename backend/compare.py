@@ -98,7 +98,7 @@ class _Way:
     def drawn(self, teacher: Teacher, seed: int) -> Side:
         one = self.student
         if one is None:
-            found = _drawn(teacher.denoiser, teacher_sampler(self.nfe), teacher, seed, self.how)
+            found = _drawn(teacher.guided, teacher_sampler(self.nfe), teacher, seed, self.how)
             return Side(self.words, None, None, self.nfe, *found)
         found = _drawn(one.denoiser, one.sampler, one.teacher, seed, self.how)
         return Side(self.words, one.run, one.step, self.nfe, *found)

@@ -89,9 +89,9 @@ def evaluate(
         raise UserError(f"There is nothing to measure the samples of {teacher.title} against; compare them by eye.")
     seed, few, many = judge.EVALUATION_SEED, student.sampler.nfe, judge.TEACHER_NFE
     ways: dict[str, tuple[Denoises, Sampler]] = {
-        "teacher": (teacher.denoiser, teacher_sampler(many)),
+        "teacher": (teacher.guided, teacher_sampler(many)),
         "student": (student.denoiser, student.sampler),
-        "teacher_at_student_nfe": (teacher.denoiser, teacher_sampler(few)),
+        "teacher_at_student_nfe": (teacher.guided, teacher_sampler(few)),
     }
     timed = TIMED_BATCH * TIMED_REPEATS
     progress = Progress((many + 2 * few) * (count + timed), report)
@@ -245,9 +245,10 @@ def export(  # the whole of `distill export`'s request
         form,
         student.denoiser,
         student.sampler,
-        student.teacher.each_condition(40),
+        student.teacher.each_condition(exports.sheet_pictures(student.teacher.data_shape)),
         facts_of(path, student),
         out.expanduser().absolute(),
+        teacher=student.teacher,
     )
     answer: dict[str, Any] = {
         "run": run,
@@ -308,4 +309,5 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         labels=student.teacher.labels,
         measured=measured,
         measured_by=by,
+        picture=student.teacher.data_shape[1:] if len(student.teacher.data_shape) == 3 else None,  # type: ignore[arg-type]
     )

@@ -195,8 +195,8 @@ class Worker:
     def _show_teacher(self) -> None:
         """The teacher's own samples from the previews' noise: at the student's number of evaluations, and in full."""
         teacher, sampler = self.run.teacher, self.run.last_sampler
-        self._record_samples(0, "teacher_at_student_nfe", teacher.denoiser, teacher_sampler(sampler.nfe), {})
-        self._record_samples(0, "teacher", teacher.denoiser, teacher_sampler(judge.TEACHER_NFE), {})
+        self._record_samples(0, "teacher_at_student_nfe", teacher.guided, teacher_sampler(sampler.nfe), {})
+        self._record_samples(0, "teacher", teacher.guided, teacher_sampler(judge.TEACHER_NFE), {})
 
     def _record_samples(
         self, step: int, kind: str, net: Denoises, sampler: Sampler, scores: Mapping[str, float]

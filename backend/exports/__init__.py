@@ -70,6 +70,12 @@ class Export:
     digest: str
 
 
+def sheet_pictures(shape: tuple[int, ...]) -> int:
+    """How many pictures of this shape, (C, H, W), an export promises: fewer the longer one takes."""
+    side = max(shape[1:], default=1)
+    return next((count for least, count in ((512, 4), (128, 12)) if side >= least), 40)
+
+
 def export(  # one call for every format, so that the command line needs no knowledge of them
     form: Format,
     student: "Denoiser",

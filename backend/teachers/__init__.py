@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from backend.networks import Condition, Denoiser
+    from backend.networks import Condition, Denoiser, Guided
     from backend.networks.codec import Codec
 
 BUNDLED = ("digits", "digits-eps", "digits-flow")
@@ -86,6 +86,13 @@ class Teacher:
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum, which the codec makes a sample of; without the batch."""
         return self.codec.data_shape(self.denoiser.shape)
+
+    @property
+    def guided(self) -> Denoiser | Guided:
+        """The denoiser as it is meant to be sampled."""
+        from backend.networks import Guided  # noqa: PLC0415
+
+        return self.denoiser if self.guidance_scale == 1 else Guided(self.denoiser, self.guidance_scale)
 
     def fake_score(self) -> Denoiser:
         """A new network that starts as the teacher and learns beside the student, whose kind it need not have."""
