@@ -64,7 +64,7 @@ def student_of(case: Case, tiny_model: Models) -> tuple[Teacher, Denoiser, Sampl
     with torch.no_grad():
         generator = torch.Generator().manual_seed(2)
         for weight in student.parameters():
-            weight += 0.03 * torch.randn(weight.shape, generator=generator)
+            weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.03)
     levels = student_levels(student.path, case.steps, start_level(student))
     if case.kind == "deterministic" and not hasattr(student.path, "shift"):
         levels = student.path.grid(case.steps)
@@ -74,7 +74,8 @@ def student_of(case: Case, tiny_model: Models) -> tuple[Teacher, Denoiser, Sampl
 def written(case: Case, tiny_model: Models, out: Path) -> Export:
     teacher, student, sampler = student_of(case, tiny_model)
     cond = teacher.each_condition(4) if teacher.prompts else Condition.of_labels(torch.tensor([2, 0, 3, 1]))
-    facts = replace(FACTS, picture=teacher.data_shape[1:])
+    height, width = teacher.data_shape[1:]
+    facts = replace(FACTS, picture=(height, width))
     return export("diffusers", student, sampler, cond, facts, out, SEED, teacher)
 
 
@@ -159,7 +160,7 @@ def test_a_student_of_adapters_is_exported_whole(tiny_model: Models, tmp_path: P
     with torch.no_grad():
         for name, weight in student.named_parameters():
             if "lora_B" in name:
-                weight += 0.1
+                weight.add_(0.1)
     done = export("diffusers", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "out", 0, teacher)
     keys = load_file(done.path / "unet" / "diffusion_pytorch_model.safetensors").keys()
     assert not any("lora" in key for key in keys)
