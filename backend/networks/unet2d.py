@@ -21,7 +21,9 @@ class LabelsAndNumbers(nn.Module):
     def __init__(self, labels: nn.Embedding | None, numbers: NumberEmbeddings) -> None:
         super().__init__()
         self.weight: nn.Parameter | None
-        self.register_parameter("weight", None if labels is None else nn.Parameter(labels.weight))
+        # Under adapters it is the base's and stays frozen, which a new parameter would not by itself.
+        weight = None if labels is None else nn.Parameter(labels.weight, labels.weight.requires_grad)
+        self.register_parameter("weight", weight)
         self.numbers = numbers
 
     def forward(self, told: Told) -> Tensor:
