@@ -309,5 +309,5 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         labels=student.teacher.labels,
         measured=measured,
         measured_by=by,
-        picture=student.teacher.data_shape[1:] if len(student.teacher.data_shape) == 3 else None,  # type: ignore[arg-type]
+        picture=student.teacher.data_shape[1:] if len(student.teacher.data_shape) == 3 else None,
     )
