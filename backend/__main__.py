@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from backend import students, studio
-from backend.contract import launch
+from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
@@ -161,17 +161,31 @@ def _setting_row(key: str, about: dict[str, Any]) -> list[str]:
     return [key, json.dumps(about.get("default")), span + unit, about.get("description", "")]
 
 
+def _looked_at(where: str) -> tuple[catalogue.TeacherCard, dict[str, list[str]]]:
+    """A teacher, and the methods that can use it; without torch where the methods are known from an earlier start."""
+    from backend.teachers import quick  # noqa: PLC0415
+
+    card = None if where.partition(":")[0] == "mixture-2d" else quick.card(where)
+    if card is not None:
+        usable = quick.methods_for(card)
+        if usable is not None:
+            return card, usable
+    from backend import describe  # noqa: PLC0415
+
+    made = describe.catalogue()
+    catalogue.store_cached(catalogue.default_key(), made)
+    card = card or describe.teacher_card(where)
+    return card, quick.sorted_for(card, made.methods)
+
+
 @app.command()
 def teachers(
     where: Annotated[str | None, typer.Argument(metavar="[PATH]", help="A diffusers folder.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the bundled teachers, or say what a given one is and whether it can be used."""
-    from backend import describe  # noqa: PLC0415
-
     if where is not None:
-        card = describe.teacher_card(where)
-        usable = describe.methods_for(card)
+        card, usable = _looked_at(where)
 
         def show_one() -> None:
             print(f"{card.title} ({card.key}): {card.summary}")
@@ -184,6 +198,8 @@ def teachers(
 
         answer(card.model_dump(mode="json") | usable, as_json, show_one)
         return
+    from backend import describe  # noqa: PLC0415
+
     cards = describe.bundled_teachers()
 
     def show_all() -> None:
@@ -203,7 +219,6 @@ def teachers(
 @app.command()
 def describe(as_json: Json = True) -> None:
     """Print everything the backend offers on this machine, for other programs."""
-    from backend.contract import catalogue  # noqa: PLC0415
     from backend.describe import catalogue as make  # noqa: PLC0415
 
     made = make()

@@ -1,8 +1,6 @@
 """What the backend offers on this machine, as data: the catalogue that the window and the command line show."""
 
 import importlib.metadata
-import json
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,22 +9,8 @@ import torch
 from backend.assembly import find_method
 from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, PresetCard, TeacherCard
 from backend.methods import Method, load_method, method_names
-from backend.teachers import BUNDLED, TeacherError, folder_of, load_teacher
-
-PREDICTION_WORDS = {
-    "epsilon": "Predicts the noise (epsilon)",
-    "v_prediction": "Predicts the velocity v",
-    "sample": "Predicts the clean sample",
-    "flow": "Predicts the flow from data to noise",
-    "edm": "Predicts with EDM preconditioning",
-}
-PATH_WORDS = {
-    "VariancePreserving": "variance preserving path",
-    "VarianceExploding": "variance exploding path",
-    "FlowMatching": "flow matching path",
-    "Trigonometric": "trigonometric path",
-}
-
+from backend.teachers import BUNDLED, TeacherError, load_teacher, quick
+from backend.teachers.quick import sorted_for
 
 def version() -> str:
     """The installed version of this program."""
@@ -112,7 +96,7 @@ def bundled_teachers() -> tuple[TeacherCard, ...]:
     cards = [mixture]
     for key in BUNDLED:
         try:
-            cards.append(_folder_card(key))
+            cards.append(quick.card(key))
         except TeacherError as error:
             cards.append(TeacherCard(key=key, title=key, summary="", source="bundled", problem=str(error)))
     return tuple(cards)
@@ -124,51 +108,16 @@ def teacher_card(where: str) -> TeacherCard:
     Raises `TeacherError` where it cannot be used.
     """
     if where.partition(":")[0] != "mixture-2d":
-        return _folder_card(where)
+        return quick.card(where)
     teacher = load_teacher(where)
     net = teacher.denoiser
     about = {"key": where, "title": teacher.title, "path": type(net.path).__name__, "data": teacher.data}
     return bundled_teachers()[0].model_copy(update={**about, "prediction_type": net.prediction_type})
 
 
-def _folder_card(where: str) -> TeacherCard:
-    from backend.teachers import diffusers_folder  # noqa: PLC0415  (takes seconds; not needed for the methods)
-
-    folder = folder_of(where)
-    found = diffusers_folder.inspect(folder)
-    path = type(found.path).__name__
-    return TeacherCard(
-        key=where,
-        title=found.title,
-        summary=" ".join([f"{PREDICTION_WORDS[found.prediction_type]}; {PATH_WORDS[path]}.", *found.notes]),
-        source=str(folder) if where not in BUNDLED else "bundled",
-        shape=found.shape,
-        path=path,
-        prediction_type=found.prediction_type,
-        condition="class" if found.classes else "none",
-        classes=len(found.labels),
-        labels=found.labels,
-        parameters=found.parameters,
-        figures=_measured(folder / "figures.json"),
-        data=found.data or "",
-        licence=found.licence,
-    )
-
-
-def _measured(file: Path) -> dict[str, float]:
-    """The teacher's own figures, where its folder has them in the form in which ours do."""
-    try:
-        rows = json.loads(file.read_bytes())["nfe"]
-        return {f"frechet_{nfe}_nfe": float(row["frechet"]) for nfe, row in rows.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
-
-
 def methods_for(teacher: TeacherCard) -> dict[str, list[str]]:
     """The methods that can use a teacher, by name: as it is, and with real data that a person brings."""
-    cards = methods()[0]
-    brought = [card.key for card in cards if "real data" in card.needs and not teacher.data]
-    return {"methods": [card.key for card in cards if card.key not in brought], "methods_with_data": brought}
+    return sorted_for(teacher, methods()[0])
 
 
 def devices() -> tuple[Device, ...]:

@@ -36,7 +36,7 @@ from backend.networks.dit import DiT
 from backend.networks.unet2d import UNet2D
 from backend.samplers import Sampler, normal, sample
 from backend.teachers import Teacher
-from backend.teachers.families import Layout, layout
+from backend.teachers.layouts import Layout, layout
 
 VERSION = 1  # of distill.json
 STEM = "diffusion_pytorch_model"

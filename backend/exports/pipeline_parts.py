@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 
 from backend.exports.pipelines import PARTS, Part
-from backend.teachers.families import Layout
+from backend.teachers.layouts import Layout
 
 SAFE = (".json", ".txt", ".model", ".safetensors")
 """Endings of what is copied: settings, vocabularies and weights, nothing that runs."""

@@ -24,13 +24,14 @@ from backend.networks.unet2d import UNet2D
 from backend.networks.unet2d_condition import UNet2DCondition
 from backend.noise import Path
 from backend.teachers import Teacher, TeacherError
-from backend.teachers.families import Layout, config, layout, profile, words
 from backend.teachers.files import read_json, tensors_in, weights_files
+from backend.teachers.layouts import Layout, class_count, classes_of, config, layout, profile, refuse_network, words
 from backend.teachers.modules import STEM, build, check, digest
 from backend.teachers.modules import load as load_module
+from backend.teachers.noise_kinds import notes_on
 from backend.teachers.prompt_lists import prompts_of
 from backend.teachers.prompts import Embedded, embed, encoders_digest
-from backend.teachers.scheduler_config import clips, path_of
+from backend.teachers.scheduler_config import path_of
 
 __all__ = ["Inspection", "inspect", "load", "path_of", "profile", "weights_file"]
 
@@ -72,8 +73,8 @@ def _inspected(model: Layout) -> Inspection:
     place = model.network_folder
     stored = tensors_in(weights_files(place, STEM))
     check(build(family.network, network, _config_name(model)), stored, place)
-    classes = _class_count(model, network)
-    null_label, labels = _classes(model, classes)
+    classes = class_count(model)
+    null_label, labels = classes_of(model)
     return Inspection(
         kind=family.network,
         parameters=sum(tensor.numbers for tensor in stored.values()),
@@ -88,17 +89,7 @@ def _inspected(model: Layout) -> Inspection:
         licence=words(model.about, "licence") or "unknown",
         data=words(model.about, "data"),
         config=network,
-        notes=notes_on(model),
-    )
-
-
-def notes_on(model: Layout) -> tuple[str, ...]:
-    """Sentences a person should know before choosing the model."""
-    if not clips(model.scheduler):
-        return ()
-    return (
-        "Its scheduler clips every predicted sample, which is no part of the network: here it is sampled without, "
-        "so its pictures differ a little from its own pipeline's.",
+        notes=notes_on(model.scheduler),
     )
 
 
@@ -186,72 +177,8 @@ def _whole_config(model: Layout) -> dict[str, Any]:
     """The network's config, with the defaults of what it leaves out. Raises `TeacherError` for what cannot be used."""
     built: Any = build(model.family.network, model.network, _config_name(model))
     whole = {**model.network, **built.config}
-    folder, refused = model.folder, _refusal(model, whole)
-    if refused:
-        raise TeacherError(f"The network in {folder} {refused}.")
+    refuse_network(model, whole)
     return whole
-
-
-def _refusal(model: Layout, whole: dict[str, Any]) -> str:
-    """What is wrong with a network that can be built and not be used, as the rest of a sentence; empty for nothing."""
-    made, taken = whole.get("out_channels") or whole["in_channels"], whole["in_channels"]
-    learned = model.family.key in ("dit", "pixart-alpha", "pixart-sigma", "sana") and made == 2 * taken
-    if made != taken and not learned:
-        return (
-            f"makes {made} channels of {taken}, perhaps with a learned variance, which is not supported; choose a "
-            "teacher that predicts one value per value"
-        )
-    if model.family.network.startswith("UNet2D") and whole["time_embedding_type"] != "positional":
-        return (
-            f"embeds time in the {whole['time_embedding_type']!r} way, which is not supported; choose a teacher with "
-            "positional embeddings"
-        )
-    if whole.get("class_embed_type") is not None:
-        return (
-            f"embeds classes by {whole['class_embed_type']!r}, which is not supported; choose a teacher with a table "
-            "of classes (num_class_embeds)"
-        )
-    if model.family.key in ("sd", "sdxl"):
-        expected = "text_time" if model.family.key == "sdxl" else None
-        for name, value in (
-            ("addition_embed_type", expected),
-            ("time_cond_proj_dim", None),
-            ("num_class_embeds", None),
-        ):
-            if whole.get(name) != value:
-                return f"has {name} {whole.get(name)!r}, which is not supported; choose a plain {model.family.title}"
-    return ""
-
-
-def _class_count(model: Layout, network: dict[str, Any]) -> int:
-    if model.family.key == "dit":
-        return int(network["num_embeds_ada_norm"]) + 1
-    return int(network.get("num_class_embeds") or 0)
-
-
-def _classes(model: Layout, classes: int) -> tuple[int | None, tuple[str, ...]]:
-    """The null label and the names of the other classes."""
-    null_label = classes - 1 if model.family.key == "dit" else model.about.get("null_label")
-    if null_label is not None and not (isinstance(null_label, int) and 0 <= null_label < classes):
-        raise TeacherError(
-            f"teacher.json says that label {null_label!r} means no class, but the network knows {classes} labels; "
-            "correct null_label."
-        )
-    labels = model.about.get("labels") or _pipeline_labels(model) or ()
-    real = classes - (null_label is not None)
-    if not isinstance(labels, list | tuple) or len(labels) > real:
-        raise TeacherError(f"teacher.json must name at most the {real} classes of the network in labels; correct it.")
-    if not labels and null_label in (None, classes - 1):
-        labels = range(real)
-    return null_label, tuple(str(label) for label in labels)
-
-
-def _pipeline_labels(model: Layout) -> list[str]:
-    """The names that DiT's pipeline keeps in its index, number -> name."""
-    named = model.pipeline.get("id2label")
-    if not isinstance(named, dict) or set(named) != {str(i) for i in range(len(named))}:
-        return []
-    return [str(named[str(i)]) for i in range(len(named))]
 
 
 def _digest(model: Layout, found: Inspection) -> str:

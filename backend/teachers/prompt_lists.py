@@ -6,7 +6,7 @@ from backend.contract.errors import UserError
 from backend.datasets.prompts import read_prompts
 from backend.resources import RESOURCES
 from backend.teachers import TeacherError
-from backend.teachers.families import Layout, words
+from backend.teachers.layouts import Layout, words
 
 LISTS = ("everyday",)
 """Bundled lists, by the names they have in recipes."""

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from backend.cache import cache_folder
 from backend.networks import Condition
 from backend.teachers import TeacherError
-from backend.teachers.families import Encoder, Layout
 from backend.teachers.files import tensors_in, weights_files
+from backend.teachers.layouts import Encoder, Layout
 from backend.teachers.modules import build, digest, quiet
 
 BATCH = 16

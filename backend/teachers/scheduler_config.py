@@ -14,32 +14,8 @@ import diffusers
 from backend.networks import PredictionType
 from backend.noise import FlowMatching, Path, VarianceExploding, VariancePreserving
 from backend.teachers import TeacherError
+from backend.teachers.noise_kinds import EDM, FLOW, TABLE_PREDICTIONS, TABLES, unknown_words
 
-# Each has a table `alphas_cumprod`. Where the scheduler itself needs a library that is not ours, one with the same
-# table and the same defaults stands in for it.
-_TABLES = {
-    "DDPMScheduler": "DDPMScheduler",
-    "DDPMParallelScheduler": "DDPMParallelScheduler",
-    "DDIMScheduler": "DDIMScheduler",
-    "DDIMParallelScheduler": "DDIMParallelScheduler",
-    "DDIMInverseScheduler": "DDIMInverseScheduler",
-    "PNDMScheduler": "PNDMScheduler",
-    "EulerDiscreteScheduler": "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler": "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler": "HeunDiscreteScheduler",
-    "KDPM2DiscreteScheduler": "KDPM2DiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler": "KDPM2AncestralDiscreteScheduler",
-    "LMSDiscreteScheduler": "PNDMScheduler",  # scipy
-    "DPMSolverMultistepScheduler": "DPMSolverMultistepScheduler",
-    "DPMSolverMultistepInverseScheduler": "DPMSolverMultistepInverseScheduler",
-    "DPMSolverSinglestepScheduler": "DPMSolverSinglestepScheduler",
-    "DPMSolverSDEScheduler": "HeunDiscreteScheduler",  # torchsde
-    "DEISMultistepScheduler": "DEISMultistepScheduler",
-    "UniPCMultistepScheduler": "UniPCMultistepScheduler",
-    "SASolverScheduler": "SASolverScheduler",
-    "LCMScheduler": "LCMScheduler",
-    "TCDScheduler": "TCDScheduler",
-}
 _TABLE_SETTINGS = (
     "num_train_timesteps",
     "beta_start",
@@ -48,9 +24,6 @@ _TABLE_SETTINGS = (
     "trained_betas",
     "rescale_betas_zero_snr",
 )
-_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
-_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
-_TABLE_PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 class _Config:
@@ -85,27 +58,16 @@ def path_of(config: dict[str, Any], tokens: int | None = None) -> tuple[Path, Pr
     None takes their `base_image_seq_len`. Raises `TeacherError` for a noise process that is unknown or impossible.
     """
     name = str(config.get("_class_name"))
-    if name in _EDM:
+    if name in EDM:
         return _edm(_Config(config, name))
-    if name in _FLOW:
+    if name in FLOW:
         return _flow(_Config(config, name), tokens)
-    if name in _TABLES:
-        known = _Config(config, _TABLES[name])
+    if name in TABLES:
+        known = _Config(config, TABLES[name])
         if known.values.get("use_flow_sigmas") or known.values.get("prediction_type") == "flow_prediction":
             return _flow_of_solver(known)
         return _table(known)
-    raise TeacherError(
-        f"The scheduler {name} is of an unknown kind; choose a teacher with a DDPM, EDM or flow scheduler."
-    )
-
-
-def clips(config: dict[str, Any]) -> bool:
-    """Whether the scheduler clips what the network predicts, so that its own pipeline makes other pictures."""
-    name = str(config.get("_class_name"))
-    if name not in _TABLES:
-        return False
-    values = _Config(config, _TABLES[name]).values
-    return bool(values.get("clip_sample") or values.get("thresholding"))
+    raise TeacherError(unknown_words(name))
 
 
 def _edm(config: _Config) -> tuple[Path, PredictionType, float]:
@@ -174,7 +136,7 @@ def _flow_path(shift: float, steps: int) -> tuple[Path, PredictionType, float]:
 
 def _table(config: _Config) -> tuple[Path, PredictionType, float]:
     kind = config.values["prediction_type"]
-    if kind not in _TABLE_PREDICTIONS or kind not in get_args(PredictionType):
+    if kind not in TABLE_PREDICTIONS or kind not in get_args(PredictionType):
         raise TeacherError(f"Prediction type {kind!r} is unknown; it must be epsilon, v_prediction or sample.")
     if config.values.get("timestep_type", "discrete") != "discrete":
         raise TeacherError(

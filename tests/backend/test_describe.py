@@ -8,7 +8,8 @@ from backend import describe
 from backend.contract.catalogue import Catalogue, TeacherCard
 from backend.contract.recipe import RecipeError, Training
 from backend.methods import load_method, method_names
-from backend.teachers import TeacherError
+from backend.teachers import TeacherError, quick
+from backend.teachers.quick import measured
 
 
 def test_the_catalogue_holds_everything_and_survives_json():
@@ -44,7 +45,7 @@ def test_a_bundled_teacher_that_is_damaged_says_so(monkeypatch, tmp_path):
     def missing(where):
         raise TeacherError(f"{where} is missing; install the program again.")
 
-    monkeypatch.setattr(describe, "folder_of", missing)
+    monkeypatch.setattr(quick, "folder_of", missing)
     cards = {card.key: card for card in describe.bundled_teachers()}
     assert cards["mixture-2d"].problem == ""
     assert cards["digits"].problem == "digits is missing; install the program again."
@@ -63,12 +64,12 @@ def test_a_folder_tells_shape_classes_and_figures(tiny_teacher):
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"nfe": 3}', b'{"nfe": {"1": {}}}', b"\xff", b'{"nfe": {"1": 2}}'])
 def test_figures_of_another_form_are_left_out(tmp_path, content):
     (tmp_path / "figures.json").write_bytes(content)
-    assert describe._measured(tmp_path / "figures.json") == {}
+    assert measured(tmp_path / "figures.json") == {}
 
 
 def test_methods_are_sorted_by_whether_data_must_be_brought():
     bare = TeacherCard(key="x", title="X", summary="", source="x")
-    needing = [card.key for card in describe.methods()[0] if card.needs]
+    needing = [card.key for card in describe.methods()[0] if "real data" in card.needs]
     found = describe.methods_for(bare)
     assert found["methods_with_data"] == needing
     assert sorted(found["methods"] + needing) == method_names()

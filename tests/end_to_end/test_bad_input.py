@@ -166,7 +166,7 @@ def test_a_recipe_that_cannot_be_read_is_refused(refused, project, tmp_path, con
 
 def break_config(folder: Path) -> None:
     file = folder / "unet" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"_class_name": "FluxTransformer2DModel"}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"_class_name": "FluxControlNetModel"}))
 
 
 def pickle(folder: Path) -> None:
@@ -193,7 +193,7 @@ def lie_about_numbers(folder: Path) -> None:
     ("damage", "said"),
     [
         (lambda folder: shutil.rmtree(folder / "unet"), "is not a diffusers model: unet/config.json is missing"),
-        (break_config, "holds a FluxTransformer2DModel, a kind of model that is not supported"),
+        (break_config, "holds a FluxControlNetModel, a kind of model that is not supported"),
         (pickle, "is a pickle, which can run code when opened, and is refused; convert it"),
         (truncate, "is no whole safetensors file"),
         (lie, "holds conv_in.weight of shape (16, 1, 1, 3) where its config describes (16, 1, 3, 3)"),

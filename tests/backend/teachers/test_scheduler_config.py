@@ -10,7 +10,8 @@ from torch import Tensor
 
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving
 from backend.teachers import TeacherError
-from backend.teachers.scheduler_config import clips, path_of
+from backend.teachers.noise_kinds import clips
+from backend.teachers.scheduler_config import path_of
 
 torch.set_num_threads(1)
 
