@@ -5,6 +5,7 @@ leaves a run as it was. It knows no project file, no method and no sampler. Dist
 """
 
 import hashlib
+import itertools
 import json
 import math
 import statistics
@@ -69,30 +70,30 @@ class Figures:
 
 
 class FeatureNetwork(nn.Module):
-    """A small classifier of 16x16 pictures whose last hidden layer is the space distances are measured in.
+    """A small classifier of square pictures whose last hidden layer is the space distances are measured in.
 
     Each feature has mean 0 and variance 1 over the training images, so a Frechet distance reads in units of
-    the data's own spread: samples that are all one picture are at least `width` away.
+    the data's own spread: samples that are all one picture are at least `width` away. size: pixels along a side.
+    stages: channels of each convolution, after which the picture is half as large.
     """
 
-    def __init__(self, classes: int = 10, width: int = 48, channels: int = 1) -> None:
+    def __init__(
+        self,
+        classes: int = 10,
+        width: int = 48,
+        channels: int = 1,
+        size: int = 16,
+        stages: tuple[int, ...] = (16, 32, 64),
+    ) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(
-            nn.Conv2d(channels, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(256, width),
-            nn.BatchNorm1d(width, affine=False),
-        )
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((channels, *stages)):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        places = (size >> len(stages)) ** 2
+        layers += [nn.Flatten(), nn.Linear(stages[-1] * places, width), nn.BatchNorm1d(width, affine=False)]
+        self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(width, classes)
-        self.shape = (channels, 16, 16)
+        self.shape = (channels, size, size)
         self.name = "untrained"
         self.digest = ""
 
@@ -101,14 +102,15 @@ class FeatureNetwork(nn.Module):
         """The network in a safetensors file, ready to measure; its name and digest are the file's."""
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["feature_network"])
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
-        net = cls(about["classes"], about["width"], about["channels"])
+            weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  (no mapping)
+        size, stages = about.get("size", 16), tuple(about.get("stages", (16, 32, 64)))
+        net = cls(about["classes"], about["width"], about["channels"], size, stages)
         net.load_state_dict(weights)
         net.name, net.digest = about["name"], hashlib.sha256(path.read_bytes()).hexdigest()
         return net.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, width) and class logits (B, classes) of images (B, C, 16, 16) in [-1, 1]."""
+        """Features (B, width) and class logits (B, classes) of images (B, C, size, size) in [-1, 1]."""
         features = self.trunk(images)
         return features, self.head(features.relu())
 
@@ -178,6 +180,12 @@ def neighbour_figures(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float
     }
 
 
+def agreement(real: Tensor, fake: Tensor, labels: Tensor, asked: Tensor) -> float:
+    """The share of fake (M, d) whose nearest of real (N, d) has the class asked for; labels (N,), asked (M,)."""
+    nearest = torch.cat([distances.argmin(1) for distances, _ in _distances(_enough(fake), _enough(real))])
+    return _share(labels.cpu()[nearest] == asked.cpu())
+
+
 # Pictures
 
 
@@ -232,6 +240,7 @@ def image_figures(
         "kernel": kernel_distance(real, fake),
         **neighbour_figures(real, fake),
         "class_accuracy": None if labels is None else _share(seen == asked),
+        "agreement": None if labels is None else agreement(real, fake, reference.labels, asked),
         "class_std": class_std(samples, asked),
         "nearest_training": nearest_distance(samples, reference.images),
         "fine_detail": fine_detail(samples, reference.images),

@@ -12,6 +12,7 @@ from backend import evaluate
 from backend.acceleration import Acceleration, accelerated
 from backend.datasets import ImageSet, load_data
 from backend.datasets.digits import digits
+from backend.datasets.emoji import emoji
 from backend.evaluate import FeatureNetwork, Figures
 from backend.networks import Condition
 from backend.resources import RESOURCES
@@ -76,7 +77,25 @@ def reference_of(teacher: Teacher) -> ImageSet | None:
     """The pictures a teacher's samples are measured against, None where there are none or no feature network fits."""
     if teacher.data == "digits" and teacher.denoiser.shape == digits().images.shape[1:]:
         return load_data("digits", teacher.denoiser.shape)
+    if teacher.data == "emoji" and teacher.data_shape == tuple(emoji().stored.shape[1:]):
+        return emoji()
     return None
+
+
+def asked_of(teacher: Teacher, count: int) -> Tensor | None:
+    """The classes (N,) of `each_condition(count)`, as the teacher's reference numbers them; None where it has none.
+
+    A prompt's class is the picture that bears it as its name. None too where some prompt is no such name.
+    """
+    labels = teacher.each_condition(count).labels
+    reference = reference_of(teacher)
+    if labels is not None or reference is None:
+        return labels
+    numbers = {name: number for number, name in enumerate(reference.names)}
+    prompts = teacher.each_prompt(count)
+    if not prompts or any(prompt not in numbers for prompt in prompts):
+        return None
+    return torch.tensor([numbers[prompt] for prompt in prompts])
 
 
 def can_measure(teacher: Teacher) -> bool:
@@ -99,7 +118,7 @@ def figures(
     if not can_measure(teacher):
         return None  # before hundreds of samples are drawn for nothing
     samples = draw_many(net, sampler, teacher, count, seed)
-    labels = teacher.each_condition(count).labels
+    labels = asked_of(teacher, count)
     return figures_of(samples, labels, teacher, sampler.nfe, seed, paired)
 
 
@@ -110,7 +129,7 @@ def figures_of(
     values: Mapping[str, float | None]
     reference = reference_of(teacher)
     if reference is not None:
-        network = FeatureNetwork.load(RESOURCES / "features" / "digits.safetensors")
+        network = FeatureNetwork.load(RESOURCES / "features" / f"{teacher.data}.safetensors")
         values = evaluate.image_figures(samples, labels, reference, network, paired)
         return Figures(values, network.name, network.digest, reference.digest, len(samples), seed, nfe)
     if not isinstance(teacher.draws, Mixture):

@@ -105,7 +105,7 @@ def evaluate(
         samples[who] = judge.draw_many(net, sampler, teacher, count, seed, drawn)
         seconds[who] = _seconds_per_image(net, sampler, teacher)
         progress.add(timed * sampler.nfe)
-    labels, whole = teacher.each_condition(count).labels, samples["teacher"]
+    labels, whole = judge.asked_of(teacher, count), samples["teacher"]
     found = {
         who: judge.figures_of(drawn, labels, teacher, ways[who][1].nfe, seed, whole if who == "student" else None)
         for who, drawn in samples.items()

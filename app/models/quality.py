@@ -19,7 +19,10 @@ SECONDS = "seconds_per_image"
 MAIN = ("frechet", "sliced_wasserstein")
 """The figures by which students are ranked, in the order in which one is chosen."""
 HIGHER_IS_BETTER = frozenset(
-    {"precision", "recall", "density", "coverage", "class_accuracy", "high_quality", "modes", "same_mode"}
+    {
+        *("precision", "recall", "density", "coverage", "class_accuracy", "agreement"),
+        *("high_quality", "modes", "same_mode"),
+    }
 )
 _SAME = ("measured_in", "features_digest", "reference_digest", "count", "seed", "version")
 
