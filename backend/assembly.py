@@ -1,6 +1,6 @@
 """From a recipe's words to the objects they name: method, settings, teacher, data, run, finished student."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +12,18 @@ from backend.contract.files import content_hash, files_folder
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
 from backend.contract.settings import Settings, problems
-from backend.datasets import DataError, ImageSet, load_data
+from backend.datasets import DataError, ImageSet, captions_of, latents, load_data
+from backend.datasets.latents import Report
 from backend.methods import Method, load_method, method_names
 from backend.networks import Denoiser, Guided
 from backend.networks.adapters import with_adapters
+from backend.networks.codec import Identity
 from backend.noise import Path
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
 from backend.teachers.prompt_lists import named
+
+CPU = torch.device("cpu")
 
 
 def find_method(name: str) -> Method[Any, Any]:
@@ -43,11 +47,20 @@ def method_of(recipe: Recipe) -> tuple[Method[Any, Any], Settings]:
     return method, method.settings.model_validate(recipe.settings)
 
 
-def data_of(recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher) -> Data | None:
+def data_of(
+    recipe: Recipe,
+    method: Method[Any, Any],
+    settings: Settings,
+    teacher: Teacher,
+    device: torch.device = CPU,
+    few: int = 0,
+    report: Report = lambda done, of: None,
+) -> Data | None:
     """The recipe's real data, or what goes with the teacher; None where the method needs none.
 
-    Its labels are the teacher's. Raises `RecipeError` where data is needed and not named, `DataError` where it does
-    not fit.
+    Its labels are the teacher's. What a codec makes of pictures is made on `device` and kept (`latents`); for a trial
+    of `few` pictures alone. report: told how many are encoded. Raises `RecipeError` where data is needed and not named,
+    `DataError` where it does not fit.
     """
     if "real data" not in method.needs(settings):
         return None
@@ -56,11 +69,47 @@ def data_of(recipe: Recipe, method: Method[Any, Any], settings: Settings, teache
         raise RecipeError(f"{method.title} needs real data with these settings; name a data set or an image folder.")
     if teacher.draws is not None and where == teacher.data:
         return teacher.draws
-    return _with_labels_of(teacher, load_data(where, teacher.denoiser.shape), where)
+    captioned = bool(teacher.prompts)
+    if isinstance(teacher.codec, Identity):
+        return _with_labels_of(teacher, load_data(where, teacher.data_shape, captioned), where)
+    with latents.source_of(where, teacher.data_shape, captioned) as source:
+        if few:
+            data = latents.few_latents(source, teacher.codec, device, few)
+        else:
+            data = latents.kept_latents(source, teacher.codec, device, report)
+    return _with_labels_of(teacher, data, where)
+
+
+def asked_for_captions(recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher) -> Teacher:
+    """The teacher, with the captions of the recipe's real data among its prompts if it takes any.
+
+    They are all of its prompts, unless the recipe names some. Raises `DataError` where the data cannot be read.
+    """
+    where = recipe.data or teacher.data
+    if not (teacher.prompts and where and teacher.folder and "real data" in method.needs(settings)):
+        return teacher
+    captions = captions_of(where)
+    if set(captions) <= set(teacher.prompts):
+        return teacher
+    # Imported here because they need transformers, which takes seconds.
+    from backend.teachers.layouts import layout  # noqa: PLC0415
+    from backend.teachers.prompts import embed  # noqa: PLC0415
+
+    own = teacher.prompts if recipe.prompts else ()
+    prompts = tuple(dict.fromkeys([*own, *captions]))
+    return replace(teacher, prompts=prompts, embedded=embed(layout(teacher.folder), prompts).cond)
 
 
 def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
-    """The data with each class under the number by which the teacher knows its name."""
+    """The data with each class or caption under the number by which the teacher knows it."""
+    if teacher.prompts:
+        if not data.captions:
+            raise DataError(
+                f"{where} has no captions; write one into a text file beside each picture, or sort the pictures into "
+                "folders that say what they show."
+            )
+        places = {prompt: number for number, prompt in enumerate(teacher.prompts)}
+        return data.labelled(torch.tensor([places[words] for words in data.captions])[data.labels], teacher.prompts)
     if not teacher.labels or data.names == teacher.labels:
         return data
     strange = [name for name in data.names if name not in teacher.labels]
@@ -72,7 +121,7 @@ def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
             "of the same name."
         )
     numbers = torch.tensor([teacher.labels.index(name) for name in data.names])
-    return ImageSet.of(data.images, numbers[data.labels], teacher.labels, data.licence, data.skipped)
+    return data.labelled(numbers[data.labels], teacher.labels)
 
 
 def device_of(name: str) -> torch.device:
@@ -124,18 +173,21 @@ def pair_source(
 
 
 def start_run(
-    recipe: Recipe, project: ProjectFile | None = None, report: Callable[[int, int], object] = lambda made, of: None
+    recipe: Recipe,
+    project: ProjectFile | None = None,
+    report: Report = lambda made, of: None,
+    encoding: Report = lambda done, of: None,
 ) -> train.Run:
     """A run before its first step, from its recipe alone.
 
     project: where the recipe's start, another run's student, is looked up, and beside which pairs are kept.
-    report: told how many pairs are made, and of how many. Raises `RecipeError`, `TeacherError`,
-    `DataError`, `CheckpointError` or `ProjectFileError` for what a person can mend.
+    report: told how many pairs are made, and of how many; encoding: the same of real pictures. Raises `RecipeError`,
+    `TeacherError`, `DataError`, `CheckpointError` or `ProjectFileError` for what a person can mend.
     """
     method, settings = method_of(recipe)
     device = device_of(recipe.training.device)
-    teacher = teacher_of(recipe)
-    data = data_of(recipe, method, settings, teacher)
+    teacher = asked_for_captions(recipe, method, settings, teacher_of(recipe))
+    data = data_of(recipe, method, settings, teacher, device, report=encoding)
     pairs = None
     if "pairs" in method.needs(settings):
         source = pair_source(recipe, method, settings, teacher, project)
@@ -238,6 +290,8 @@ def load_student(project: ProjectFile, run: int, which: str = "last", weights: s
     checkpoint = project.find_checkpoint(run, which)
     method, settings = method_of(recipe)
     teacher = teacher_of(recipe)
+    with suppress(DataError):  # a student outlives the data it learnt from
+        teacher = asked_for_captions(recipe, method, settings, teacher)
     net = method.new_student(teacher, settings)
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)

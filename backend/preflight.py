@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from backend import checkpoints
-from backend.assembly import assemble, data_of, device_of, find_method, pair_source, teacher_of
+from backend.assembly import CPU, asked_for_captions, assemble, data_of, device_of, find_method, pair_source, teacher_of
 from backend.contract import settings
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -120,7 +120,11 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         evaluations=cost * recipe.training.steps * recipe.training.samples_per_step
         + _pair_evaluations(recipe, method, chosen),
     )
-    data = found(lambda: data_of(recipe, method, chosen, teacher))
+    # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
+    where = device if dry_run else CPU
+    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher)) or teacher
+    few = recipe.training.batch_size
+    data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
     if getattr(chosen, "guidance_scale", 1) != 1 and teacher.denoiser.null(teacher.each_condition(1)) is None:
         problems.append("This teacher has no unconditional mode; set guidance_scale to 1.")
     if problems:
@@ -129,11 +133,9 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     known.warnings.extend(_start_warnings(method, chosen, teacher))
 
     def start() -> Run:
-        # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
-        where = device if dry_run else torch.device("cpu")
         with ProjectFile.open(project, readonly=True) as opened:
             pairs = _few_pairs(recipe, method, chosen, teacher, opened)
-            return assemble(recipe, method, chosen, teacher, data, where, opened, pairs)
+            return assemble(recipe, method, chosen, asked, data, where, opened, pairs)
 
     try:
         run = found(start)

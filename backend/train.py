@@ -16,7 +16,7 @@ from backend.contract.events import Progress
 from backend.contract.recipe import RecipeError, Training
 from backend.contract.settings import Settings
 from backend.methods import Batch, Method, Need, Update
-from backend.networks import Condition, Denoiser
+from backend.networks import Denoiser
 from backend.networks.adapters import adapted
 from backend.networks.denoiser import computing_in
 from backend.optimizers import end_to_end, factored
@@ -201,8 +201,8 @@ def _batch(run: Run, needs: Collection[Need]) -> Batch:
     real, real_cond = None, None
     if "real data" in needs and run.data is not None:
         samples, labels = run.data.draw(size, generator)
-        real = run.teacher.codec.encode(samples.to(device))
-        real_cond = Condition.of_labels(labels.to(device)) if run.teacher.labels else Condition.none(size)
+        real = samples.to(device) if run.data.encoded else run.teacher.codec.encode(samples.to(device))
+        real_cond = run.teacher.condition_of(labels).to(device)
     pairs = run.pairs.draw(size, generator, device) if "pairs" in needs and run.pairs is not None else None
     cond = run.teacher.conditions(size, generator).to(device)
     held_out = partial(run.pairs.held_out_lot, size, run.step, device) if run.pairs is not None else lambda: None

@@ -81,7 +81,8 @@ class ImageSet:
     def labelled(self, labels: Tensor, names: tuple[str, ...]) -> "ImageSet":
         """The same images under other labels, (N,) int64, and names."""
         labels = labels.long().contiguous()
-        return replace(self, labels=labels, names=names, digest=_digest(self.stored, labels, names))
+        digest = digest_of_parts([bytes.fromhex(self.digest)], labels, names)
+        return replace(self, labels=labels, names=names, digest=digest)
 
     def require_shape(self, shape: tuple[int, ...], where: str) -> None:
         """Raise `DataError` unless each image has this shape. where: what a person called the set."""

@@ -6,6 +6,7 @@ are encoded, never all at once.
 """
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +25,9 @@ from backend.networks.codec import Codec
 
 PART = 256
 """Files in a part: what a killed process does again, at most."""
-BATCH = 8
-"""Pictures at once in the codec."""
+PIXELS = 2**20
+"""Pixels at once in the codec, where each takes kilobytes; but one picture at least and `MOST_PICTURES` at most."""
+MOST_PICTURES = 32
 FORM = 1
 
 Report = Callable[[int, int], object]
@@ -99,21 +101,18 @@ def kept_latents(
     return ImageSet(parts.latents, parts.labels, source.names, digest, LICENCE, skipped, encoded=True)
 
 
-def few_pictures(source: Source, count: int) -> ImageSet:
-    """The first pictures that can be used, at most `count`, as they are. Raises `DataError` where there are none."""
-    found: list[Picture] = []
-    skipped: dict[str, list[str]] = {}
-    for picture in source.read(0, len(source), set()):
-        if picture.pixels is None:
-            skipped.setdefault(picture.left_out, []).append(picture.name)
-            continue
-        found.append(picture)
-        if len(found) == count:
-            break
-    if not found:
-        raise source.refuse_empty(source.left_out(skipped))
-    pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in found])
-    return ImageSet.of(pixels, torch.tensor([picture.label for picture in found]), source.names, LICENCE)
+def few_latents(source: Source, codec: Codec, device: torch.device, count: int) -> ImageSet:
+    """The latents of the first pictures that can be used, at most `count`, which are not kept.
+
+    Raises `DataError` where there are none.
+    """
+    usable = (picture for picture in source.read(0, len(source), set()) if picture.pixels is not None)
+    part = _encoded(itertools.islice(usable, count), codec, device)
+    _leave(codec, device)
+    if not len(part.latents):
+        raise source.refuse_empty(source.left_out({}))
+    digest = digest_of_parts((row.numpy().tobytes() for row in part.digests), part.labels, source.names)
+    return ImageSet(part.latents, part.labels, source.names, digest, LICENCE, encoded=True)
 
 
 def codec_digest(codec: Codec) -> str:
@@ -165,7 +164,7 @@ def _encoded(pictures: Iterator[Picture], codec: Codec, device: torch.device) ->
         waiting.append(torch.from_numpy(picture.pixels))
         labels.append(picture.label)
         digests.append(picture.digest)
-        if len(waiting) == BATCH:
+        if len(waiting) == min(max(PIXELS // picture.pixels[0].size, 1), MOST_PICTURES):
             encode()
     if waiting:
         encode()

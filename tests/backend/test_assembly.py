@@ -41,7 +41,7 @@ def test_real_data_is_read_only_where_it_is_needed(lab, teacher):
 def test_classes_are_matched_by_name(lab, teacher, monkeypatch):
     images = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 16, 16)
     data = ImageSet.of(images, torch.tensor([0, 1, 1]), names=("3", "7"), skipped={"broken": ("x",)})
-    monkeypatch.setattr(assembly, "load_data", lambda where, shape: data)
+    monkeypatch.setattr(assembly, "load_data", lambda where, shape, captioned: data)
     method = methods.load_method("gdd")
     found = assembly.data_of(recipe(lab, data="mine"), method, method.settings(), teacher)
     assert isinstance(found, ImageSet)

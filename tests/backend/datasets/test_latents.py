@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backend.datasets import DataError, ImageSet, latents, load_data
-from backend.datasets.latents import few_pictures, kept_latents, source_of
+from backend.datasets.latents import few_latents, kept_latents, source_of
 from backend.networks.codec import Autoencoder
 
 SHAPE = (3, 8, 8)
@@ -43,7 +43,7 @@ def calls(made: Autoencoder) -> list[int]:
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DISTILL_STUDIO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(latents, "PART", 5)
-    monkeypatch.setattr(latents, "BATCH", 2)
+    monkeypatch.setattr(latents, "PIXELS", 2 * 8 * 8)
     return tmp_path / "cache"
 
 
@@ -144,17 +144,19 @@ def test_no_usable_picture_is_refused(tmp_path: Path) -> None:
         encoded(tmp_path / "bad", codec())
     with (
         source_of(str(tmp_path / "bad"), SHAPE, captioned=False) as source,
-        pytest.raises(DataError, match=r"\(1 broken\)"),
+        pytest.raises(DataError, match=r"No picture in .* can be used"),
     ):
-        few_pictures(source, 2)
+        few_latents(source, codec(), CPU, 2)
 
 
-def test_a_few_pictures_are_read_without_the_rest(pictures: Path) -> None:
+def test_a_few_are_made_without_the_rest(pictures: Path) -> None:
+    made = codec()
     with source_of(str(pictures), SHAPE, captioned=False) as source:
-        few = few_pictures(source, 3)
-    assert torch.equal(few.stored, load_data(pictures, SHAPE).stored[:3])
+        few = few_latents(source, made, CPU, 3)
+    assert calls(made) == [2, 1]
+    assert torch.equal(few.stored, encoded(pictures, codec()).stored[:3])
     assert few.names == ("cat", "dog")
-    assert not few.encoded
+    assert few.encoded
 
 
 def test_bundled_pictures_are_encoded_too() -> None:
