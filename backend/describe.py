@@ -12,6 +12,7 @@ from backend.methods import Method, load_method, method_names
 from backend.teachers import BUNDLED, TeacherError, load_teacher, quick
 from backend.teachers.quick import sorted_for
 
+
 def version() -> str:
     """The installed version of this program."""
     return importlib.metadata.version("distill-studio")
@@ -59,6 +60,7 @@ def _preset_card(name: str, method: Method[Any, Any]) -> PresetCard:
         words=preset.words,
         settings=dict(preset.settings),
         training=dict(preset.training),
+        student=dict(preset.student),
         needs=method.needs(settings),
         cost=method.cost(settings),
     )
@@ -140,7 +142,10 @@ def devices() -> tuple[Device, ...]:
 def catalogue() -> Catalogue:
     """Everything the backend offers."""
     good, broken = methods()
-    data = (DataCard(key="digits", title="Digits", summary="1,400 handwritten digits, 16x16, with labels"),)
+    data = (
+        DataCard(key="digits", title="Digits", summary="1,400 handwritten digits, 16x16, with labels"),
+        DataCard(key="emoji", title="Emoji", summary="1,390 pictures in colour, 64x64, with their names as captions"),
+    )
     return Catalogue(
         version=version(),
         methods=good,

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from backend.networks.condition import Condition
 from backend.networks.denoiser import Denoiser, Prediction
-from backend.noise import Path, per_sample
+from backend.noise import Level, Path, per_sample
 
-Level = tuple[Tensor, Tensor]
-"""alpha and sigma, each (B,)."""
 LEAST_ALPHA = 0.4
 """Where a student of an epsilon teacher starts that is trained from its own noise. On `digits-eps` DMD2 had, after 400
 steps from alpha 0.04, 0.16, 0.28, 0.44, 0.63, 0.80, a Frechet distance of 12.8, 1.36, 0.69, 0.38, 0.42, 1.05.
@@ -111,7 +109,25 @@ def times(level: float, like: Tensor) -> Tensor:
 
 def jump(prediction: Prediction, path: Path, s: Tensor) -> Tensor:
     """alpha(s) x0 + sigma(s) noise: the state at times s (B,) on the predicted straight trajectory (DDIM = Euler)."""
+    return jump_to(prediction, (path.alpha(s), path.sigma(s)))
+
+
+def jump_to(prediction: Prediction, level: Level) -> Tensor:
+    """As `jump`, to a level that is given as alpha and sigma, each (B,)."""
     x0, noise = prediction.x0, prediction.noise
+    return per_sample(level[0], x0) * x0 + per_sample(level[1], x0) * noise
+
+
+def stochastic_jump(prediction: Prediction, path: Path, t: Tensor, s: Tensor, eta: float, fresh: Tensor) -> Tensor:
+    """The state at times s (B,) <= t with a share of new unit normal noise, (B, ...): ancestral sampling.
+
+    eta from 0, which is `jump`, to 1, the posterior of the noising chain (DDPM; DDIM, arXiv:2010.02502, eq. 16).
+    Written in sigma/alpha it holds on every path; where alpha(t) is 0, all the noise is new at eta 1.
+    """
+    ratio = (path.sigma(s) * path.alpha(t)) / (path.alpha(s) * path.sigma(t)).clamp(min=1e-12)
+    share = eta * (1 - ratio.clamp(0, 1) ** 2).sqrt()
+    x0 = prediction.x0
+    noise = per_sample((1 - share**2).sqrt(), x0) * prediction.noise + per_sample(share, x0) * fresh
     return per_sample(path.alpha(s), x0) * x0 + per_sample(path.sigma(s), x0) * noise
 
 
@@ -155,7 +171,7 @@ def inverse_jump(noised: Tensor, level: Level, reached: Tensor, reached_level: L
 
 def told(net: Denoises, sampler: Sampler, k: int, cond: Condition, like: Tensor) -> Condition:
     """The condition with the numbers that `net` takes at level k: where the step ends (0 at the last), guidance."""
-    values = {"end_time": (*sampler.levels, 0.0)[k + 1], "guidance": sampler.guidance, "sign": 1.0}
+    values = {"end_time": (*sampler.levels, 0.0)[k + 1], "guidance": sampler.guidance, "sign": 1.0, "sub_path": 0.0}
     for name in net.inputs:
         value = values[name]
         if value is not None:
@@ -227,3 +243,21 @@ def rollout(
 def normal(shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
     """Unit normal float32 noise, drawn where the generator lives so that it does not depend on the device."""
     return torch.randn(shape, generator=generator, device=generator.device).to(device)
+
+
+def end_of_step(path: Path, s: Tensor) -> Level:
+    """alpha and sigma where a step to times s (B,) ends: at 0, to which a last step leads, those of a clean sample."""
+    last = s == 0
+    return path.alpha(s).masked_fill(last, 1), path.sigma(s).masked_fill(last, 0)
+
+
+def trajectory(net: Denoises, sampler: Sampler, noise: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:
+    """The states at every level of the student's own trajectory, (levels, B, ...), without gradient.
+
+    One evaluation fewer than there are levels. noise: (B, ...) unit normal; renoising draws from `generator`.
+    """
+    states = [initial(noise, net.path, sampler.levels[0])]
+    with torch.no_grad():
+        for k in range(sampler.nfe - 1):
+            states.append(step(net, sampler, k, states[-1], cond, generator))
+    return torch.stack(states)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from app.drafts import Values, value_at
 from app.models.fields import Field, fields_of, label_of
+from app.wizard.dropped import is_zip
 from backend.contract.catalogue import Catalogue, MethodCard, PresetCard, TeacherCard
 from backend.contract.recipe import Pairs, Recipe, Student, Training
 
@@ -104,11 +105,11 @@ def recipe_of(values: Values, catalogue: Catalogue) -> Recipe:
 
 
 def in_full(where: Any) -> Any:
-    """A folder's path from the root, because a run works in its project's folder; anything else as it is."""
+    """The path of a folder or zip from the root, because a run works in its project's folder; anything else as it is."""
     if not isinstance(where, str) or not re.search(r"[/\\~]", where):
         return where
     path = Path(where.strip()).expanduser()
-    return str(path.absolute()) if path.is_dir() else where
+    return str(path.absolute()) if path.is_dir() or is_zip(path) else where
 
 
 def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, Any]:
@@ -123,11 +124,15 @@ def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, A
 
 
 def choose_preset(card: MethodCard, preset: PresetCard) -> dict[str, Any]:
-    """The change to a preset: its settings and the defaults of all others, and the training values presets speak of."""
+    """The change to a preset: its settings and the defaults of all others, and what else any preset speaks of."""
     change: dict[str, Any] = {"settings": {**defaults_of(card), **preset.settings}}
-    spoken_of = {name for other in card.presets for name in other.training}
-    values = {**training_of(card), **preset.training}
-    return change | {f"training.{name}": values[name] for name in sorted(spoken_of)}
+    parts = {
+        "training": ({**training_of(card), **preset.training}, [other.training for other in card.presets]),
+        "student": ({**PART_DEFAULTS["student"], **preset.student}, [other.student for other in card.presets]),
+    }
+    for part, (values, spoken) in parts.items():
+        change |= {f"{part}.{name}": values[name] for name in sorted({name for one in spoken for name in one})}
+    return change
 
 
 def preset_in(card: MethodCard, values: Values) -> str:
@@ -198,8 +203,9 @@ def _data_problems(
         words = f"{card.title} needs real data with these settings; choose a folder of pictures."
         return [Problem("data", "data", words)]
     known = [one.key for one in catalogue.data] + ([teacher.data] if teacher is not None else [])
-    if data and data not in known and not Path(data).expanduser().is_dir():
-        return [Problem("data", "data", f"{data} is no folder; choose a folder of pictures.")]
+    path = Path(data or "").expanduser()
+    if data and data not in known and not (path.is_dir() or is_zip(path)):
+        return [Problem("data", "data", f"{data} is no folder and no zip; choose one that holds pictures.")]
     return []
 
 

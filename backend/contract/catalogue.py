@@ -32,7 +32,7 @@ class _Card(BaseModel):
 
 
 class PresetCard(_Card):
-    """Settings of a method that go together. training: what of the recipe's training part changes with them.
+    """Settings of a method that go together. training, student: what of those parts of the recipe changes with them.
 
     needs, cost: as of a method, with these settings.
     """
@@ -42,6 +42,7 @@ class PresetCard(_Card):
     words: str
     settings: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    student: dict[str, Any] = {}
     needs: tuple[str, ...] = ()
     cost: float = 0.0
 

@@ -120,12 +120,13 @@ class Batch:
 @dataclass(frozen=True)
 class Preset:
     """Settings that go together, for a purpose. settings: what differs from the defaults. training: what differs from
-    the method's own training values."""
+    the method's own training values. student: of the recipe's student part, such as {"kind": "lora"}."""
 
     title: str
     words: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    student: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class Method(Generic[S, N]):
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
     accumulates: its losses are means over samples, so that they may be averaged over batches.
     only_as_trained: whether, given its settings, its students are ruined by any other number of evaluations.
+    student: makes one that starts as the teacher, where it is more than the teacher's network (`new_student`).
     training: values of the recipe's training part that suit it. presets: by a short name. notes: departures from the
     paper. family: one of `catalogue.FAMILIES`, under which a person finds it.
     """
@@ -157,6 +159,7 @@ class Method(Generic[S, N]):
     followers: tuple[str, ...] = ()
     accumulates: bool = True
     only_as_trained: Callable[[S], bool] = lambda s: False
+    student: Callable[[Teacher, S], Denoiser] | None = None
     inputs: Callable[[S], tuple[str, ...]] = lambda s: ()
     training: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
@@ -165,6 +168,8 @@ class Method(Generic[S, N]):
 
     def new_student(self, teacher: Teacher, settings: S) -> Denoiser:
         """A network of the student's architecture, which starts as the teacher."""
+        if self.student is not None:
+            return self.student(teacher, settings)
         inputs = self.inputs(settings)
         return teacher.trainable().extended(*inputs) if inputs else teacher.trainable()
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backend.networks import Condition
-from backend.networks.denoiser import PredictionType
+from backend.networks.denoiser import Prediction, PredictionType
 from backend.noise import FlowMatching, Path, Trigonometric, VarianceExploding, VariancePreserving
 from backend.samplers import (
     LEAST_ALPHA,
@@ -29,6 +29,7 @@ from backend.samplers import (
     sample_dpm_solver_pp_2m,
     sample_heun,
     start_level,
+    stochastic_jump,
     student_levels,
     teacher_sampler,
     times,
@@ -406,3 +407,16 @@ def test_an_inverse_jump_undoes_a_jump(path: Path, kind: PredictionType) -> None
 def test_noise_does_not_depend_on_the_dtype_or_device_asked_for() -> None:
     expected = torch.randn(3, 2, generator=torch.Generator().manual_seed(2))
     assert torch.equal(normal((3, 2), torch.Generator().manual_seed(2)), expected)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_a_stochastic_jump_is_ddim_with_eta(eta: float) -> None:
+    scheduler = diffusers.DDIMScheduler(timestep_spacing="trailing", clip_sample=False)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    path = VariancePreserving(scheduler.alphas_cumprod)
+    scheduler.set_timesteps(10)
+    x, output, fresh = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t, s = (path.t_of_ratio(((1 - a) / a).sqrt()).expand(2) for a in scheduler.alphas_cumprod[[599, 499]])
+    ours = stochastic_jump(Prediction(x, output, t, path, "epsilon"), path, t, s, eta, fresh)
+    theirs = scheduler.step(output, 599, x, eta=eta, variance_noise=fresh).prev_sample
+    assert_close(ours, theirs, 1e-9)

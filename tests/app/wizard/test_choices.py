@@ -73,7 +73,7 @@ def test_real_data_are_asked_for_where_there_are_none(tmp_path: Path):
     )
     assert wrong({**gan, "data": str(tmp_path)}, MINE) == []
     (found,) = wrong({**gan, "data": str(tmp_path / "gone")}, MINE)
-    assert found.words.endswith("gone is no folder; choose a folder of pictures.")
+    assert found.words.endswith("gone is no folder and no zip; choose one that holds pictures.")
     assert wrong({**gan, "data": ""}, DIGITS)[0].page == "data"
 
 
@@ -173,3 +173,12 @@ def test_what_is_wrong_in_a_small_part_stands_on_its_page(name: str, value: obje
     values[part] = {**values[part], key: value}
     (problem,) = choices.problems(values, CATALOGUE, CATALOGUE.teacher("digits"))
     assert (problem.page, problem.name) == (page, name)
+
+
+def test_a_preset_may_choose_adapters_and_another_takes_that_back() -> None:
+    card = CATALOGUE.method("dmd2")
+    assert card is not None
+    plain, small = card.presets[0], card.presets[1].model_copy(update={"student": {"kind": "lora"}})
+    card = card.model_copy(update={"presets": (plain, small)})
+    assert choices.choose_preset(card, small)["student.kind"] == "lora"
+    assert choices.choose_preset(card, plain)["student.kind"] == "full"
