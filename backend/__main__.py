@@ -268,7 +268,7 @@ def run(
     project: Project,
     teacher: Annotated[str | None, typer.Option(help="Bundled teacher or diffusers folder.")] = None,
     method: Annotated[str | None, typer.Option(help="Name of the method.")] = None,
-    data: Annotated[str | None, typer.Option(help="Data set or image folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set, or folder or zip of pictures.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Text file, one prompt a line.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe as JSON; other options change it.")] = None,

@@ -144,7 +144,7 @@ def catalogue() -> Catalogue:
     good, broken = methods()
     data = (
         DataCard(key="digits", title="Digits", summary="1,400 handwritten digits, 16x16, with labels"),
-        DataCard(key="emoji", title="Emoji", summary="1,390 pictures in colour, 64x64, with their names as captions"),
+        DataCard(key="emoji", title="Emoji", summary="1,392 pictures in colour, 64x64, with their names as captions"),
     )
     return Catalogue(
         version=version(),

@@ -98,11 +98,10 @@ def recipe_of(  # the whole of `distill run`'s request
 
 def _from_here(where: str | None) -> str | None:
     """A path in full, because the worker runs in the project's folder; the name of something bundled as it is."""
-    from backend.datasets.digits import PARTS  # noqa: PLC0415
-    from backend.teachers import BUNDLED  # noqa: PLC0415
+    from backend import datasets, teachers  # noqa: PLC0415
     from backend.teachers.prompt_lists import LISTS  # noqa: PLC0415
 
-    if not where or where in (*BUNDLED, *PARTS, *LISTS) or not Path(where).expanduser().exists():
+    if not where or where in (*teachers.BUNDLED, *datasets.BUNDLED, *LISTS) or not Path(where).expanduser().exists():
         return where
     return str(Path(where).expanduser().absolute())
 

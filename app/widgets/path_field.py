@@ -1,4 +1,4 @@
-"""Where a folder is named: written, or chosen in a dialog."""
+"""Where a folder, or a zip too, is named: written, or chosen in a dialog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PathField(QWidget):
     edited = Signal(str)
     finished = Signal()
 
-    def __init__(self, title: str, hint: str) -> None:
+    def __init__(self, title: str, hint: str, zips: bool = False) -> None:
         super().__init__()
         self._title = title
         row = QHBoxLayout(self)
@@ -32,6 +32,11 @@ class PathField(QWidget):
         self.browse.setAccessibleName(self.tr("Browse for: {0}").format(title))
         self.browse.clicked.connect(self._browse)
         row.addWidget(self.browse)
+        if zips:  # no dialog of all systems lets a person choose either
+            self.browse_zip = QPushButton(self.tr("Zip..."))
+            self.browse_zip.setAccessibleName(self.tr("Browse for a zip: {0}").format(title))
+            self.browse_zip.clicked.connect(self._browse_zip)
+            row.addWidget(self.browse_zip)
         self.setFocusProxy(self.line)
 
     def set_text(self, text: str) -> None:
@@ -46,13 +51,24 @@ class PathField(QWidget):
             look.dress_again(self.line)
 
     def _browse(self) -> None:
-        start = Path(self.line.text()).expanduser()
-        dialog = QFileDialog(self, self._title, str(start if start.is_dir() else Path.home()))
+        dialog = self._dialog()
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+        dialog.open()
+
+    def _browse_zip(self) -> None:
+        dialog = self._dialog()
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilter(self.tr("Zip (*.zip)"))
+        dialog.open()
+
+    def _dialog(self) -> QFileDialog:
+        start = Path(self.line.text()).expanduser()
+        near = start if start.is_dir() else start.parent if start.is_file() else Path.home()
+        dialog = QFileDialog(self, self._title, str(near))
         dialog.fileSelected.connect(self._chosen)
         dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        return dialog
 
     def _chosen(self, path: str) -> None:
         self.line.setText(path)

@@ -105,7 +105,7 @@ def recipe_of(values: Values, catalogue: Catalogue) -> Recipe:
 
 
 def in_full(where: Any) -> Any:
-    """The path of a folder or zip from the root, because a run works in its project's folder; anything else as it is."""
+    """The path of a folder or zip from the root, because a run works in its project's folder; all else as it is."""
     if not isinstance(where, str) or not re.search(r"[/\\~]", where):
         return where
     path = Path(where.strip()).expanduser()

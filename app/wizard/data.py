@@ -22,10 +22,10 @@ class DataPage(Page):
         self.group = QButtonGroup(self)
         self.own = ChoiceCard(self.tr("The teacher's own"))
         self.folder_card = ChoiceCard(
-            self.tr("A folder of pictures"),
+            self.tr("A folder or zip of pictures"),
             self.tr("One folder for each class, named as the teacher names it. Pictures are scaled to its size."),
         )
-        self.folder = PathField(self.tr("Folder of pictures"), self.tr("Folder of pictures"))
+        self.folder = PathField(self.tr("Pictures"), self.tr("Folder or zip of pictures"), zips=True)
         self.wrong = look.label("", "body", "bad", wraps=True)
         self.wrong.hide()
         self.folder_card.content.addWidget(self.folder)
@@ -82,6 +82,8 @@ class DataPage(Page):
         elif self._is_needed:
             self.own.say(self.tr("This teacher brings none along."))
         self.own.radio.setEnabled(bool(own))
+        if teacher is not None:
+            self.folder_card.say(self._form_of(teacher.condition))
         is_own = data is None or data == own
         self.own.setVisible(self._is_needed)
         self.folder_card.setVisible(self._is_needed or not is_own)
@@ -104,6 +106,17 @@ class DataPage(Page):
             self.wrong.show()
         else:
             look.set_tone(self.wrong, "bad")
+
+    def _form_of(self, condition: str) -> str:
+        """How pictures must lie for a teacher of this condition."""
+        scaled = self.tr("Pictures are scaled to its size.")
+        if condition == "text":
+            words = self.tr("A caption beside each picture: a text file of the same name, or a line in metadata.jsonl.")
+        elif condition == "class":
+            words = self.tr("One folder for each class, named as the teacher names it.")
+        else:
+            return scaled
+        return f"{words} {scaled}"
 
     def show_setting(self, name: str) -> None:
         if name.startswith("pairs."):

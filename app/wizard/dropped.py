@@ -8,10 +8,15 @@ PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 MODEL_FILES = ("model_index.json", "config.json", "scheduler/scheduler_config.json", "unet/config.json")
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a path is a zip, which is taken for one of pictures."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
 def contents(path: Path) -> str:
     """What a dropped path is: "recipe", "teacher", "data", or "" where it is not seen."""
     if path.is_file():
-        return "recipe" if path.suffix == ".json" else ""
+        return "recipe" if path.suffix == ".json" else "data" if is_zip(path) else ""
     if any((path / name).is_file() for name in MODEL_FILES):
         return "teacher"
     below = [path, *sorted(child for child in path.glob("*") if child.is_dir())[:50]]

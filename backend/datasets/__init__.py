@@ -13,6 +13,8 @@ from torch import Tensor
 
 from backend.contract.errors import UserError
 
+BUNDLED = ("digits", "digits-held-out", "digits-all", "emoji")
+
 
 class DataError(UserError, ValueError):
     """The data cannot be used; the message says in one sentence what is wrong and what to do."""
@@ -106,8 +108,9 @@ class ImageSet:
 def load_data(where: str | Path, shape: tuple[int, ...], captioned: bool = False) -> ImageSet:
     """The data set called `where`, or the images in the folder or zip `where`, as pixels of `shape` (C, H, W).
 
-    "digits" is the bundled digits' training part, "digits-held-out" what is kept for judging. captioned: for a teacher
-    that takes text. Raises `DataError` where there is no such data or it does not come in that shape.
+    "digits" is the bundled digits' training part, "digits-held-out" what is kept for judging, "emoji" named pictures.
+    captioned: for a teacher that takes text. Raises `DataError` where there is no such data or it does not come in that
+    shape.
     """
     # Imported here because this module needs what a data set is from here.
     from backend.datasets.image_folder import image_folder  # noqa: PLC0415
@@ -123,7 +126,10 @@ def bundled(name: str) -> ImageSet | None:
     """The bundled data set of that name, None where there is none."""
     # Imported here because these modules need what a data set is from here.
     from backend.datasets.digits import PARTS, digits  # noqa: PLC0415
+    from backend.datasets.emoji import emoji  # noqa: PLC0415
 
+    if name == "emoji":
+        return emoji()
     return digits(PARTS[name]) if name in PARTS else None
 
 

@@ -71,7 +71,8 @@ def test_real_data_are_asked_for_where_there_are_none(tmp_path: Path):
     assert found.words == (
         "Distribution matching (DMD2) needs real data with these settings; choose a folder of pictures."
     )
-    assert wrong({**gan, "data": str(tmp_path)}, MINE) == []
+    (tmp_path / "pictures.zip").write_bytes(b"")
+    assert wrong({**gan, "data": str(tmp_path)}, MINE) == wrong({**gan, "data": f"{tmp_path}/pictures.zip"}, MINE) == []
     (found,) = wrong({**gan, "data": str(tmp_path / "gone")}, MINE)
     assert found.words.endswith("gone is no folder and no zip; choose one that holds pictures.")
     assert wrong({**gan, "data": ""}, DIGITS)[0].page == "data"

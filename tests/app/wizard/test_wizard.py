@@ -256,6 +256,10 @@ def test_what_is_dropped_is_known_by_what_it_holds(tmp_path: Path) -> None:
     assert contents(tmp_path / "empty") == ""
     (tmp_path / "recipe.json").write_text("{}")
     assert contents(tmp_path / "recipe.json") == "recipe"
+    (tmp_path / "pictures.ZIP").write_bytes(b"")
+    assert contents(tmp_path / "pictures.ZIP") == "data"
+    (tmp_path / "notes.txt").write_bytes(b"")
+    assert contents(tmp_path / "notes.txt") == ""
 
 
 def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
