@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backend.networks import Prediction
+from backend.networks import Condition, Prediction
+from backend.networks.random_features import random_features
 from backend.noise import per_sample
 
 SMALLEST_NORMALISER = 1e-6
@@ -104,3 +105,51 @@ def copy_weights(target: nn.Module, source: nn.Module) -> None:
     pairs: Iterable[tuple[Tensor, Tensor]] = zip(target.parameters(), source.parameters(), strict=True)
     for mine, theirs in [*pairs, *zip(target.buffers(), source.buffers(), strict=True)]:
         mine.copy_(theirs)
+
+
+def mean_distance(made: Tensor, real: Tensor, labels: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Squared distance of the mean features, MMD with a linear kernel, over the real features' total variance.
+
+    made: (B, F) of student samples, with gradient; real: (B', F). labels: the classes (B,) and (B',); then the means of
+    each class that both have, weighed by its share of `made`. Of two batches of one distribution without classes its
+    expectation is 1/B + 1/B', so that the value itself measures no progress.
+    """
+    scale = real.detach().var(0, correction=0).sum().clamp(min=SMALLEST_NORMALISER)
+    if labels is None:
+        return (made.mean(0) - real.mean(0)).square().sum() / scale
+    terms = [made.new_zeros(())]
+    for label in labels[0].unique():
+        of_made, of_real = made[labels[0] == label], real[labels[1] == label]
+        if len(of_real):
+            terms.append(len(of_made) / len(made) * (of_made.mean(0) - of_real.mean(0)).square().sum())
+    return torch.stack(terms).sum() / scale
+
+
+EMBEDDINGS, EMBEDDING_WIDTH = 2, 64
+"""Random networks for each step, and their units or channels."""
+
+
+def embedding(x: Tensor, cond: Condition, real: Tensor, real_cond: Condition, generator: torch.Generator) -> Tensor:
+    """Embedding Loss: `mean_distance` in the features of new random networks (arXiv:2604.22379).
+
+    x: (B, ...) student samples; real: (B', ...) real ones; classes are compared where both conditions name them.
+    """
+    labels = None
+    if cond.labels is not None and real_cond.labels is not None:
+        labels = cond.labels, real_cond.labels
+    terms = []
+    for _ in range(EMBEDDINGS):
+        features = random_features(tuple(x.shape[1:]), EMBEDDING_WIDTH, generator)
+        terms.append(mean_distance(features(x.float()), features(real.float()), labels))
+    return torch.stack(terms).mean()
+
+
+def generator_hinge(fake_logits: Sequence[Tensor]) -> Tensor:
+    """The generator's part of the hinge loss, minus the mean logit, averaged over discriminators, each (B, ...)."""
+    return -torch.stack([logits.float().mean() for logits in fake_logits]).mean()
+
+
+def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor]) -> Tensor:
+    """Hinge loss, mean relu(1 - logit of real) + mean relu(1 + logit of fake), averaged (arXiv:1705.02894)."""
+    pairs = zip(real_logits, fake_logits, strict=True)
+    return torch.stack([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs]).mean()

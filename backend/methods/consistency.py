@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     distance: Literal["l2", "pseudo-huber"] = setting(
         "l2", "Between student and target; pseudo-huber gives single large errors less weight"
     )
+    embedding_weight: float = setting(
+        0.0, "Weight of the mean difference from real data in random features; 0 leaves it out", low=0, high=1
+    )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
     first_level: StartLevel = setting(
@@ -78,7 +81,11 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
         answer = start_of(nets.target, teacher_step(nets.teacher, noised, t, t_next, cond, s), t_next, cond)
-    yield Update(nets.student, {"consistency": distance(start_of(nets.student, noised, t, cond), answer, s)})
+    made = start_of(nets.student, noised, t, cond)
+    terms = {"consistency": distance(made, answer, s)}
+    if s.embedding_weight:
+        terms["embedding"] = s.embedding_weight * losses.embedding(made, cond, x0, cond, batch.generator)
+    yield Update(nets.student, terms)
     losses.ema_update(nets.target, nets.student, s.target_ema)
 
 

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     discriminator_weight: float = setting(
         1e-2, "Weight of the discriminator's loss beside the fake score's", low=0, high=1, advanced=True
     )
+    embedding_weight: float = setting(
+        0.0, "Weight of the mean difference from real data in random features; 0 leaves it out", low=0, high=1
+    )
     lowest_time: float = setting(0.02, "Least noise at which scores are compared", low=0, high=0.5, advanced=True)
     highest_time: float = setting(0.98, "Most noise at which scores are compared", low=0.5, high=1, advanced=True)
 
@@ -77,6 +80,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         terms, metrics = matching(nets, x, batch, s)
         if s.gan_weight:
             terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, batch.cond, batch))
+        if s.embedding_weight:
+            terms["embedding"] = s.embedding_weight * losses.embedding(x, batch.cond, *batch.real, batch.generator)
         yield Update(nets.student, terms, metrics)
 
     # One rollout serves both turns: the fake score learns what the student just made.
@@ -127,7 +132,7 @@ METHOD = Method(
     step=step,
     sampler=sampler,
     cost=cost,
-    needs=lambda s: ("real data",) if s.gan_weight else (),
+    needs=lambda s: ("real data",) if s.gan_weight or s.embedding_weight else (),
     training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
     presets={
         "one-step": Preset("One step (fast)", "One network evaluation for a picture; no real data needed."),

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     penalty_weight: float = setting(
         1.0, "Weight of the gradient penalty (R1) on real data; more is steadier, 0 leaves it out", low=0, high=100
     )
+    embedding_weight: float = setting(
+        0.0, "Weight of the mean difference from real data in random features; 0 leaves it out", low=0, high=1
+    )
     noise_levels: int = setting(2, "At how many noise levels the discriminator looks at a sample", low=1, high=8)
     lowest_level: float = setting(0.1, "Time t of the least of them", low=0, high=1, advanced=True)
     highest_level: float = setting(0.4, "Time t of the most, where there are several", low=0, high=1, advanced=True)
@@ -72,7 +75,10 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x = rollout(nets.student, sampler(s, nets.student), 0, batch.noise(), batch.cond, batch.generator)
     on_fake = logits(nets, views(nets, x, batch.cond, batch, s))
-    yield Update(nets.student, {"gan": losses.generator_logistic(on_fake)})
+    wanted = {"gan": losses.generator_logistic(on_fake)}
+    if s.embedding_weight:
+        wanted["embedding"] = s.embedding_weight * losses.embedding(x, batch.cond, *batch.real, batch.generator)
+    yield Update(nets.student, wanted)
 
     with torch.no_grad():
         fake_views = views(nets, x, batch.cond, batch, s)
