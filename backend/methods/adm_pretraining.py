@@ -1,0 +1,123 @@
+"""Adversarial pre-training: the first stage of DMDX, arXiv:2507.18569, on noise/sample pairs of the teacher.
+
+The student denoises, in one step, mixtures of a pair's noise and sample, mostly near pure noise. Two discriminators
+compare what it makes with the teacher's samples: one on the teacher's features of both noised anew, one on the decoded
+data. Softer than regression, it gives a start from which adversarial distribution matching is stable.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from backend import losses
+from backend.contract.settings import Settings as BaseSettings
+from backend.contract.settings import setting
+from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.networks import Condition, Denoiser
+from backend.networks.discriminators import DataDiscriminator
+from backend.networks.heads import Heads, example_features
+from backend.optimizers import adam
+from backend.samplers import Sampler, start_level, student_levels
+from backend.teachers import Teacher
+
+
+class Settings(BaseSettings):
+    pixel_weight: float = setting(
+        0.15, "Share of the discriminator on decoded data; the rest is that on the teacher's features", low=0, high=1
+    )
+    learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    discriminator_learning_rate: float = setting(1e-3, "Discriminators' learning rate", low=1e-7, high=1e-2)
+    guidance_scale: float = setting(1.0, "Guidance under which the pairs are made; 1 is none", low=1, high=20)
+    first_level: StartLevel = setting(
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
+    )
+
+
+@dataclass
+class Nets:
+    features: Denoiser  # the teacher, asked for its feature maps alone
+    student: Denoiser
+    latent_discriminator: nn.Module
+    pixel_discriminator: nn.Module
+
+
+def build(teacher: Teacher, s: Settings) -> Nets:
+    features = teacher.feature_network()
+    heads = Heads(example_features(features, teacher.each_condition(2)))
+    return Nets(features, teacher.trainable(), heads, DataDiscriminator(teacher.codec, teacher.data_shape))
+
+
+def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+    betas = (0.0, 0.99)
+    return {
+        "student": adam(nets.student, s.learning_rate, betas),
+        "latent_discriminator": adam(nets.latent_discriminator, s.discriminator_learning_rate, betas),
+        "pixel_discriminator": adam(nets.pixel_discriminator, s.discriminator_learning_rate, betas),
+    }
+
+
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    return Sampler("renoise", student_levels(net.path, 1, start_level(net, s.first_level)))
+
+
+def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    noise, real, cond = batch.pairs
+    # Towards pure noise: t = 1 - u³ of the start level, where half of all draws are above 0.87.
+    t = sampler(s, nets.student).levels[0] * (1 - batch.times() ** 3)
+    x = nets.student(nets.student.path.noised(real, noise, t), t, cond).x0
+
+    on_real, on_fake = (logits(nets, samples, cond, batch) for samples in (real, x.detach()))
+    terms = {
+        name: losses.discriminator_hinge([r], [f])
+        for name, r, f in zip(("latent_discriminator", "pixel_discriminator"), on_real, on_fake, strict=True)
+    }
+    metrics = losses.discriminator_metrics(on_real[0], on_fake[0])
+    yield Update((nets.latent_discriminator, nets.pixel_discriminator), terms, metrics)
+
+    latent, pixel = logits(nets, x, cond, batch)
+    yield Update(
+        nets.student,
+        {
+            "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([latent]),
+            "pixel_gan": s.pixel_weight * losses.generator_hinge([pixel]),
+        },
+        {"distance_to_pair": (x - real).square().mean()},
+    )
+
+
+def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Both discriminators' opinions of samples (B, ...), (B,) each; on features at noise of all levels."""
+    t = batch.times()
+    with torch.set_grad_enabled(x.requires_grad):
+        maps = nets.features.features(nets.features.path.noised(x, batch.noise(), t), t, cond)
+    return nets.latent_discriminator(maps), nets.pixel_discriminator(x)
+
+
+def cost(s: Settings) -> float:
+    """The student; half the teacher for real and for made samples, and forth and back for the student's turn."""
+    return 3 + 1 + 1
+
+
+METHOD = Method(
+    title="Adversarial pre-training (ADP)",
+    paper="arXiv:2507.18569",
+    family="adversarial",
+    summary="A start for adversarial distribution matching: one step on the teacher's pairs, by two discriminators.",
+    settings=Settings,
+    build=build,
+    optimizers=optimizers,
+    step=step,
+    sampler=sampler,
+    cost=cost,
+    needs=lambda s: ("pairs",),
+    training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
+    presets={
+        "dmdx": Preset("First stage of DMDX", "One step, then adversarial distribution matching from there."),
+        "features": Preset("Features alone", "No discriminator on decoded data.", {"pixel_weight": 0.0}),
+    },
+    notes="The discriminator on data is a small convolutional network that learns, not heads on a frozen SAM encoder. "
+    "The law by which times are drawn is our reading of a cubic schedule.",
+)
