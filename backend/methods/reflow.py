@@ -1,0 +1,161 @@
+"""Flow Straight and Fast (reflow), arXiv:2209.03003, and InstaFlow, arXiv:2309.06380.
+
+A flow whose trajectories are straight needs one step. The teacher's trajectories are bent, but each joins one noise to
+one sample: between the two the student learns the straight line, at all times, and where such lines cross it learns
+their mean, which bends them away from each other. New pairs of the straightened student are straighter still. Last,
+the first level alone is learnt (one-step distillation), for which a straight flow is the better start.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+from torch.optim import Optimizer
+
+from backend.contract.settings import Settings as BaseSettings
+from backend.contract.settings import setting
+from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.networks import Denoiser, Prediction
+from backend.noise import Path, per_sample
+from backend.optimizers import adam
+from backend.samplers import Sampler, even_levels, initial, start_level, times
+from backend.teachers import Teacher
+
+LEAST_ALPHA = 0.04  # of the start with an epsilon teacher
+BEND = 4.0  # of the U-shaped density: its ends have cosh(2) = 3.8 times the weight of its middle
+
+
+class Settings(BaseSettings):
+    student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=64, unit="steps")
+    distilled_share: float = setting(
+        0.5, "Share of the training, its end, that learns the first level alone; 0 straightens only", low=0, high=1
+    )
+    times: Literal["uniform", "u-shaped"] = setting(
+        "uniform", "Where on the line the student learns: evenly, or more at both its ends"
+    )
+    learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    guidance_scale: float = setting(
+        1.0, "Guidance of the teacher that makes the pairs, folded into the student; 1 is none", low=1, high=20
+    )
+    first_level: StartLevel = setting(
+        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
+    )
+
+    @model_validator(mode="after")
+    def _distils_one_step_alone(self) -> Self:
+        if self.distilled_share and self.student_steps > 1:
+            raise ValueError(
+                f"distilled_share is {self.distilled_share:g}, which makes a student of one step, and student_steps is "
+                f"{self.student_steps}; set distilled_share to 0, or student_steps to 1."
+            )
+        return self
+
+
+@dataclass
+class Nets:
+    student: Denoiser
+
+
+def build(teacher: Teacher, s: Settings) -> Nets:
+    return Nets(teacher.trainable())
+
+
+def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
+    return {"student": adam(nets.student, s.learning_rate)}
+
+
+def sampler(s: Settings, net: Denoiser) -> Sampler:
+    first = first_level(s, net)
+    return Sampler("deterministic", tuple(first * level for level in even_levels(s.student_steps)))
+
+
+def first_level(s: Settings, net: Denoiser) -> float:
+    return net.path.on_grid(start_level(net, s.first_level, LEAST_ALPHA))
+
+
+def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    path, first = nets.student.path, first_level(s, nets.student)
+    start, x0, cond = batch.pairs
+    noise = line_end(path, first, start, x0)
+    is_distilling = batch.step >= batch.total - round(s.distilled_share * batch.total)
+    t = times(first, x0) if is_distilling else drawn_times(path, first, batch, s)
+    prediction = nets.student(path.noised(x0, noise, t), t, cond)
+    error = velocity_error(prediction, x0, noise)
+    yield Update(nets.student, {"distillation" if is_distilling else "straightness": error.square().mean()})
+
+
+def line_end(path: Path, first: float, start: Tensor, x0: Tensor) -> Tensor:
+    """The noise that with x0, both (B, ...), makes at the first level exactly the state at which sampling starts.
+
+    start: (B, ...) unit normal. It is `start` itself where alpha is 0 there, as at time 1 of a flow, and near it
+    elsewhere: so that training meets the very states that sampling starts from.
+    """
+    t = times(first, x0)
+    signal = per_sample(path.alpha(t), x0) * x0
+    return (initial(start, path, first) - signal) / per_sample(path.sigma(t), x0)
+
+
+def drawn_times(path: Path, first: float, batch: Batch, s: Settings) -> Tensor:
+    """Times (B,) from 0 to the first level; rectified flow's own time, sigma/(alpha + sigma), is what is drawn."""
+    u = batch.times()
+    if s.times == "u-shaped":  # density proportional to cosh(BEND (u - 1/2)), by its inverse distribution
+        u = 0.5 + torch.asinh((2 * u - 1) * math.sinh(BEND / 2)) / BEND
+    most = path.sigma(times(first, u)) / (path.alpha(times(first, u)) + path.sigma(times(first, u)))
+    return path.t_of_ratio(u * most / (1 - u * most)).clamp(max=first)
+
+
+def velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
+    """The error (B, ...) of noise - x0, rectified flow's velocity, whatever the network predicts and on any path.
+
+    Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
+    sigma/(alpha + sigma), so that this is the paper's objective (eq. 1). In x0 its weight is ((alpha + sigma)/sigma)².
+    """
+    return (prediction.noise - prediction.x0) - (noise - x0)
+
+
+def cost(s: Settings) -> float:
+    """Per step: the student's update alone. The pairs come once."""
+    return 3
+
+
+METHOD = Method(
+    title="Straightening (reflow, InstaFlow)",
+    paper="arXiv:2209.03003",
+    family="flow",
+    summary="Straightens the teacher's trajectories on pairs of their ends, then learns to go them in one step.",
+    settings=Settings,
+    build=build,
+    optimizers=optimizers,
+    step=step,
+    sampler=sampler,
+    cost=cost,
+    needs=lambda s: ("pairs",),
+    only_as_trained=lambda s: s.distilled_share > 0,
+    training={
+        "steps": 3000,
+        "batch_size": 48,
+        "ema_decay": 0.99,
+        "gradient_clip": 10.0,
+        "learning_rate_schedule": "cosine",
+    },
+    presets={
+        "one-step": Preset("One step", "Half of the training straightens, half distils into one step."),
+        "straight": Preset(
+            "Straight",
+            "A student of four steps, which can be straightened again.",
+            {"student_steps": 4, "distilled_share": 0.0},
+        ),
+        "distil": Preset(
+            "Distillation alone",
+            "For a run that starts from a straightened student, on its pairs.",
+            {"distilled_share": 1.0},
+        ),
+    },
+    notes="Further rounds are runs that start from the run before, with pairs of their start. One run may straighten "
+    "and then distil on the same pairs, where InstaFlow makes new ones; the distance is never LPIPS. The line ends at "
+    "the state at which sampling starts, which on paths that keep some signal there differs from the noise.",
+)
