@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.told import ToldNetwork
 
 
-class DiT(nn.Module):
+class DiT(ToldNetwork):
     """Wraps `transformer`. Condition: `labels`; the number after the last class stands for no class.
 
     Where it predicts a variance beside the noise, that second half of the channels is left out: no student uses it.
@@ -21,21 +22,21 @@ class DiT(nn.Module):
         self.shape = (int(config.in_channels), int(config.sample_size), int(config.sample_size))
         self.null_label = int(config.num_embeds_ada_norm)
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         labels = cond.labels
         if labels is None:
-            labels = torch.full((len(x),), self.null_label, device=x.device)
+            labels = torch.full((len(x),), int(self.transformer.config.num_embeds_ada_norm), device=x.device)
         output = self.transformer(x, timestep=time, class_labels=labels, return_dict=False)[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [block.norm1.emb for block in self.transformer.transformer_blocks]
+
+    def _width(self) -> int:
+        return int(self.transformer.inner_dim)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """Outputs of blocks up to the middle, as maps (B, C, H, W)."""
         side = self.shape[1] // self.transformer.config.patch_size
         blocks = first_half(self.transformer.transformer_blocks)
         return [as_map(h, side, side) for h in outputs_of(blocks, lambda: self._run(x, time, cond))]
-
-    def fixed(self) -> list[nn.Parameter]:
-        return []

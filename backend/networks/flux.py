@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from diffusers import FluxTransformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half, outputs_of
@@ -25,8 +25,9 @@ class Flux(PromptedNetwork):
     def __init__(self, transformer: FluxTransformer2DModel, shape: tuple[int, ...], null: Mapping[str, Tensor]) -> None:
         super().__init__(null)
         self.transformer, self.shape = transformer, shape
+        self.native = ("guidance",) if transformer.config.guidance_embeds else ()
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         cond = self._prompted(cond)
         height, width = x.shape[-2] // 2, x.shape[-1] // 2
         guidance = None
@@ -45,8 +46,11 @@ class Flux(PromptedNetwork):
         )[0]
         return unpack(packed, height, width)
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [self.transformer.time_text_embed]
+
+    def _width(self) -> int:
+        return int(self.transformer.inner_dim)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """The picture's tokens after double-stream blocks up to their middle, as maps (B, C, H/2, W/2)."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from diffusers import PixArtTransformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half, outputs_of
@@ -27,7 +27,7 @@ class PixArt(PromptedNetwork):
         super().__init__(null)
         self.transformer, self.shape, self.picture = transformer, shape, picture
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         cond = self._prompted(cond)
         added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
         if self.transformer.use_additional_conditions:
@@ -46,8 +46,11 @@ class PixArt(PromptedNetwork):
         )[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [self.transformer.adaln_single.emb]
+
+    def _width(self) -> int:
+        return int(self.transformer.inner_dim)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """Outputs of blocks up to the middle, as maps (B, C, H, W)."""

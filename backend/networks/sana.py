@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from diffusers import SanaTransformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half, outputs_of
@@ -19,7 +19,7 @@ class Sana(PromptedNetwork):
         super().__init__(null)
         self.transformer, self.shape = transformer, shape
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         cond, config = self._prompted(cond), self.transformer.config
         guidance = None
         if config.guidance_embeds:
@@ -35,8 +35,11 @@ class Sana(PromptedNetwork):
         )[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [getattr(self.transformer.time_embed, "emb", self.transformer.time_embed)]
+
+    def _width(self) -> int:
+        return int(self.transformer.scale_shift_table.shape[1])
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """Outputs of blocks up to the middle, as maps (B, C, H, W)."""

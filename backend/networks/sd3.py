@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from diffusers import SD3Transformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half, outputs_of
@@ -17,7 +17,7 @@ class SD3(PromptedNetwork):
         super().__init__(null)
         self.transformer, self.shape = transformer, shape
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         cond = self._prompted(cond)
         return self.transformer(  # type: ignore[no-any-return]
             x,
@@ -27,8 +27,11 @@ class SD3(PromptedNetwork):
             return_dict=False,
         )[0]
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [self.transformer.time_text_embed]
+
+    def _width(self) -> int:
+        return int(self.transformer.inner_dim)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """The picture's tokens after blocks up to the middle, as maps (B, C, H, W)."""

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backend.networks.condition import Condition
+from backend.networks.told import ToldNetwork
 
 
-class PromptedNetwork(nn.Module):
+class PromptedNetwork(ToldNetwork):
     """A network whose condition is a prompt's embedding.
 
     null: each part of the condition, without the batch, as it is for the empty prompt. The parts are buffers, so that
     they follow the network to its device, and no part of its state, because they are the text encoder's.
     """
 
-    shape: tuple[int, ...]
-    null_label: int | None = None
+    null_label = None
     null_parts: tuple[str, ...]
 
     def __init__(self, null: Mapping[str, Tensor]) -> None:
@@ -38,9 +38,6 @@ class PromptedNetwork(nn.Module):
         parts = {name: getattr(self, f"null_{name}") for name in self.null_parts}
         empty = {name: part.expand(len(cond), *part.shape) for name, part in parts.items()}
         return Condition(cond.size, {**cond.parts, **empty})
-
-    def fixed(self) -> list[nn.Parameter]:
-        return []
 
 
 def rows(value: Tensor | float | list[float], size: int, like: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import outputs_of
@@ -27,7 +27,7 @@ class UNet2DCondition(PromptedNetwork):
         ids = torch.tensor([*picture, 0, 0, *picture], dtype=torch.float32)
         self.register_buffer("time_ids", ids, persistent=False)
 
-    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         cond = self._prompted(cond)
         added = None
         if self.unet.config.addition_embed_type == "text_time":
@@ -38,8 +38,11 @@ class UNet2DCondition(PromptedNetwork):
             x, time, encoder_hidden_states=cond.part("text"), added_cond_kwargs=added, return_dict=False
         )[0]
 
-    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self._run(x, time, cond)
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [self.unet.time_embedding]
+
+    def _width(self) -> int:
+        return int(self.unet.time_embedding.linear_2.out_features)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """The output of every down block and of the middle block, (B, C, H, W), finest first."""

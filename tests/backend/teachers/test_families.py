@@ -146,6 +146,23 @@ def test_guidance_leaves_out_the_prompt_and_nothing_else(name: str, tiny_model: 
 
 
 @every_family
+def test_a_student_told_numbers_starts_as_the_teacher_and_learns_them(name: str, tiny_model: Models) -> None:
+    teacher = loaded(tiny_model, name)
+    student = teacher.trainable().extended("guidance", "end_time")
+    assert student.inputs == ("guidance", "end_time")
+    x, t = torch.randn(2, *student.shape), torch.tensor([0.3, 0.9], dtype=torch.float64)
+    cond = teacher.each_condition(2).with_part("guidance", torch.tensor([2.0, 6.0]))
+    cond = cond.with_part("end_time", torch.tensor([0.1, 0.2]))
+    taught = teacher.denoiser(x, t, cond).output
+    assert torch.equal(student(x, t, cond).output, taught)
+    numbers: Any = student.network.numbers
+    torch.nn.init.normal_(numbers["end_time"].last.weight, generator=torch.Generator().manual_seed(0))
+    assert (student(x, t, cond).output - taught).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="must be told"):
+        student(x, t, teacher.each_condition(2))
+
+
+@every_family
 def test_the_path_is_the_schedulers(name: str, tiny_model: Models) -> None:
     teacher = loaded(tiny_model, name)
     scheduler = tiny.opened(tiny_model(name)).scheduler

@@ -177,7 +177,7 @@ def sdxl(folder: Path) -> StableDiffusionXLPipeline:
 def sd3(folder: Path, *, third: bool = True) -> StableDiffusion3Pipeline:
     network = SD3Transformer2DModel(
         sample_size=LATENT, patch_size=2, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8,
-        num_attention_heads=2, joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=32,
+        num_attention_heads=3, joint_attention_dim=32, caption_projection_dim=24, pooled_projection_dim=32,
         pos_embed_max_size=8,
     )  # fmt: skip
     return StableDiffusion3Pipeline(

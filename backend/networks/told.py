@@ -1,0 +1,69 @@
+"""Networks of diffusers that can be told numbers beside the time (`inputs`), whatever their architecture.
+
+What a number's embedding adds goes into the output of the modules that embed the time, for the length of a call; the
+modules themselves stay diffusers' own, under their own names.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from backend.networks.condition import Condition
+from backend.networks.inputs import NumberEmbeddings
+
+
+class ToldNetwork(nn.Module):
+    """A wrapper that says which modules embed the time and how it is called; this adds the numbers.
+
+    native: numbers that the architecture takes by itself.
+    """
+
+    shape: tuple[int, ...]
+    null_label: int | None
+    native: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    numbers: NumberEmbeddings | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = None
+
+    def extend(self, names: Sequence[str]) -> None:
+        """From now on the network takes these numbers too (`inputs.INPUTS`), and so far ignores them."""
+        self.inputs = tuple(names)
+        new = [name for name in names if name not in self.native]
+        device = next(self.parameters()).device
+        self.numbers = NumberEmbeddings(new, self._width()).to(device) if new else None
+
+    def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        return self._run(x, time, cond)
+
+    def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        if self.numbers is None:
+            return self._output(x, time, cond)
+        added = self.numbers.added(cond.parts)
+
+        def add(module: nn.Module, given: object, made: Tensor) -> Tensor:
+            return made + added.to(made.dtype)
+
+        hooks = [module.register_forward_hook(add) for module in self._time_embeddings()]
+        try:
+            return self._output(x, time, cond)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        """What the architecture makes of the batch."""
+        raise NotImplementedError
+
+    def _time_embeddings(self) -> list[nn.Module]:
+        """The modules that embed the time; each makes (B, `_width()`)."""
+        raise NotImplementedError
+
+    def _width(self) -> int:
+        raise NotImplementedError
+
+    def fixed(self) -> list[nn.Parameter]:
+        """Parameters that no student may change: none."""
+        return []
