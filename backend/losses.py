@@ -153,3 +153,12 @@ def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Ten
     """Hinge loss, mean relu(1 - logit of real) + mean relu(1 + logit of fake), averaged (arXiv:1705.02894)."""
     pairs = zip(real_logits, fake_logits, strict=True)
     return torch.stack([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs]).mean()
+
+
+def adaptive(squares: Tensor, power: float, offset: float) -> Tensor:
+    """Mean of e / (e + offset)^power over the batch, the divisor without gradient (MeanFlow, arXiv:2505.13447, eq. 22).
+
+    squares: e, the squared error of each sample summed over its elements, (B,). power 0 is the mean square; with 1
+    every sample pulls about as hard.
+    """
+    return (squares / (squares.detach() + offset) ** power).mean()
