@@ -52,6 +52,12 @@ def adapted(net: nn.Module) -> list[LoraLayer]:
     return [module for module in net.modules() if isinstance(module, LoraLayer)]
 
 
+def follower(net: Denoiser) -> Denoiser:
+    """A copy of `net` without gradient, for an average of it; the base under adapters is shared with it."""
+    base = [p for p in net.parameters() if not p.requires_grad] if adapted(net) else []
+    return copy.deepcopy(net, {id(p): p for p in base}).requires_grad_(False)
+
+
 def own_state(net: nn.Module) -> dict[str, Tensor]:
     """What a checkpoint must hold of `net`: everything, but of a network with adapters not the shared base."""
     state = net.state_dict()

@@ -65,6 +65,16 @@ class Condition:
         """The same batch with one more part, or another in its place."""
         return Condition(self.size, {**self.parts, name: value})
 
+    def replaced(self, rows: Tensor, by: "Condition") -> "Condition":
+        """The same batch with some rows, (B,) bool, taken from another of the same parts."""
+        if self.parts.keys() != by.parts.keys() or self.size != by.size:
+            raise ValueError("Only rows of a batch of the same size and parts can take a condition's place.")
+
+        def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(rows.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+
+        return Condition(self.size, {name: mixed(part, by.parts[name]) for name, part in self.parts.items()})
+
     def __len__(self) -> int:
         return self.size
 

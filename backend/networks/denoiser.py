@@ -102,6 +102,12 @@ class Prediction:
         """Gradient of the log density of `noised`: -noise / sigma."""
         return -self.noise / per_sample(self.sigma.clamp(min=_SMALLEST), self.noised)
 
+    def with_sigma(self, sigma: Tensor) -> "Prediction":
+        """The same output as of a `noised` that is alpha x0 + sigma noise, sigma (B,), in place of the path's."""
+        twin = Prediction(self.noised, self.output, self._t, self._path, self.kind)
+        twin.sigma, twin._a, twin._b = sigma, self._a, self._b
+        return twin
+
     def error(self, x0: Tensor, noise: Tensor) -> Tensor:
         """The raw output minus what it should have been, (B, ...).
 
@@ -239,10 +245,11 @@ class Guided(nn.Module):
     """A denoiser under classifier-free guidance (arXiv:2207.12598), with the same call.
 
     x0 = x0_null + scale (x0_cond - x0_null), scale 1 being none. Both halves are evaluated in one batched call.
+    scale: None for each sample's own, which it is then told as the condition's part `guidance`.
     Raises ValueError where the denoiser cannot be asked without its condition.
     """
 
-    def __init__(self, denoiser: Denoiser, scale: float) -> None:
+    def __init__(self, denoiser: Denoiser, scale: float | None) -> None:
         super().__init__()
         self.denoiser, self.scale = denoiser, scale
 
@@ -252,17 +259,18 @@ class Guided(nn.Module):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.denoiser.inputs
+        return self.denoiser.inputs if self.scale is not None else ("guidance",)
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
         if self.scale == 1:
             return self.denoiser(noised, t, cond)  # type: ignore[no-any-return]
+        scale = per_sample(cond.part("guidance"), noised) if self.scale is None else self.scale
         null = self.denoiser.null(cond)
         if null is None:
             raise ValueError("This teacher has no unconditional mode, so its guidance scale must stay 1.")
         both = self.denoiser(torch.cat([noised] * 2), torch.cat([t] * 2), Condition.join([cond, null]))
         with_cond, without = both.output.chunk(2)
         # The output is linear in x0 at fixed noised, so guiding it guides every view.
-        output = torch.lerp(without, with_cond, self.scale)
+        output = torch.lerp(without, with_cond, scale)
         net = self.denoiser
         return Prediction(noised, output, t, net.path, net.prediction_type, net.sigma_data)

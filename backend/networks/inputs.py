@@ -1,4 +1,5 @@
-"""Numbers that a student is told beside the time: its guidance scale, the time its step ends at, the sign of time.
+"""Numbers that a student is told beside the time: its guidance scale, the time its step ends at, the sign of time, its
+step's length.
 
 They are parts of the `Condition` by these names. A network that takes one adds an embedding of it to its time
 embedding; the embedding starts as exactly 0, so that the student starts as the teacher.
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-INPUTS: Mapping[str, float] = {"guidance": 8.0, "end_time": 1.0, "sign": 1.0}
+INPUTS: Mapping[str, float] = {"guidance": 8.0, "end_time": 1.0, "sign": 1.0, "step_length": 1.0, "sub_path": 1.0}
 """Every such number, and about its largest size."""
 _FREQUENCIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
