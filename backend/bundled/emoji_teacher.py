@@ -29,7 +29,7 @@ from backend.resources import RESOURCES
 SEED = 0
 PLANS = {
     "vae": Plan(steps=2000, batch=16, rate=2e-3, decay=0.5, ema_decay=0.995),
-    "unet": Plan(steps=6800, batch=48, rate=1e-3, warm_up=300, save_every=120),
+    "unet": Plan(steps=6600, batch=48, rate=1.5e-3, warm_up=300, decay=0.2, save_every=120),
     "decoder": Plan(steps=3000, batch=16, rate=1e-3, decay=0.5, ema_decay=0.995),
 }
 GUIDANCE_SCALE = 2.0
@@ -156,15 +156,19 @@ def write(state: Path, plan: Plan, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
-    emoji_text.name_as_of_old(folder / "text_encoder" / "model.safetensors")
-    (folder / "tokenizer" / "tokenizer.json").unlink()  # says what vocab.json and merges.txt say
     write_profile(folder, "Emoji", KIND, {"steps": steps, "batch": plan.batch, "seed": plan.seed})
 
 
-def write_profile(folder: Path, title: str, kind: str, how: dict[str, object]) -> None:
+def write_profile(
+    folder: Path, title: str, kind: str, how: dict[str, object], script: str = "backend/bundled/emoji_teacher.py"
+) -> None:
     """What diffusers' layout has no place for: the prompts, the tokenizer's own files, `teacher.json`."""
     names = emoji().names
-    emoji_text.write_tokenizer(names, folder / "tokenizer")
+    for place in (folder / name for name in ("tokenizer", "tokenizer_2") if (folder / name).is_dir()):
+        (place / "tokenizer.json").unlink(missing_ok=True)  # says what vocab.json and merges.txt say
+        emoji_text.write_tokenizer(names, place)
+    for file in folder.glob("text_encoder*/model.safetensors"):
+        emoji_text.name_as_of_old(file)
     # In a fixed order of chance, so that the first few are a fair choice of all.
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SEED)).tolist()
     (folder / "prompts.txt").write_text("".join(names[i] + "\n" for i in order), encoding="utf-8")
@@ -175,7 +179,7 @@ def write_profile(folder: Path, title: str, kind: str, how: dict[str, object]) -
         "guidance_scale": GUIDANCE_SCALE,
         "data": "emoji",
         "licence": "Apache-2.0 (pictures of Noto Color Emoji, Copyright 2013-2017 Google Inc.)",
-        "training": {**how, "script": "backend/bundled/emoji_teacher.py"},
+        "training": {**how, "script": script},
     }
     (folder / "teacher.json").write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")
 
