@@ -52,7 +52,7 @@ class Plain(nn.Module):
 
     def __init__(self, path: Any) -> None:
         super().__init__()
-        self.path, self.times = path, []
+        self.path, self.times = path, list[Tensor]()
 
     def features(self, noised: Tensor, t: Tensor, cond: Condition) -> list[Tensor]:
         self.times.append(t)
@@ -74,7 +74,7 @@ def test_it_is_shown_where_teacher_and_fake_score_step_from_the_same_point(untra
     teacher, fake, s = gaussian(0.0), gaussian(1.0), adm.Settings(ode_step=0.1)
     made = nets(teacher, fake, untrained("edm").trainable())
     updates(made, s)
-    real, other, _ = made.discriminator.shown  # type: ignore[misc,union-attr]
+    real, other, _ = made.discriminator.shown  # type: ignore[misc]
     t_next = made.features.times[0]  # type: ignore[index]
     assert torch.equal(made.features.times[1], t_next)  # type: ignore[index]
     t = t_next + s.ode_step
@@ -94,7 +94,7 @@ def test_a_fake_score_that_is_the_teacher_leaves_the_discriminator_nothing_to_se
     teacher = gaussian(0.0)
     made = nets(teacher, teacher, untrained("edm").trainable())
     discriminator = updates(made, adm.Settings())[1]
-    real, fake, _ = made.discriminator.shown  # type: ignore[misc,union-attr]
+    real, fake, _ = made.discriminator.shown  # type: ignore[misc]
     assert torch.equal(real, fake)
     assert discriminator.metrics["score_difference"].item() == 0
 

@@ -11,7 +11,7 @@ from backend import losses
 from backend.contract.settings import problems
 from backend.methods import Batch, load_method, nitrofusion
 from backend.networks import Condition, Denoiser, Prediction
-from backend.networks.discriminators import KINDS, HeadPool
+from backend.networks.discriminators import KINDS, HeadPool, PoolHead
 from backend.teachers import Teacher
 from backend.train import Run, train
 
@@ -30,11 +30,18 @@ def batch(n: int = 4, seed: int = 0) -> Batch:
 # The pool
 
 
+def of(pool: HeadPool, i: int) -> tuple[str, int]:
+    """A head's kind and the channels of its map."""
+    head = pool.heads[i]
+    assert isinstance(head, PoolHead)
+    return head.kind, next(head.parameters()).shape[1]
+
+
 def test_every_level_has_every_kind_of_head_for_every_map() -> None:
     pool = HeadPool(MAPS, 48, 4)
     for level in range(4):
         heads = pool.of_level(level)
-        kinds = {(pool.heads[i].kind, pool.heads[i].layers[0].in_channels) for i in heads}  # type: ignore[index,union-attr]
+        kinds = {of(pool, i) for i in heads}
         assert kinds == {(kind, channels) for kind in KINDS for channels in (8, 16)}
         assert len(heads) == 12
     assert sorted(i for level in range(4) for i in pool.of_level(level)) == list(range(48))
@@ -56,10 +63,10 @@ def test_a_global_head_has_one_opinion_and_a_local_one_has_one_for_each_place() 
     maps, without = ([torch.randn(3, *f.shape[1:], generator=generator(k)) for f in MAPS] for k in (1, 2))
     for i in range(48):
         (logits,) = pool([i], maps, without)
-        places = {8: 16, 16: 4}[pool.heads[i].layers[0].in_channels]  # type: ignore[index,union-attr]
-        assert logits.shape == (3, 1 if pool.heads[i].kind == "global" else places)
+        kind, channels = of(pool, i)
+        assert logits.shape == (3, 1 if kind == "global" else {8: 16, 16: 4}[channels])
         (other,) = pool([i], maps, maps)
-        assert torch.equal(logits, other) == (pool.heads[i].kind != KINDS[2])
+        assert torch.equal(logits, other) == (kind != KINDS[2])
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.01, 100), (0.01, 150), (0.2, 48), (0.0, 48)])
@@ -101,9 +108,14 @@ def vectors(pool: HeadPool) -> list[Tensor]:
 
 def test_idle_heads_stay_bit_by_bit_as_they_are(untrained: Callable[[str], Teacher], begin: Callable[..., Run]) -> None:
     run = start(untrained, begin, refresh=0.0, active_heads=3)
-    pool, chosen = run.nets.discriminator, []
+    pool, chosen = run.nets.discriminator, list[list[int]]()
     drawn = pool.drawn
-    pool.drawn = lambda *given: chosen.append(drawn(*given)) or chosen[-1]
+
+    def remembered(*given: Any) -> list[int]:
+        chosen.append(drawn(*given))
+        return chosen[-1]
+
+    pool.drawn = remembered
     before = vectors(pool)
     for progress in train(run):
         after = vectors(pool)
