@@ -141,16 +141,25 @@ def load_teacher(where: str, seed: int = 0, prompts: Sequence[str] | None = None
         from backend.teachers import mixture_2d  # noqa: PLC0415
 
         return mixture_2d.load(where, seed)
-    from backend.teachers import diffusers_folder  # noqa: PLC0415
+    from backend.teachers import diffusers_folder, single_file  # noqa: PLC0415
 
-    return diffusers_folder.load(folder_of(where), where, prompts)
+    folder = folder_of(where, fetch=True)
+    return diffusers_folder.load(single_file.converted(folder) if folder.is_file() else folder, where, prompts)
 
 
-def folder_of(where: str) -> FilePath:
-    """The folder of a bundled teacher, or the one of that path. Raises `TeacherError` where there is neither."""
+def folder_of(where: str, fetch: bool = False) -> FilePath:
+    """The folder of a bundled teacher, the folder or file of that path, or the folder of a model of the hub of that id.
+
+    fetch: whether a model of the hub may be downloaded. Raises `TeacherError` where there is none of these.
+    """
     if where in BUNDLED:
         return RESOURCES / "teachers" / where
     folder = FilePath(where).expanduser()
+    if not folder.exists() and not folder.parent.is_dir():
+        from backend.teachers import hub  # noqa: PLC0415
+
+        if hub.is_id(where):
+            return hub.folder_of(where, fetch)
     if not folder.exists():
         names = ("mixture-2d", *BUNDLED)
         close = get_close_matches(where, names, n=1)

@@ -10,9 +10,10 @@ from pathlib import Path as FilePath
 
 from backend.contract.catalogue import MethodCard, TeacherCard, default_key, load_cached
 from backend.teachers import BUNDLED, TeacherError, folder_of
-from backend.teachers.files import Stored, tensors_in, weights_files
+from backend.teachers.files import Stored, header, tensors_in, weights_files
 from backend.teachers.layouts import Layout, classes_of, layout, refuse_network, words
 from backend.teachers.noise_kinds import noise_of, notes_on
+from backend.teachers.single_file import NETWORK, settings_of
 
 PREDICTION_WORDS = {
     "epsilon": "Predicts the noise (epsilon)",
@@ -38,17 +39,22 @@ _FIRST_LAYER = {
 def card(where: str) -> TeacherCard:
     """The bundled teacher of that name, or the one in that folder. Raises `TeacherError` where it cannot be used."""
     folder = folder_of(where)
-    model = layout(folder)
+    model = layout(settings_of(folder) if folder.is_file() else folder)
     refuse_network(model, model.network)
     path, prediction_type = noise_of(model.scheduler)
-    stored = tensors_in(weights_files(model.network_folder, "diffusion_pytorch_model"))
-    _check_first_layer(model, stored)
+    if folder.is_file():
+        stored = {name: tensor for name, tensor in header(folder)[0].items() if name.startswith(NETWORK)}
+        size = folder.stat().st_size
+    else:
+        stored = tensors_in(weights_files(model.network_folder, "diffusion_pytorch_model"))
+        _check_first_layer(model, stored)
+        size = _bytes(model)
     _, labels = classes_of(model)
     condition = "text" if model.encoders else "class" if model.family.key == "dit" or labels else "none"
     return TeacherCard(
         key=where,
-        title=words(model.about, "title") or folder.name,
-        summary=" ".join([_summary(model, path, prediction_type, _bytes(model)), *notes_on(model.scheduler)]),
+        title=words(model.about, "title") or (folder.stem if folder.is_file() else folder.name),
+        summary=" ".join([_summary(model, path, prediction_type, size), *notes_on(model.scheduler)]),
         source=str(folder) if where not in BUNDLED else "bundled",
         shape=model.shape,
         path=path,
