@@ -100,4 +100,4 @@ def export(  # one call for every format, so that the command line needs no know
         return diffusers_folder.write(student, sampler, cond, facts, out, seed, teacher)
     from backend.exports import safetensors_file  # noqa: PLC0415
 
-    return safetensors_file.write(student, sampler, facts, out)
+    return safetensors_file.write(student, sampler, facts, out, teacher)
