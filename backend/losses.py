@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from backend.networks import Condition, Prediction
 from backend.networks.random_features import random_features
-from backend.noise import per_sample
+from backend.noise import Level, per_sample, transition
 
 SMALLEST_NORMALISER = 1e-6
 
@@ -162,3 +162,38 @@ def adaptive(squares: Tensor, power: float, offset: float) -> Tensor:
     every sample pulls about as hard.
     """
     return (squares / (squares.detach() + offset) ** power).mean()
+
+
+def interval_target(state: Tensor, s: Level, t: Level, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """What a denoiser learns of states that are noised on, x0 and noise, (B, ...) (arXiv:2510.27684).
+
+    state: (B, ...) at levels s, of any distribution; noise: unit, with which it went from s to t (`noise.transition`).
+    Their mean at a given noised state belongs to the score of the noised states, as the score is that of the one step's
+    noise. With a clean state they are the state and the noise.
+    """
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = s, t
+    _, added = transition(s, t)
+    added = added.clamp(min=SMALLEST_NORMALISER)
+    back = per_sample(alpha_t * sigma_s**2 / (alpha_s**2 * added), noise)
+    return state / per_sample(alpha_s, state) - back * noise, per_sample(sigma_t / added, noise) * noise
+
+
+def sample_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the elements of each sample, (B, ...) -> (B,) twice."""
+    flat = x.float().flatten(1)
+    return flat.mean(1), flat.var(1, correction=0)
+
+
+def moments(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """KL divergence of a normal with each sample's own moments from one of these, mean over the batch (2511.22677).
+
+    x: (B, ...). mean, variance: of a sample's elements, scalars; 0 where every sample has them.
+    """
+    own_mean, own_variance = sample_moments(x)
+    share = (own_variance / variance).clamp(min=SMALLEST_NORMALISER)
+    return 0.5 * (share + (own_mean - mean).square() / variance - 1 - share.log()).mean()
+
+
+def pushed(x: Tensor, gradient: Tensor) -> Tensor:
+    """Scalar whose gradient in `x` is `gradient` (B, ...) divided by the number of elements; half its mean square."""
+    return 0.5 * functional.mse_loss(x, (x - gradient).detach())

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+Level = tuple[Tensor, Tensor]
+"""alpha and sigma, each (B,)."""
+
 
 def per_sample(weights: Tensor, like: Tensor) -> Tensor:
     """`weights` (B,) in the dtype of `like` (B, ...), shaped so that it multiplies each sample of `like`."""
@@ -320,3 +323,13 @@ def zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
     """The table, its alphas shifted and scaled: the last exactly 0, the first unchanged (arXiv:2305.08891, alg. 1)."""
     alpha = alphas_cumprod.double().sqrt()
     return ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])) ** 2
+
+
+def transition(s: Level, t: Level) -> Level:
+    """(alpha_t|s, sigma_t|s): a state at level s times the one, plus unit noise times the other, is a state at level t.
+
+    t has at least the noise of s, and alpha of s is above 0 (arXiv:2107.00630, app. A.1).
+    """
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = s, t
+    kept = alpha_t / alpha_s
+    return kept, (sigma_t**2 - (kept * sigma_s) ** 2).clamp(min=0).sqrt()

@@ -1,0 +1,25 @@
+"""TDM: the fake score must learn the trajectory's own distributions; a still one lets the student's modes drift off."""
+
+import torch
+
+from backend.proofs import Proof
+from backend.train import Run
+
+
+def stop_fake_score(run: Run) -> None:
+    """The stub: its updates are computed and change nothing."""
+    still = torch.optim.SGD(run.nets.fake_score.parameters(), lr=0.0)
+    run.optimizers = {**run.optimizers, "fake_score": still}
+
+
+PROOF = Proof(
+    claim="At every step of the trajectory the fake score learns where the student is, so that every mode is found.",
+    bench="ring",
+    figure="weights_tv",
+    good=0.064,
+    bad=0.2,
+    change=stop_fake_score,
+    settings={"learning_rate": 5e-4, "fake_score_learning_rate": 1e-3},
+    training={"steps": 400, "batch_size": 512, "gradient_clip": 10.0},
+    expected="0.064 after 1,000 updates of the student",
+)
