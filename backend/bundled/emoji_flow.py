@@ -23,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 
 from backend.bundled import emoji_diffusion, emoji_teacher, emoji_text
 from backend.bundled.emoji_diffusion import agreement, tokens_of
-from backend.bundled.emoji_training import Plan, mixed_precision, rows_at, train
+from backend.bundled.emoji_training import Plan, mixed_precision, rows_at, train, write_state
 from backend.datasets.emoji import emoji
 from backend.resources import RESOURCES
 
@@ -137,11 +137,18 @@ def sample(net: SD3Transformer2DModel, text: Tensor, pooled: Tensor, nfe: int, s
     return x
 
 
+def frozen(encoder: CLIPTextModelWithProjection) -> CLIPTextModelWithProjection:
+    """`encoder`, which does not learn."""
+    encoder.requires_grad_(False)
+    encoder.train(False)
+    return encoder
+
+
 def second_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
     """The text encoder that the layout asks for and nothing needs; the same each time."""
     torch.manual_seed(emoji_teacher.SEED)
     about: CLIPTextConfig = emoji_text.new_text_encoder(tokenizer, SECOND_WIDTH, layers=1).config
-    return CLIPTextModelWithProjection(about).eval().requires_grad_(False)
+    return frozen(CLIPTextModelWithProjection(about))
 
 
 def first_encoder(state: Path, tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
@@ -151,7 +158,7 @@ def first_encoder(state: Path, tokenizer: CLIPTokenizer) -> CLIPTextModelWithPro
     weights = trained.text_encoder.state_dict()
     named = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in weights.items()}
     encoder.load_state_dict({**named, "text_projection.weight": torch.eye(emoji_text.WIDTH)})
-    return encoder.eval().requires_grad_(False)
+    return frozen(encoder)
 
 
 @torch.no_grad()
@@ -172,8 +179,8 @@ def train_flow(state: Path, plan: Plan) -> None:
     tokenizer, latents = emoji_teacher.tokenizer_of(state), emoji_teacher.scaled_latents(state)
     kept = state / "flow-conditions.pt"
     if not kept.exists():  # once: a text encoder that went on learning would not fit the transformer any more
-        emoji_teacher.write_state(dict(zip(("text", "pooled"), conditions(state, tokenizer), strict=True)), kept)
-        emoji_teacher.write_state(first_encoder(state, tokenizer).state_dict(), state / "flow-encoder.pt")
+        write_state(dict(zip(("text", "pooled"), conditions(state, tokenizer), strict=True)), kept)
+        write_state(first_encoder(state, tokenizer).state_dict(), state / "flow-encoder.pt")
     said = torch.load(kept, weights_only=True)
     text, pooled = said["text"], said["pooled"]
     torch.manual_seed(plan.seed)
@@ -214,7 +221,7 @@ def write(state: Path, plan: Plan, folder: Path) -> None:
         tokenizer_3=None,
     )
     pipeline.save_pretrained(folder)
-    how = {"steps": int(kept["step"]), "batch": plan.batch, "seed": plan.seed}
+    how: dict[str, object] = {"steps": int(kept["step"]), "batch": plan.batch, "seed": plan.seed}
     emoji_teacher.write_profile(folder, "Emoji, flow matching", KIND, how, "backend/bundled/emoji_flow.py")
 
 
