@@ -107,6 +107,39 @@ def copy_weights(target: nn.Module, source: nn.Module) -> None:
         mine.copy_(theirs)
 
 
+def score_identity(x: Tensor, x0_real: Tensor, x0_fake: Tensor, alpha: float, weight: Tensor) -> Tensor:
+    """The Fisher divergence by the score identity: mean of weight d ((x0_fake - x) + (1 - alpha) d) over all axes.
+
+    d = x0_real - x0_fake, what teacher and fake score make of the same noised `x`, all (B, ...); weight: (B,). The
+    gradient is meant to pass through x and through both networks. May be negative. (SiD, arXiv:2404.04057, eq. 23.)
+    """
+    difference = x0_real - x0_fake
+    return (per_sample(weight, x) * difference * ((x0_fake - x) + (1 - alpha) * difference)).mean()
+
+
+def adaptive(squares: Tensor, power: float, offset: float) -> Tensor:
+    """Mean of e / (e + offset)^power over the batch, the divisor without gradient (MeanFlow, arXiv:2505.13447, eq. 22).
+
+    squares: e, the squared error of each sample summed over its elements, (B,). power 0 is the mean square; with 1
+    every sample pulls about as hard.
+    """
+    return (squares / (squares.detach() + offset) ** power).mean()
+
+
+def interval_target(state: Tensor, s: Level, t: Level, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """What a denoiser learns of states that are noised on, x0 and noise, (B, ...) (arXiv:2510.27684).
+
+    state: (B, ...) at levels s, of any distribution; noise: unit, with which it went from s to t (`noise.transition`).
+    Their mean at a given noised state belongs to the score of the noised states, as the score is that of the one step's
+    noise. With a clean state they are the state and the noise.
+    """
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = s, t
+    _, added = transition(s, t)
+    added = added.clamp(min=SMALLEST_NORMALISER)
+    back = per_sample(alpha_t * sigma_s**2 / (alpha_s**2 * added), noise)
+    return state / per_sample(alpha_s, state) - back * noise, per_sample(sigma_t / added, noise) * noise
+
+
 def mean_distance(made: Tensor, real: Tensor, labels: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Squared distance of the mean features, MMD with a linear kernel, over the real features' total variance.
 
@@ -144,40 +177,6 @@ def embedding(x: Tensor, cond: Condition, real: Tensor, real_cond: Condition, ge
     return torch.stack(terms).mean()
 
 
-def generator_hinge(fake_logits: Sequence[Tensor]) -> Tensor:
-    """The generator's part of the hinge loss, minus the mean logit, averaged over discriminators, each (B, ...)."""
-    return -torch.stack([logits.float().mean() for logits in fake_logits]).mean()
-
-
-def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor]) -> Tensor:
-    """Hinge loss, mean relu(1 - logit of real) + mean relu(1 + logit of fake), averaged (arXiv:1705.02894)."""
-    pairs = zip(real_logits, fake_logits, strict=True)
-    return torch.stack([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs]).mean()
-
-
-def adaptive(squares: Tensor, power: float, offset: float) -> Tensor:
-    """Mean of e / (e + offset)^power over the batch, the divisor without gradient (MeanFlow, arXiv:2505.13447, eq. 22).
-
-    squares: e, the squared error of each sample summed over its elements, (B,). power 0 is the mean square; with 1
-    every sample pulls about as hard.
-    """
-    return (squares / (squares.detach() + offset) ** power).mean()
-
-
-def interval_target(state: Tensor, s: Level, t: Level, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """What a denoiser learns of states that are noised on, x0 and noise, (B, ...) (arXiv:2510.27684).
-
-    state: (B, ...) at levels s, of any distribution; noise: unit, with which it went from s to t (`noise.transition`).
-    Their mean at a given noised state belongs to the score of the noised states, as the score is that of the one step's
-    noise. With a clean state they are the state and the noise.
-    """
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = s, t
-    _, added = transition(s, t)
-    added = added.clamp(min=SMALLEST_NORMALISER)
-    back = per_sample(alpha_t * sigma_s**2 / (alpha_s**2 * added), noise)
-    return state / per_sample(alpha_s, state) - back * noise, per_sample(sigma_t / added, noise) * noise
-
-
 def sample_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance over the elements of each sample, (B, ...) -> (B,) twice."""
     flat = x.float().flatten(1)
@@ -192,6 +191,17 @@ def moments(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     own_mean, own_variance = sample_moments(x)
     share = (own_variance / variance).clamp(min=SMALLEST_NORMALISER)
     return 0.5 * (share + (own_mean - mean).square() / variance - 1 - share.log()).mean()
+
+
+def generator_hinge(fake_logits: Sequence[Tensor]) -> Tensor:
+    """The generator's part of the hinge loss, minus the mean logit, averaged over discriminators, each (B, ...)."""
+    return -torch.stack([logits.float().mean() for logits in fake_logits]).mean()
+
+
+def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor]) -> Tensor:
+    """Hinge loss, mean relu(1 - logit of real) + mean relu(1 + logit of fake), averaged (arXiv:1705.02894)."""
+    pairs = zip(real_logits, fake_logits, strict=True)
+    return torch.stack([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs]).mean()
 
 
 def pushed(x: Tensor, gradient: Tensor) -> Tensor:
