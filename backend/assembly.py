@@ -158,7 +158,7 @@ def pair_source(
     recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher, project: ProjectFile | None
 ) -> stores.Source:
     """Whose pairs the recipe asks for. Raises `RecipeError` where they are of a start that it does not have."""
-    first_level = method.sampler(settings, teacher.denoiser).levels[0]
+    first_level = method.pair_level(settings, teacher.denoiser)
     if recipe.pairs.source == "teacher":
         scale = getattr(settings, "guidance_scale", 1.0)
         return stores.Source(Guided(teacher.denoiser, scale), teacher, teacher.digest, first_level, scale)

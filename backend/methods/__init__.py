@@ -140,6 +140,7 @@ class Method(Generic[S, N]):
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
     accumulates: its losses are means over samples, so that they may be averaged over batches.
     only_as_trained: whether, given its settings, its students are ruined by any other number of evaluations.
+    pairs_from: the level at which the trajectories of its pairs start, by default where the student does.
     student: makes one that starts as the teacher, where it is more than the teacher's network (`new_student`).
     training: values of the recipe's training part that suit it. presets: by a short name. notes: departures from the
     paper. family: one of `catalogue.FAMILIES`, under which a person finds it.
@@ -159,6 +160,7 @@ class Method(Generic[S, N]):
     followers: tuple[str, ...] = ()
     accumulates: bool = True
     only_as_trained: Callable[[S], bool] = lambda s: False
+    pairs_from: Callable[[S, Denoiser], float] | None = None
     student: Callable[[Teacher, S], Denoiser] | None = None
     inputs: Callable[[S], tuple[str, ...]] = lambda s: ()
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -172,6 +174,10 @@ class Method(Generic[S, N]):
             return self.student(teacher, settings)
         inputs = self.inputs(settings)
         return teacher.trainable().extended(*inputs) if inputs else teacher.trainable()
+
+    def pair_level(self, settings: S, net: Denoiser) -> float:
+        """The level at which the trajectories of its pairs start."""
+        return (self.pairs_from or (lambda s, net: self.sampler(s, net).levels[0]))(settings, net)
 
     def sampler_after(self, step: int, total: int, settings: S, net: Denoiser) -> Sampler:
         """How the student is used as it stands after `step` of `total` steps."""
