@@ -125,8 +125,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher)) or teacher
     few = recipe.training.batch_size
     data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
-    if getattr(chosen, "guidance_scale", 1) != 1 and teacher.denoiser.null(teacher.each_condition(1)) is None:
-        problems.append("This teacher has no unconditional mode; set guidance_scale to 1.")
+    problems += _guidance_problems(method, chosen, teacher)
     if problems:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
@@ -270,6 +269,16 @@ def _unavailable(recipe: Recipe) -> list[str]:
     if recipe.kind != "train":
         return [f"This version makes runs of kind train alone, not {recipe.kind}; change kind."]
     return []
+
+
+def _guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+    told = "guidance" in method.inputs(chosen)
+    if getattr(chosen, "guidance_scale", 1) == 1 and not told:
+        return []
+    if teacher.denoiser.null(teacher.each_condition(1)) is not None:
+        return []
+    mend = "choose a teacher that takes classes or prompts" if told else "set guidance_scale to 1"
+    return [f"This teacher has no unconditional mode; {mend}."]
 
 
 def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) -> list[str]:

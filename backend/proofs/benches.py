@@ -59,12 +59,30 @@ class Bench:
         if not samples.isfinite().all():
             return {}
         found = mixture_figures(samples, mixture.means, mixture.std, mixture.weights, aim)
+        if net.inputs == ("guidance",) and self.exact.null(cond) is not None:
+            found["unexplained_guidance"] = self.unexplained(net, guidance_scale)
         return {name: float("nan") if value is None else value for name, value in found.items()}
+
+    @torch.no_grad()
+    def unexplained(self, net: Denoises, guidance_scale: float) -> float:
+        """What a student that is told the scale misses of guidance's effect on x0 over all of the path, as a share.
+
+        E|x0 - guided x0|² / E|x0 with the condition - guided x0|²: 1 for a student that is deaf to the scale.
+        """
+        generator = torch.Generator().manual_seed(98)
+        x0, modes = self.mixture.draw(SAMPLES, generator)
+        noise, t = torch.randn(x0.shape, generator=generator), torch.rand(SAMPLES, generator=generator).double()
+        noised, cond = self.exact.path.noised(x0, noise, t), Condition.of_labels(modes)
+        scale = torch.full((SAMPLES,), guidance_scale)
+        guided = Guided(self.exact, guidance_scale)(noised, t, cond).x0
+        found = net(noised, t, cond.with_part("guidance", scale)).x0
+        plain = self.exact(noised, t, cond).x0
+        return float((found - guided).square().sum() / (plain - guided).square().sum())
 
     def pairs(self, method: Method[Any, Any], settings: Any) -> PairStore:
         """Noise/sample pairs of the exact denoiser from the level at which the method's student starts."""
         scale = getattr(settings, "guidance_scale", 1.0)
-        level = method.sampler(settings, self.teacher.trainable()).levels[0]
+        level = method.pair_level(settings, self.teacher.denoiser)
         return _pairs(self, scale, level)
 
     def __hash__(self) -> int:

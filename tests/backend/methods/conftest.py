@@ -17,7 +17,7 @@ from backend.networks.mlp import MLP
 from backend.noise import VarianceExploding
 from backend.samplers import Sampler, heun, initial, sample, times
 from backend.teachers import Teacher, load_teacher
-from backend.teachers.mixture_2d import ClosedFormDenoiser, fit, ring
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, fit, paths, ring
 
 
 @pytest.fixture
@@ -50,14 +50,21 @@ def continued() -> Callable[[train.Run], train.Run]:
 
 
 @pytest.fixture
-def untrained() -> Callable[[str], Teacher]:
-    """untrained(kind): the closed form of mixture-2d with random students, because fitting one takes seconds."""
+def untrained() -> Callable[..., Teacher]:
+    """untrained(kind): the closed form of mixture-2d with random students, because fitting one takes seconds.
 
-    def teacher(kind: str) -> Teacher:
+    untrained(kind, classes=True): with its modes as classes.
+    """
+
+    def teacher(kind: str, classes: bool = False) -> Teacher:
         exact = load_teacher(f"mixture-2d:{kind}")
+        modes = len(MIXTURE.means) if classes else 0
+        if classes:
+            denoiser = ClosedFormDenoiser(MIXTURE, *paths()[kind], conditional=True).frozen()
+            exact = replace(exact, denoiser=denoiser, labels=tuple(str(mode) for mode in range(modes)))
         denoiser, scale = exact.denoiser, 1000.0 if kind in ("epsilon", "v_prediction", "sample", "flow") else 1.0
         torch.manual_seed(0)
-        network = MLP(denoiser.shape[0], width=32, scale=scale)
+        network = MLP(denoiser.shape[0], width=32, scale=scale, classes=modes)
         net = Denoiser(network, denoiser.path, denoiser.prediction_type, denoiser.sigma_data)
         return replace(exact, trainable=net.copy)
 
