@@ -116,6 +116,8 @@ def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher
         what = f"samples of shape {theirs} and {first} of {ours}"
     elif teacher.labels != other.labels:
         what = f"{len(other.labels)} classes and {first} {len(teacher.labels)}, or classes of other names"
+    elif teacher.each_prompt(COLUMNS * ROWS) != other.each_prompt(COLUMNS * ROWS):
+        what = f"other prompts than {first}"
     else:
         return
     raise UserError(

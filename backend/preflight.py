@@ -130,6 +130,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
     known.warnings.extend(_start_warnings(method, chosen, teacher))
+    known.warnings.extend(_prompt_warnings(recipe, asked))
 
     def start() -> Run:
         with ProjectFile.open(project, readonly=True) as opened:
@@ -286,6 +287,12 @@ def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) ->
         return [f"The data {recipe.data} is not used: the method needs none with these settings."]
     words = data.skipped_in_words() if isinstance(data, ImageSet) else ""
     return [f"Of {recipe.data}, {words}."] if words else []
+
+
+def _prompt_warnings(recipe: Recipe, teacher: Teacher) -> list[str]:
+    if recipe.prompts and not teacher.prompts:
+        return [f"The prompts {recipe.prompts} are not used: the teacher takes none."]
+    return list(teacher.notes) if teacher.prompts else []
 
 
 def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[str]:
