@@ -162,6 +162,30 @@ def test_a_student_told_numbers_starts_as_the_teacher_and_learns_them(name: str,
         student(x, t, teacher.each_condition(2))
 
 
+@pytest.mark.parametrize("name", ["dit", "sd", "sd3", "pixart-alpha", "sana", "flux"])
+def test_gradients_of_what_is_computed_again_are_the_same(name: str, tiny_model: Models) -> None:
+    teacher = loaded(tiny_model, name)
+    x, t = torch.randn(2, *teacher.denoiser.shape), torch.tensor([0.3, 0.9], dtype=torch.float64)
+    cond = teacher.each_condition(2).with_part("end_time", torch.tensor([0.1, 0.2]))
+    torch.manual_seed(0)
+    student = teacher.trainable().extended("end_time")
+    numbers: Any = student.network.numbers
+    torch.nn.init.normal_(numbers["end_time"].last.weight)
+
+    def gradients(features: bool) -> list[Tensor | None]:
+        made = student.features(x, t, cond)[-1] if features else student(x, t, cond).output
+        return list(torch.autograd.grad(made.square().sum(), list(student.parameters()), allow_unused=True))
+
+    plain = [gradients(features) for features in (True, False)]
+    module: Any = getattr(student.network, "unet", None) or student.network.transformer
+    module.enable_gradient_checkpointing()
+    student.train()
+    for before, features in zip(plain, (True, False), strict=True):
+        for mine, theirs in zip(before, gradients(features), strict=True):
+            assert (mine is None) == (theirs is None)
+            assert mine is None or theirs is None or torch.equal(mine, theirs)
+
+
 @every_family
 def test_the_path_is_the_schedulers(name: str, tiny_model: Models) -> None:
     teacher = loaded(tiny_model, name)
