@@ -33,6 +33,7 @@ from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.dit import DiT
+from backend.networks.experts import Experts
 from backend.networks.unet2d import UNet2D
 from backend.samplers import Sampler, normal, sample
 from backend.teachers import Teacher
@@ -101,6 +102,11 @@ def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
         raise ExportError(
             f"This student is told its {told[0].replace('_', ' ')}, for which diffusers' network has no place; "
             "export its weights as safetensors."
+        )
+    if isinstance(student.network, Experts):
+        raise ExportError(
+            f"This student is {len(student.network.experts)} networks, each for a part of the noise, and a diffusers "
+            "pipeline has a place for one; export its weights as safetensors, which holds them all."
         )
     if isinstance(student.network, UNet2D):
         return None

@@ -17,6 +17,7 @@ from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Denoiser
 from backend.networks.adapters import merged
 from backend.networks.codec import Autoencoder
+from backend.networks.experts import Experts
 from backend.samplers import Sampler
 from backend.teachers import Teacher
 from backend.teachers.layouts import layout
@@ -46,7 +47,8 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
 
 def _whole(student: Denoiser, teacher: Teacher) -> dict[str, Tensor] | None:
     """The whole model in the original layout; None where there is no such layout for it."""
-    if teacher.folder is None or student.inputs or not isinstance(teacher.codec, Autoencoder):
+    several = isinstance(student.network, Experts)
+    if teacher.folder is None or student.inputs or several or not isinstance(teacher.codec, Autoencoder):
         return None
     model = layout(teacher.folder)
     if model.family.key != "sd" or model.network.get("use_linear_projection"):
