@@ -260,7 +260,7 @@ def export(  # the whole of `distill export`'s request
     }
     record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
     problem = ""
-    if form == "diffusers":
+    if form in ("diffusers", "lora"):
         report("loading the export in a fresh process with plain diffusers")
         folder = files_folder(path)
         sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"

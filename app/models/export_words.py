@@ -93,9 +93,9 @@ def suggestion(folder: Path, name: str, form: Format) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def refusal(form: Format, is_picture: bool, tr: Words) -> str:
+def refusal(form: Format, is_picture: bool, has_adapters: bool, tr: Words) -> str:
     """Why a format cannot be used for this student; empty when it can."""
-    if form == "lora":
+    if form == "lora" and not has_adapters:
         return tr("This student was trained in full, so there is no LoRA of it.")
     if form == "diffusers" and not is_picture:
         return tr("This student makes points, for which diffusers has no pipeline.")

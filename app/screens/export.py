@@ -52,13 +52,15 @@ LINES = 6
 
 @dataclass(frozen=True)
 class Found:
-    """What the screen shows of the project. ema: whether the chosen run kept an average of its weights."""
+    """What the screen shows of the project. ema: whether the chosen run kept an average of its weights; adapters:
+    whether these are adapters on the teacher."""
 
     rows: list[RunRow]
     run: int | None
     checkpoints: list[Checkpoint]
     exports: list[Export]
     ema: bool
+    adapters: bool = False
 
 
 class ExportScreen(Screen):
@@ -176,7 +178,10 @@ class ExportScreen(Screen):
                 self.tr("Safetensors file"),
                 self.tr("The weights alone, with the recipe in their header."),
             ),
-            "lora": (self.tr("LoRA"), ""),
+            "lora": (
+                self.tr("LoRA"),
+                self.tr("The adapters alone, for the untouched teacher; checked in a fresh process."),
+            ),
         }
         for form in FORMATS:
             title, about = names[form]
@@ -318,7 +323,8 @@ class ExportScreen(Screen):
     def _show_formats(self) -> None:
         pictures = self._makes_pictures()
         for form, button in self.formats.items():
-            why = export_words.refusal(form, pictures, self.tr)
+            adapters = self._found is not None and self._found.adapters
+            why = export_words.refusal(form, pictures, adapters, self.tr)
             words, about = self._about_formats[form]
             words.setText(why or about)
             button.setEnabled(not why)
@@ -514,5 +520,6 @@ def _found(project: ProjectFile, run: int | None) -> Found:
         run = (finished or [row.id for row in rows])[-1]
     if run is None:
         return Found(rows, None, [], [], ema=True)
-    training = project.run(run).recipe.get("training", {})
-    return Found(rows, run, project.checkpoints(run), project.exports(run), ema=bool(training.get("ema_decay", 1)))
+    recipe = project.run(run).recipe
+    ema, adapters = recipe.get("training", {}).get("ema_decay", 1), recipe.get("student", {}).get("kind") == "lora"
+    return Found(rows, run, project.checkpoints(run), project.exports(run), bool(ema), adapters)

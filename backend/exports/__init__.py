@@ -90,14 +90,10 @@ def export(  # one call for every format, so that the command line needs no know
 
     teacher: whose text encoders and autoencoder go along; needed for students that are more than one network.
     """
-    if form == "lora":
-        raise ExportError(
-            "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
-        )
-    if form == "diffusers":
+    if form in ("diffusers", "lora"):
         from backend.exports import diffusers_folder  # noqa: PLC0415
 
-        return diffusers_folder.write(student, sampler, cond, facts, out, seed, teacher)
+        return diffusers_folder.write(student, sampler, cond, facts, out, seed, teacher, alone=form == "lora")
     from backend.exports import safetensors_file  # noqa: PLC0415
 
     return safetensors_file.write(student, sampler, facts, out, teacher)

@@ -6,6 +6,7 @@ unet/, scheduler/, model_index.json   what diffusers reads; of a student of late
 sample.py                             the few lines that use it (`sample_script`)
 expected.safetensors, samples.png     the pictures they must make
 README.md                             the model card
+pytorch_lora_weights.safetensors, kohya.safetensors   instead of networks, where adapters are exported alone
 distill.json                          recipe, sampler, use and hashes, for `verify` and for other programs
 ```
 
@@ -14,7 +15,7 @@ and scheduler but whose own call does not take class labels or levels; `sample.p
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -24,7 +25,8 @@ from diffusers.utils import make_image_grid, numpy_to_pil
 from PIL import Image
 from torch import Tensor, nn
 
-from backend.exports import Export, ExportError, Facts, pipeline_parts
+from backend.exports import Export, ExportError, Facts, Format, pipeline_parts
+from backend.exports import adapters as lora
 from backend.exports.model_card import model_card
 from backend.exports.pipelines import FamilyKey
 from backend.exports.sample_script import Sheet, script
@@ -52,25 +54,35 @@ def write(
     out: FilePath,
     seed: int = 0,
     teacher: Teacher | None = None,
+    alone: bool = False,
 ) -> Export:
     """Writes the folder `out`, complete or not at all; the student itself is left as it is.
 
     cond, seed: what the sample sheet shows, and what `verify` will ask for. teacher: of a student of latents, whose
-    other parts go along. Raises `ExportError` where diffusers has no place for the student, or no scheduler, or `out`
-    is taken or cannot be written.
+    other parts go along. alone: of a student with adapters these alone, for the teacher where it lies. Raises
+    `ExportError` where diffusers has no place for the student, or no scheduler, or `out` is taken or cannot be written.
     """
     model = _model_of(student, teacher)
+    adapters = student
+    if alone:
+        lora.refuse(student, model)
     student = merged(student).to("cpu", torch.float32).eval()
     usage, module = usage_of(student, sampler)
     sheet = _sheet(student, cond, seed, model, teacher)
+    if alone and model is not None:
+        sheet = replace(sheet, base=str(model.folder.absolute()))
     pictures = expected(student, sampler, cond, seed, teacher)
-    weights = f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
+    weights = lora.DIFFUSERS if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
         draft.mkdir()
         _save_scheduler(draft, usage, module, model)
-        if model is not None:
-            pipeline_parts.write(model, usage.scheduler, draft)
-        _save_network(draft / weights, module, metadata(student, sampler, facts))
+        header = metadata(student, sampler, facts)
+        if alone and model is not None:
+            lora.save(adapters, model, draft, header)
+        else:
+            if model is not None:
+                pipeline_parts.write(model, usage.scheduler, draft)
+            _save_network(draft / weights, module, header)
         text = script(usage, sheet)
         (draft / "sample.py").write_text(text, encoding="utf-8")
         save_weights({"samples": pictures}, draft / "expected.safetensors", {"seed": str(seed)})
@@ -93,7 +105,8 @@ def write(
             "hashes": hashes,
         }
         (draft / "distill.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Export(out, "diffusers", {**hashes, "distill.json": file_hash(out / "distill.json")}, hashes[weights])
+    form: Format = "lora" if alone else "diffusers"
+    return Export(out, form, {**hashes, "distill.json": file_hash(out / "distill.json")}, hashes[weights])
 
 
 def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:

@@ -42,6 +42,11 @@ _LOAD_PIPELINE = """    pipe = DiffusionPipeline.from_pretrained(folder, torch_d
     told = conditions(pipe, {argument})
 """
 
+_LOAD_ADAPTERS = """    pipe = DiffusionPipeline.from_pretrained({base}, torch_dtype=torch.float32{left_out})
+    pipe.load_lora_weights(folder, weight_name="pytorch_lora_weights.safetensors")
+    told = conditions(pipe, {argument})
+"""
+
 _LOOP = """{load}    scheduler = {scheduler}.from_pretrained(folder, subfolder="scheduler")
     scheduler.set_timesteps({arguments})
     state = {start}torch.randn({count}, {size}, generator=generator)
@@ -77,7 +82,7 @@ class Sheet:
     """The pictures an export promises: of `seed`, one per label or prompt, or `count` of them where there are neither.
 
     shape: of one sample, (C, H, W). family: whose lines the script has. size: height and width of a picture in pixels.
-    left_out: parts that the pipeline does without.
+    left_out: parts that the pipeline does without. base: the teacher's folder, where the export is adapters for it.
     """
 
     shape: tuple[int, ...]
@@ -88,6 +93,7 @@ class Sheet:
     family: FamilyKey = "unet2d"
     size: tuple[int, int] = (0, 0)
     left_out: tuple[Part, ...] = ()
+    base: str = ""
 
     @property
     def argument(self) -> int | list[int] | list[str]:
@@ -137,6 +143,8 @@ def _load(sheet: Sheet) -> str:
     if sheet.family == "unet2d":
         return _LOAD_UNET
     left_out = "".join(f", {name}=None" for name in sheet.left_out)
+    if sheet.base:
+        return _LOAD_ADAPTERS.format(base=repr(sheet.base), left_out=left_out, argument=sheet.kind)
     return _LOAD_PIPELINE.format(left_out=left_out, argument=sheet.kind)
 
 

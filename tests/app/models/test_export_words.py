@@ -69,9 +69,10 @@ def test_a_request_is_what_the_command_line_takes():
 
 
 def test_formats_that_cannot_be_used_say_why():
-    assert "no LoRA" in refusal("lora", True, str)
-    assert "points" in refusal("diffusers", False, str)
-    assert refusal("diffusers", True, str) == refusal("safetensors", False, str) == ""
+    assert "no LoRA" in refusal("lora", True, False, str)
+    assert refusal("lora", True, True, str) == ""
+    assert "points" in refusal("diffusers", False, False, str)
+    assert refusal("diffusers", True, False, str) == refusal("safetensors", False, False, str) == ""
 
 
 @pytest.mark.parametrize(

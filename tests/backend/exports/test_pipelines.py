@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from backend.exports import Export, ExportError, diffusers_folder, export
+from backend.exports import Export, ExportError, adapters, diffusers_folder, export
 from backend.exports.verify import TOLERANCE, Verification, verify_all
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import with_adapters
@@ -180,3 +180,41 @@ def test_a_teacher_that_has_moved_is_a_sentence(tiny_model: Models, tmp_path: Pa
     assert not (tmp_path / "out").exists()
     with pytest.raises(ExportError, match="as safetensors"):
         export("diffusers", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "out", 0)
+
+
+ADAPTED = ("sd", "sdxl", "sd3", "sana", "flux")
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapters_alone_make_the_previews_pictures_on_the_untouched_teacher(
+    name: str, tiny_model: Models, tmp_path: Path
+) -> None:
+    teacher, _, sampler = student_of(CASES[name], tiny_model)
+    student = with_adapters(teacher.denoiser, rank=2, alpha=4)
+    with torch.no_grad():
+        for key, weight in student.named_parameters():
+            if "lora_B" in key:
+                weight.add_(0.05)
+    cond = teacher.each_condition(2)
+    done = export("lora", student, sampler, cond, FACTS, tmp_path / "out", SEED, teacher)
+    assert done.format == "lora"
+    (found,) = verify_all([done.path])
+    assert found.problem == ""
+    assert found.difference < TOLERANCE
+    assert found.sound
+    plain = diffusers_folder.expected(teacher.denoiser, sampler, cond, SEED, teacher)
+    assert (load_file(done.path / "expected.safetensors")["samples"] - plain).abs().max() > 1e-3
+    assert not list(done.path.rglob("diffusion_pytorch_model*"))
+    assert (done.path / adapters.KOHYA).exists() == (name in ("sd", "sdxl"))
+    if name in ("sd", "sdxl"):
+        ours, kohya = (load_file(done.path / file) for file in (adapters.DIFFUSERS, adapters.KOHYA))
+        assert sum(key.endswith(".alpha") for key in kohya) == len(ours) // 2
+        assert all(key.startswith("lora_unet_") for key in kohya)
+
+
+def test_adapters_that_diffusers_cannot_load_are_refused(tiny_model: Models, tmp_path: Path) -> None:
+    teacher, _, sampler = student_of(CASES["pixart-sigma"], tiny_model)
+    student = with_adapters(teacher.denoiser, rank=2)
+    with pytest.raises(ExportError, match="takes no LoRA in diffusers"):
+        export("lora", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "out", SEED, teacher)
+    assert not (tmp_path / "out").exists()

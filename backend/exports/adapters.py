@@ -1,0 +1,60 @@
+"""The adapters of a student, alone: a LoRA that diffusers loads onto the untouched teacher.
+
+Of a U-Net the same numbers are written once more as kohya's trainers name them, with an alpha beside each; kohya's
+trainers name a transformer's after other modules than diffusers', so that there is no such file of one.
+"""
+
+from pathlib import Path as FilePath
+
+import torch
+from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from backend.exports import ExportError
+from backend.exports.usage import module_of
+from backend.exports.writing import save_weights
+from backend.networks import Denoiser
+from backend.networks.adapters import ADAPTER, adapted
+from backend.teachers.layouts import Layout
+
+DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
+LOADABLE = ("sd", "sdxl", "sd3", "flux", "sana")
+"""Families whose pipelines of diffusers load LoRA."""
+
+
+def refuse(student: Denoiser, model: Layout | None) -> None:
+    """Raises `ExportError` where the student has no adapters, or diffusers could not put them onto its teacher."""
+    if not adapted(student):
+        raise ExportError(
+            "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
+        )
+    if model is None or model.family.key not in LOADABLE:
+        name = "A pixel U-Net" if model is None else model.family.title
+        raise ExportError(
+            f"{name} takes no LoRA in diffusers; export the student as diffusers or safetensors, its adapters merged."
+        )
+
+
+def save(student: Denoiser, model: Layout, folder: FilePath, header: dict[str, str]) -> None:
+    """Writes the file, or of a U-Net both, into `folder`, in float32."""
+    weights = lora_weights(module_of(student.network), model.family.folder)
+    save_weights(weights, folder / DIFFUSERS, header)
+    if model.family.folder != "unet":
+        return
+    kohya = {name: tensor.contiguous() for name, tensor in convert_state_dict_to_kohya(weights).items()}
+    save_weights(kohya, folder / KOHYA, header)
+
+
+def lora_weights(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """The adapters as diffusers names them: PREFIX.MODULE.lora_A.weight (rank, ...), lora_B.weight (..., rank).
+
+    Where alpha is not the rank the difference goes into B, so that no reader can get the scale wrong.
+    """
+    found = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, LoraLayer):
+            scale = layer.scaling[ADAPTER]
+            found[f"{prefix}.{name}.lora_A.weight"] = layer.lora_A[ADAPTER].weight.detach().float().cpu().contiguous()
+            found[f"{prefix}.{name}.lora_B.weight"] = (scale * layer.lora_B[ADAPTER].weight.detach().float()).cpu()
+    return {name: torch.clone(tensor) for name, tensor in found.items()}
