@@ -12,6 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from backend.contract.recipe import RecipeError
 from backend.networks.denoiser import Denoiser
 
 ADAPTER = "default"
@@ -22,7 +23,8 @@ def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denois
     """A denoiser that starts as `base`, shares its weights and trains adapters of `rank` on all its layers.
 
     W' = W + (alpha / rank) B A, B starting at 0; alpha is by default the rank. Adapted are linear layers and
-    convolutions of more inputs and outputs than the rank, but for what the network keeps fixed.
+    convolutions of more inputs and outputs than the rank, but for what the network keeps fixed. Raises `RecipeError`
+    where there is none.
     """
     twin = shared_copy(base)
     fixed = {id(p) for p in twin.network.fixed()}  # type: ignore[operator]
@@ -31,6 +33,8 @@ def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denois
         for name, module in twin.network.named_modules()
         if isinstance(module, _ADAPTED) and min(module.weight.shape[:2]) > rank and id(module.weight) not in fixed
     ]
+    if not names:
+        raise RecipeError(f"The adapters' rank is {rank}, and no layer of this network is wider than that; lower it.")
     config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=names)
     inject_adapter_in_model(config, twin.network, ADAPTER)
     for parameter in twin.parameters():
