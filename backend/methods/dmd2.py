@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, Method, Need, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adam
@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     )
     embedding_weight: float = setting(
         0.0, "Weight of the mean difference from real data in random features; 0 leaves it out", low=0, high=1
+    )
+    warm_up_steps: int = setting(
+        0,
+        "First steps, in which the student alone learns noise/sample pairs of the teacher; 0 leaves them out",
+        low=0,
+        unit="steps",
+        advanced=True,
     )
     lowest_time: float = setting(0.02, "Least noise at which scores are compared", low=0, high=0.5, advanced=True)
     highest_time: float = setting(0.98, "Most noise at which scores are compared", low=0.5, high=1, advanced=True)
@@ -71,6 +78,9 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    if batch.step < s.warm_up_steps:
+        yield warm_up(nets, batch, s)
+        return
     student_turn = batch.step % s.fake_score_updates == 0
     # Backward simulation: the student's own trajectory up to one of its levels, the same for the whole batch.
     plan = sampler(s, nets.student)
@@ -98,6 +108,13 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update((nets.fake_score, nets.discriminator), terms, losses.discriminator_metrics(on_real, on_fake))
 
 
+def warm_up(nets: Nets, batch: Batch, s: Settings) -> Update:
+    """The student's first step learns where the teacher's deterministic sampler leads (SDXL in one step)."""
+    noise, answer, cond = batch.pairs
+    x = rollout(nets.student, sampler(s, nets.student), 0, noise, cond, batch.generator)
+    return Update(nets.student, {"pairs": (x - answer).square().mean()})
+
+
 def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The distribution matching term (eq. 3), and the size of the score difference, which the term itself hides."""
     with torch.no_grad():
@@ -114,8 +131,16 @@ def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:
     return nets.discriminator(nets.fake_score.features(noised, t, cond)[-1:])  # type: ignore[no-any-return]
 
 
+def needs(s: Settings) -> tuple[Need, ...]:
+    real: tuple[Need, ...] = ("real data",) if s.gan_weight or s.embedding_weight else ()
+    return (*real, "pairs") if s.warm_up_steps else real
+
+
 def cost(s: Settings) -> float:
-    """Per step: rollout and fake score always, the student's turn and the adversarial half networks where they are."""
+    """Per step: rollout and fake score always, the student's turn and the adversarial half networks where they are.
+
+    A step of the warm-up costs 3.
+    """
     guided = 2 if s.guidance_scale != 1 else 1
     student = (2 + guided + 1 + bool(s.gan_weight)) / s.fake_score_updates
     return 1 + (s.student_steps - 1) / 2 + student + 3 + 3 * bool(s.gan_weight)
@@ -132,7 +157,7 @@ METHOD = Method(
     step=step,
     sampler=sampler,
     cost=cost,
-    needs=lambda s: ("real data",) if s.gan_weight or s.embedding_weight else (),
+    needs=needs,
     training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
     presets={
         "one-step": Preset("One step (fast)", "One network evaluation for a picture; no real data needed."),
@@ -147,6 +172,12 @@ METHOD = Method(
             "One step, and a discriminator on real data, by which the student can pass the teacher.",
             {"gan_weight": 0.03, "discriminator_weight": 0.03},
         ),
+        "pairs": Preset(
+            "With pairs first",
+            "One step, begun with noise/image pairs of the teacher, for teachers whose first step is far off.",
+            {"warm_up_steps": 200},
+        ),
     },
-    notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average.",
+    notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average. Its warm-up "
+    "compares by mean squares, not by LPIPS.",
 )

@@ -194,6 +194,26 @@ def test_the_adversarial_term_is_there_only_when_weighed(untrained: Callable[[st
     assert load_method("dmd2").needs(dmd2.Settings(gan_weight=0.01)) == ("real data",)
 
 
+def test_a_warm_up_pulls_the_student_alone_towards_the_answers_to_its_noise(
+    untrained: Callable[[str], Teacher],
+) -> None:
+    s = dmd2.Settings(warm_up_steps=2)
+    made = dmd2.build(untrained("edm"), s)
+    noise, answer = torch.randn(6, 2), torch.randn(6, 2)
+    given = replace(batch(4), drawn_pairs=(noise, answer, Condition.none(6)))
+    for step in (0, 1):
+        (update,) = dmd2.step(made, replace(given, step=step), s)
+        assert update.net is made.student
+        expected = (
+            sample(made.student, Sampler("renoise", (1.0,)), noise, Condition.none(6), given.generator) - answer
+        ) ** 2
+        assert float(update.losses["pairs"].detach()) == pytest.approx(float(expected.mean()), rel=1e-6)
+    names = [set(update.losses) for update in dmd2.step(made, replace(given, step=2), s)]
+    assert names == [{"matching"}, {"fake_score"}]
+    assert load_method("dmd2").needs(s) == ("pairs",)
+    assert load_method("dmd2").needs(dmd2.Settings(warm_up_steps=2, gan_weight=0.1)) == ("real data", "pairs")
+
+
 # mixture-2d, with the settings of every published figure: batch 512, learning rates 5e-4 and 1e-3
 
 
