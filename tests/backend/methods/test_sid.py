@@ -33,7 +33,7 @@ def drawn(n: int, size: int, seed: int) -> Tensor:
 
 
 def loss(teacher: Denoiser, fake: Denoiser, x: Tensor, t: Tensor, alpha: float = 1.0) -> Tensor:
-    noised, cond = teacher.path.noised(x, drawn(*x.shape, seed=7), t), Condition.none(len(x))
+    noised, cond = teacher.path.noised(x, drawn(len(x), x.shape[1], 7), t), Condition.none(len(x))
     real, made = teacher(noised, t, cond).x0, fake(noised, t, cond).x0
     return losses.score_identity(x, real, made, alpha, torch.ones(len(x), dtype=torch.float64))
 
@@ -157,13 +157,14 @@ def test_one_condition_of_ten_is_left_out_while_a_guided_fake_score_learns(
     net = ClosedFormDenoiser(MIXTURE, *paths()["edm"], conditional=True)
     x, modes = MIXTURE.draw(2000, torch.Generator().manual_seed(0))
     seen: list[Tensor] = []
+    s = sid.Settings.model_validate(settings)
 
     def watch(nets: sid.Nets, noised: Tensor, t: Tensor, cond: Condition, s: sid.Settings) -> object:
         seen.append(cond.part("labels"))
         return net(noised, t, cond)
 
     monkeypatch.setattr(sid, "guided_fake", watch)
-    sid.fake_score_update(nets(net, net, net), x, batch(2000, Condition.of_labels(modes)), sid.Settings(**settings))
+    sid.fake_score_update(nets(net, net, net), x, batch(2000, Condition.of_labels(modes)), s)
     share = float((seen[0] == len(MIXTURE.means)).float().mean())
     assert least <= share <= most
     assert torch.equal(seen[0][seen[0] < len(MIXTURE.means)], modes[seen[0] < len(MIXTURE.means)])
