@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+_PIXELS_AT_ONCE = 2**20
+
 
 class Codec(Protocol):
     """Data to samples and back. Both directions keep the batch axis and may change every other one."""
@@ -62,7 +64,12 @@ class Autoencoder:
 
     def decode(self, samples: Tensor) -> Tensor:
         module: Any = self.module.to(samples.device)
-        return module.decode(samples / self.scale + self.shift, return_dict=False)[0]  # type: ignore[no-any-return]
+        latents = samples / self.scale + self.shift
+        if torch.is_grad_enabled():
+            return module.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
+        # A decoder takes kilobytes for each pixel: grids of large pictures are decoded a few at a time.
+        few = max(1, _PIXELS_AT_ONCE // (latents[0, 0].numel() * self.factor**2)) if len(latents) else 1
+        return torch.cat([module.decode(part, return_dict=False)[0] for part in latents.split(few)])
 
     def data_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.channels, *(side * self.factor for side in shape[1:]))

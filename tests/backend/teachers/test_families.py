@@ -229,3 +229,19 @@ def test_packing_is_undone_by_unpacking() -> None:
     assert tokens.shape == (2, 6, 12)
     assert torch.equal(tokens, diffusers.FluxPipeline._pack_latents(x, 2, 3, 6, 4))
     assert torch.equal(unpack(tokens, 3, 2), x)
+
+
+def test_many_pictures_are_decoded_a_few_at_a_time(tiny_model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backend.networks import codec as module
+
+    codec = loaded(tiny_model, "sd").codec
+    assert isinstance(codec, Autoencoder)
+    sizes: list[int] = []
+    decode: Any = codec.module.decode
+    monkeypatch.setattr(codec.module, "decode", lambda z, **how: sizes.append(len(z)) or decode(z, **how))
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 16 * 16)
+    samples = torch.randn(5, 4, tiny.LATENT, tiny.LATENT)
+    with torch.no_grad():
+        few = codec.decode(samples)
+    assert sizes == [2, 2, 1]
+    assert torch.allclose(few, codec.decode(samples), atol=1e-6)
