@@ -2,12 +2,17 @@
 
 The student learns to do in one deterministic step what the teacher does in two. Then the student becomes the teacher
 of the next stage, and the number of steps has halved; and so on until `student_steps` are left.
+
+Guidance is folded in by the first stage, at one scale or at a whole range of scales, of which the student is told its
+own at every stage (On Distillation of Guided Diffusion Models, arXiv:2210.03142, second stage).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -43,9 +48,28 @@ class Settings(BaseSettings):
     guidance_scale: float = setting(
         1.0, "Guidance of the teacher, folded in at the first stage; 1 is none", low=1, high=20
     )
+    highest_guidance: float = setting(
+        1.0,
+        "Most guidance of a student that is told its scale, from 1; 1 folds guidance_scale alone in",
+        low=1,
+        high=20,
+    )
     first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
+
+    @property
+    def is_told_guidance(self) -> bool:
+        return self.highest_guidance > 1
+
+    @model_validator(mode="after")
+    def _learns_the_scale_it_is_used_at(self) -> Self:
+        if self.is_told_guidance and self.guidance_scale > self.highest_guidance:
+            raise ValueError(
+                f"guidance_scale is {self.guidance_scale:g}, which a student of scales up to "
+                f"{self.highest_guidance:g} does not learn; lower it, or raise highest_guidance."
+            )
+        return self
 
 
 @dataclass
@@ -61,9 +85,10 @@ class Nets:
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
-    student = teacher.trainable()
+    student = METHOD.new_student(teacher, s)
     stage_teacher, next_teacher = (student.copy().requires_grad_(False) for _ in range(2))
-    return Nets(Guided(teacher.denoiser, s.guidance_scale), student, stage_teacher, next_teacher)
+    scale = None if s.is_told_guidance else s.guidance_scale
+    return Nets(Guided(teacher.denoiser, scale), student, stage_teacher, next_teacher)
 
 
 def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
@@ -79,8 +104,8 @@ def stage_sampler(s: Settings, net: Denoiser, step: int, total: int) -> Sampler:
 
 
 def sampler_of(steps: int, net: Denoiser, s: Settings) -> Sampler:
-    first = first_level(s, net)
-    return Sampler("deterministic", tuple(first * level for level in even_levels(steps)))
+    first, told = first_level(s, net), s.guidance_scale if s.is_told_guidance else None
+    return Sampler("deterministic", tuple(first * level for level in even_levels(steps)), told)
 
 
 def first_level(s: Settings, net: Denoiser) -> float:
@@ -113,6 +138,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         losses.copy_weights(nets.stage_teacher, nets.next_teacher)
         losses.copy_weights(nets.student, nets.next_teacher)
     x0, cond = batch.real
+    if s.is_told_guidance:
+        cond = cond.with_part("guidance", batch.times(1, s.highest_guidance))
     i = batch.indices(stage.steps) + 1
     spacing = times(first_level(s, nets.student) / stage.steps, x0)
     noised = nets.student.path.noised(x0, batch.noise(), i * spacing)
@@ -145,7 +172,7 @@ def two_steps(teacher: Denoises, noised: Tensor, i: Tensor, spacing: Tensor, con
 def cost(s: Settings) -> float:
     """Per step: the student's update and two teacher evaluations, doubled by guidance in the first stage alone."""
     stages = max(1, (s.start_steps // s.student_steps).bit_length())
-    return 3 + 2 * (1 + (1 / stages if s.guidance_scale != 1 else 0))
+    return 3 + 2 * (1 + (1 / stages if s.guidance_scale != 1 or s.is_told_guidance else 0))
 
 
 METHOD = Method(
@@ -161,6 +188,7 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("real data",),
     stage_sampler=stage_sampler,
+    inputs=lambda s: ("guidance",) if s.is_told_guidance else (),
     followers=("next_teacher",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
@@ -169,6 +197,13 @@ METHOD = Method(
         "one-step": Preset(
             "Down to one step", "Stages of 32 steps down to 1; longer.", {"student_steps": 1}, {"steps": 3000}
         ),
+        "told-guidance": Preset(
+            "Four steps, any guidance",
+            "The student is told the guidance scale, from 1 to 5; of teachers that take classes or prompts.",
+            {"guidance_scale": 3.0, "highest_guidance": 5.0},
+        ),
     },
-    notes="The learning rate does not fall within a stage; the average that is promoted takes its place.",
+    notes="The learning rate does not fall within a stage; the average that is promoted takes its place. "
+    "A student that is told its scale learns it at the first stage, from the guided teacher itself, where the paper "
+    "starts from a student of guidance distillation; from such a one the run may start, too.",
 )

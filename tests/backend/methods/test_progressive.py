@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from backend import train
-from backend.methods import progressive
+from backend.contract.recipe import Training
+from backend.contract.settings import problems
+from backend.methods import load_method, progressive
 from backend.methods.progressive import Settings, stage_at
-from backend.networks import Condition
+from backend.networks import Condition, Guided
+from backend.proofs.benches import BENCHES
 from backend.samplers import Sampler, even_levels, sample, times
 from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture, paths
 
@@ -147,6 +152,57 @@ def test_guidance_is_folded_in_by_the_first_stage_alone():
 
     assert cost(1) == 5
     assert cost(3) == 5.5  # two more evaluations in one of four stages
+
+
+def test_a_told_scale_is_the_teachers_and_every_stages(begin, untrained):
+    settings = {"student_steps": 1, "start_steps": 4, "guidance_scale": 3.0, "highest_guidance": 5.0}
+    run = begin("progressive", untrained("flow", classes=True), steps=6, batch=500, **settings)
+    seen: dict[str, list[Tensor]] = {"teacher": [], "student": [], "stage_teacher": []}
+    for name, scales in seen.items():
+        getattr(run.nets, name).register_forward_pre_hook(
+            lambda _, given, s=scales: s.append(given[2].parts["guidance"])
+        )
+    list(train.train(run))
+    taught = [*seen["teacher"], *seen["stage_teacher"]]  # two evaluations a step, of the one or the other
+    assert (len(seen["teacher"]), len(seen["stage_teacher"])) == (4, 8)
+    for step, scales in enumerate(seen["student"]):
+        assert torch.equal(taught[2 * step], scales)
+        assert torch.equal(taught[2 * step + 1], scales)
+        assert (float(scales.min()), float(scales.max())) == pytest.approx((1, 5), abs=0.1)
+    assert run.sampler.guidance == 3.0
+    assert progressive.cost(run.settings) == pytest.approx(5 + 2 / 3)
+
+
+def test_a_scale_that_is_not_learnt_is_refused():
+    (words,) = problems(Settings, {"guidance_scale": 7.0, "highest_guidance": 5.0})
+    assert words.startswith("guidance_scale is 7, which a student of scales up to 5 does not learn; lower it")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_stages_target_follows_the_guided_teacher(kind, untrained):
+    net = untrained(kind, classes=True).denoiser
+    z, cond = torch.randn(8, 2, dtype=torch.float64), Condition.of_labels(torch.arange(8))
+    i, spacing = torch.arange(8) + 1, times(0.1, z)
+    scales = torch.linspace(1, 5, 8)
+    told = progressive.two_steps(Guided(net, None), z, i, spacing, cond.with_part("guidance", scales))
+    for row, scale in enumerate(scales.tolist()):
+        alone = progressive.two_steps(Guided(net, scale), z, i, spacing, cond)
+        assert torch.allclose(told[row], alone[row], atol=1e-6)
+
+
+@pytest.mark.long
+def test_guidance_is_folded_in_on_broad_modes():
+    bench, method = BENCHES["wide"](), load_method("progressive")
+    s = Settings(student_steps=4, start_steps=32, learning_rate=1e-3, guidance_scale=3.0, highest_guidance=5.0)
+    training = Training(steps=1600, batch_size=512, ema_decay=0.99)
+    run = train.start(method, s, training, bench.teacher, bench.teacher.draws, torch.device("cpu"))
+    list(train.train(run))
+    for scale in (1.0, 3.0, 5.0):
+        reached = bench.figures(run.exported, replace(run.sampler, guidance=scale), scale)["coupling_rmse"]
+        teacher = bench.figures(Guided(bench.exact, scale), Sampler("deterministic", even_levels(8)), scale)
+        deaf = bench.figures(run.exported, replace(run.sampler, guidance=6.0 - scale), scale)["coupling_rmse"]
+        assert reached < teacher["coupling_rmse"]
+        assert scale == 3.0 or reached < 0.5 * deaf
 
 
 STAGE = 450  # steps; the reference took 900
