@@ -25,7 +25,7 @@ from backend.optimizers import adam
 from backend.samplers import Sampler, even_levels, initial, start_level, times
 from backend.teachers import Teacher
 
-LEAST_ALPHA = 0.04  # of the start with an epsilon teacher
+PAIRS_ALPHA = 0.04  # where an epsilon teacher's trajectories start, as in knowledge distillation
 BEND = 4.0  # of the U-shaped density: its ends have cosh(2) = 3.8 times the weight of its middle
 
 
@@ -74,7 +74,11 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 
 
 def first_level(s: Settings, net: Denoiser) -> float:
-    return net.path.on_grid(start_level(net, s.first_level, LEAST_ALPHA))
+    return net.path.on_grid(start_level(net, s.first_level))
+
+
+def pairs_from(s: Settings, net: Denoiser) -> float:
+    return net.path.on_grid(start_level(net, least_alpha=PAIRS_ALPHA))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
@@ -135,6 +139,7 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("pairs",),
     only_as_trained=lambda s: s.distilled_share > 0,
+    pairs_from=pairs_from,
     training={
         "steps": 3000,
         "batch_size": 48,

@@ -129,8 +129,11 @@ def test_an_epsilon_student_starts_where_its_clean_sample_is_not_a_difference_of
 ) -> None:
     net = untrained("epsilon").denoiser
     (level,) = knowledge.sampler(Settings(), net).levels
-    assert float(net.path.alpha(torch.tensor(level))) == pytest.approx(0.04, abs=0.001)
-    assert knowledge.sampler(Settings(), untrained("flow").denoiser).levels == (1.0,)
+    assert float(net.path.alpha(torch.tensor(level))) == pytest.approx(0.4, abs=0.01)
+    assert float(net.path.alpha(torch.tensor(METHOD.pair_level(Settings(), net)))) == pytest.approx(0.04, abs=0.001)
+    flow = untrained("flow").denoiser
+    assert knowledge.sampler(Settings(), flow).levels == (1.0,)
+    assert METHOD.pair_level(Settings(first_level=0.8), flow) == 1.0
 
 
 def test_no_other_number_of_evaluations_is_offered(untrained: Callable[[str], Teacher]) -> None:

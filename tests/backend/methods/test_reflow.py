@@ -125,7 +125,7 @@ def test_the_end_of_the_training_is_at_the_first_level_alone(untrained: Callable
     assert names == ["straightness"] * 6 + ["distillation"] * 2
     (first,) = run.sampler.levels
     assert [bool((t == first).all()) for t in seen] == [False] * 6 + [True] * 2
-    assert first == pytest.approx(0.8, abs=0.01)
+    assert float(run.student.path.alpha(torch.tensor(first))) == pytest.approx(0.4, abs=0.01)
 
 
 def test_a_distilled_student_has_one_step_and_is_offered_no_other() -> None:
