@@ -1,5 +1,5 @@
 """Numbers that a student is told beside the time: its guidance scale, the time its step ends at, the sign of time, its
-step's length.
+step's length, where between a step's two ends it is asked.
 
 They are parts of the `Condition` by these names. A network that takes one adds an embedding of it to its time
 embedding; the embedding starts as exactly 0, so that the student starts as the teacher.
