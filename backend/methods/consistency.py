@@ -5,6 +5,7 @@ solver takes one small step towards the data, and the student at the first point
 itself (the target) says at the second. At the least noise the answer is the point itself, and from there it spreads.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -26,12 +27,19 @@ from backend.teachers import Teacher
 # noised data, whose share is missing when it starts from pure noise. On digits-eps, 600 steps from alpha 0.04, 0.16,
 # 0.44 gave a Frechet distance of 6.5, 3.6, 9.4.
 LEAST_ALPHA = 0.16
+FEWEST_POINTS = 2  # of a growing grid, at the start
+GAP_STAGES = 8  # of shrinking steps: the gap halves from one to the next
 
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
     discretisation: int = setting(
         40, "Points of the time grid; few are biased, many are slow to learn", low=3, high=1000, unit="points"
+    )
+    curriculum: Literal["fixed", "growing", "shrinking gap"] = setting(
+        "fixed",
+        "Whether the grid stays; grows from few points to these, which is quick and then exact; or gives way to steps "
+        "of free length that halve eight times",
     )
     target_ema: float = setting(0.95, "Share of the target kept at each step; 0 is unstable", low=0, high=0.9999)
     solver: Literal["heun", "euler"] = setting("heun", "How the teacher steps: heun takes two evaluations, euler one")
@@ -74,10 +82,7 @@ def first_level(s: Settings, net: Denoiser) -> float:
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x0, cond = batch.real
-    # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
-    n = batch.indices(s.discretisation - 1) + 1
-    spacing = times(first_level(s, nets.student) / (s.discretisation - 1), x0)
-    t, t_next = n * spacing, (n - 1) * spacing
+    t, t_next = step_ends(batch, nets.student, s)
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
         answer = start_of(nets.target, teacher_step(nets.teacher, noised, t, t_next, cond, s), t_next, cond)
@@ -85,8 +90,48 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     terms = {"consistency": distance(made, answer, s)}
     if s.embedding_weight:
         terms["embedding"] = s.embedding_weight * losses.embedding(made, cond, x0, cond, batch.generator)
-    yield Update(nets.student, terms)
-    losses.ema_update(nets.target, nets.student, s.target_ema)
+    now = {} if s.curriculum == "fixed" else {"step_length": (t - t_next).mean()}
+    yield Update(nets.student, terms, now)
+    losses.ema_update(nets.target, nets.student, target_ema(batch.step, batch.total, s))
+
+
+def step_ends(batch: Batch, net: Denoiser, s: Settings) -> tuple[Tensor, Tensor]:
+    """Times of two neighbours on a trajectory, (B,) each, the noisier first."""
+    first = first_level(s, net)
+    if s.curriculum == "shrinking gap":
+        t = batch.times(0.0, first)
+        return t, torch.minimum(net.path.t_of_ratio(nearer(net.path.ratio(t), batch.step, batch.total)), t)
+    # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
+    points = grid_points(batch.step, batch.total, s)
+    n = batch.indices(points - 1) + 1
+    spacing = times(first / (points - 1), n)
+    return n * spacing, (n - 1) * spacing
+
+
+def grid_points(step: int, total: int, s: Settings) -> int:
+    """Points of the grid at `step` (from 0) of `total` (arXiv:2303.01469, app. C; s0 is `FEWEST_POINTS`)."""
+    if s.curriculum == "fixed":
+        return s.discretisation
+    low, high = FEWEST_POINTS**2, s.discretisation**2
+    return math.ceil(math.sqrt(step / total * (high - low) + low) - 1) + 1
+
+
+def target_ema(step: int, total: int, s: Settings) -> float:
+    """Share of the target kept: with few points less, as errors then have fewer steps to pass (app. C)."""
+    if s.curriculum != "growing":
+        return s.target_ema
+    share: float = s.target_ema ** (FEWEST_POINTS / grid_points(step, total, s))
+    return share
+
+
+def nearer(ratio: Tensor, step: int, total: int) -> Tensor:
+    """The noise level sigma/alpha of the nearer neighbour of `ratio`, (B,) (Easy Consistency Tuning, arXiv:2406.14548).
+
+    At first it is half the level or less, and 0 where there is little noise; each stage halves the gap.
+    """
+    stage = step * GAP_STAGES // total
+    gap = 2.0 ** -(stage + 1) * (1 + 8 * torch.sigmoid(-ratio))
+    return ratio * (1 - gap).clamp(min=0)
 
 
 def start_of(net: Denoiser, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
@@ -136,6 +181,11 @@ METHOD = Method(
         "one-step": Preset("One step", "One network evaluation for a picture."),
         "two-steps": Preset(
             "Two steps", "Two network evaluations for a picture, with noise between them.", {"student_steps": 2}
+        ),
+        "growing": Preset(
+            "Growing grid",
+            "Few points at first, through which the start spreads quickly, and many at the end, which are exact.",
+            {"curriculum": "growing", "discretisation": 150},
         ),
         "short": Preset(
             "Cheaper steps",

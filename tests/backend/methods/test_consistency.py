@@ -76,6 +76,42 @@ def test_the_target_is_the_moving_average_of_the_student(begin, untrained):
             assert torch.allclose(mine, theirs, atol=1e-6)
 
 
+def test_a_fixed_grid_is_all_there_is_by_default():
+    s = consistency.Settings()
+    assert {consistency.grid_points(k, 1000, s) for k in (0, 500, 999)} == {40}
+    assert {consistency.target_ema(k, 1000, s) for k in (0, 500, 999)} == {0.95}
+
+
+def test_a_growing_grid_has_the_papers_points_and_its_target_follows():
+    s = consistency.Settings(curriculum="growing", discretisation=151, target_ema=0.9)
+    found = [consistency.grid_points(k, 1000, s) for k in (0, 500, 999)]
+    assert found == [2, 107, 151]  # of s0 = 2 and s1 = 150, by hand
+    assert consistency.target_ema(0, 1000, s) == pytest.approx(0.9)
+    assert consistency.target_ema(500, 1000, s) == pytest.approx(math.exp(2 * math.log(0.9) / 107))
+    assert consistency.target_ema(500, 1000, consistency.Settings(curriculum="growing", target_ema=0)) == 0
+
+
+def test_a_shrinking_gap_is_of_the_noise_level_and_halves_with_each_stage():
+    ratio = torch.tensor([1e-3, 0.5, 40.0], dtype=torch.float64)
+    early, late, last = (consistency.nearer(ratio, k, 800) for k in (0, 400, 799))
+    assert early.tolist() == pytest.approx([0, 0, 20.0])
+    assert float(1 - late[2] / 40) == pytest.approx(2**-5)
+    assert float(1 - late[1] / 0.5) == pytest.approx(2**-5 * (1 + 8 / (1 + math.exp(0.5))))
+    assert float(1 - last[1] / 0.5) == pytest.approx(2**-8 * (1 + 8 / (1 + math.exp(0.5))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("curriculum", ["growing", "shrinking gap"])
+def test_each_curriculum_steps_towards_the_data_on_every_path(kind, curriculum, begin, untrained):
+    run = begin("consistency", untrained(kind), steps=3, curriculum=curriculum, first_level=0.9)
+    student, target = seen_times(run.student), seen_times(run.nets.target)
+    lengths = torch.stack([progress.metrics["step_length"] for progress in train.train(run)])
+    assert bool((lengths > 0).all())
+    assert bool((torch.cat(target) <= torch.cat(student)).all())
+    assert float(torch.cat(target).min()) >= 0
+    assert float(torch.cat(student).max()) <= 0.9 + 1e-12
+
+
 @pytest.mark.parametrize("distance", ["l2", "pseudo-huber"])
 def test_distances_of_known_differences(distance):
     x = torch.zeros(4, 2)
