@@ -271,6 +271,7 @@ def test_the_first_phase_leads_to_the_noised_ring_and_with_the_naive_target_to_t
     bench, run = begin("phased_dmd", load_proof("phased_dmd"), key_term=True)
     for _ in zip(range(200), train(run), strict=False):
         pass
+    assert isinstance(run.settings, Settings)
     count, drawn = 4096, batch(4096, seed=3)
     object.__setattr__(drawn, "index", lambda levels: levels - 1)  # the whole trajectory of the phase
     with torch.no_grad():
