@@ -73,7 +73,8 @@ def time_rate(path: Path, t: Tensor) -> Tensor:
     """dt/ds, (B,): how fast a path's time passes by its natural clock s (`Path.velocity_weights`), at times t (B,)."""
     alpha_rate, sigma_rate = (torch.func.jvp(f, (t,), (torch.ones_like(t),))[1] for f in (path.alpha, path.sigma))
     a, b = path.velocity_weights(t)  # (dalpha/ds, dsigma/ds)
-    return (a * alpha_rate + b * sigma_rate) / (alpha_rate**2 + sigma_rate**2)
+    rate: Tensor = (a * alpha_rate + b * sigma_rate) / (alpha_rate**2 + sigma_rate**2)
+    return rate
 
 
 def along_trajectory(
