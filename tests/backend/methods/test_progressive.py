@@ -158,10 +158,9 @@ def test_a_told_scale_is_the_teachers_and_every_stages(begin, untrained):
     settings = {"student_steps": 1, "start_steps": 4, "guidance_scale": 3.0, "highest_guidance": 5.0}
     run = begin("progressive", untrained("flow", classes=True), steps=6, batch=500, **settings)
     seen: dict[str, list[Tensor]] = {"teacher": [], "student": [], "stage_teacher": []}
-    for name, scales in seen.items():
-        getattr(run.nets, name).register_forward_pre_hook(
-            lambda _, given, s=scales: s.append(given[2].parts["guidance"])
-        )
+    for name, found in seen.items():
+        net = getattr(run.nets, name)
+        net.register_forward_pre_hook(lambda _, given, found=found: found.append(given[2].part("guidance")))
     list(train.train(run))
     taught = [*seen["teacher"], *seen["stage_teacher"]]  # two evaluations a step, of the one or the other
     assert (len(seen["teacher"]), len(seen["stage_teacher"])) == (4, 8)
