@@ -32,7 +32,7 @@ PLANS = {
     "unet": Plan(steps=6100, batch=48, rate=1.5e-3, warm_up=300, decay=0.2, save_every=120),
     "decoder": Plan(steps=3000, batch=16, rate=1e-3, decay=0.5, ema_decay=0.995),
 }
-GUIDANCE_SCALE = 3.0
+GUIDANCE_SCALE = 2.0
 KIND = (
     "It is in the layout of Stable Diffusion 1.5, part for part: CLIP's tokenizer and text encoder, `AutoencoderKL`, "
     "`UNet2DConditionModel`, scaled-linear betas."
