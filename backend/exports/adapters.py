@@ -54,7 +54,7 @@ def lora_weights(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     found = {}
     for name, layer in module.named_modules():
         if isinstance(layer, LoraLayer):
-            scale = layer.scaling[ADAPTER]
-            found[f"{prefix}.{name}.lora_A.weight"] = layer.lora_A[ADAPTER].weight.detach().float().cpu().contiguous()
-            found[f"{prefix}.{name}.lora_B.weight"] = (scale * layer.lora_B[ADAPTER].weight.detach().float()).cpu()
+            down, up = (getattr(layer, part)[ADAPTER].weight.detach().float().cpu() for part in ("lora_A", "lora_B"))
+            found[f"{prefix}.{name}.lora_A.weight"] = down.contiguous()
+            found[f"{prefix}.{name}.lora_B.weight"] = layer.scaling[ADAPTER] * up
     return {name: torch.clone(tensor) for name, tensor in found.items()}

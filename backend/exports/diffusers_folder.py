@@ -37,7 +37,7 @@ from backend.networks.adapters import merged
 from backend.networks.dit import DiT
 from backend.networks.experts import Experts
 from backend.networks.unet2d import UNet2D
-from backend.samplers import Sampler, normal, sample
+from backend.samplers import Sampler, normal, sample, told
 from backend.teachers import Teacher
 from backend.teachers.layouts import Layout, layout
 
@@ -66,7 +66,7 @@ def write(
     adapters = student
     if alone:
         lora.refuse(student, model)
-    student = merged(student).to("cpu", torch.float32).eval()
+    student = folded(merged(student).to("cpu", torch.float32).eval(), sampler)
     usage, module = usage_of(student, sampler)
     sheet = _sheet(student, cond, seed, model, teacher)
     if alone and model is not None:
@@ -111,11 +111,6 @@ def write(
 
 def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
     """The teacher's folder, whose parts go along; None for a student that is one network. Raises `ExportError`."""
-    if told := student.inputs:
-        raise ExportError(
-            f"This student is told its {told[0].replace('_', ' ')}, for which diffusers' network has no place; "
-            "export its weights as safetensors."
-        )
     if isinstance(student.network, Experts):
         raise ExportError(
             f"This student is {len(student.network.experts)} networks, each for a part of the noise, and a diffusers "
@@ -129,6 +124,32 @@ def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
             "Students of picture teachers can be exported as diffusers."
         )
     return layout(teacher.folder)
+
+
+def folded(student: Denoiser, sampler: Sampler) -> Denoiser:
+    """The student without the numbers it is told, where these are the same at every step: guidance, a sign, and the end
+    of a single step. Their embedding is then a constant, which the time embedding's bias takes up. Raises `ExportError`
+    where they are not.
+    """
+    if not student.inputs:
+        return student
+    like = torch.zeros(1, *student.shape)
+    each = [told(student, sampler, k, Condition.none(1), like).parts for k in range(sampler.nfe)]
+    wrong = [
+        name for name in student.inputs if len({float(parts[name]) if name in parts else None for parts in each}) > 1
+    ]
+    network: Any = student.network
+    try:
+        if wrong:
+            raise ValueError(wrong)
+        network.fold({name: float(each[0][name]) for name in student.inputs})
+    except (ValueError, KeyError, AttributeError) as error:
+        name = (wrong or student.inputs)[0].replace("_", " ")
+        raise ExportError(
+            f"This student is told its {name} at each step, for which diffusers' network has no place; export it with "
+            "one network evaluation, or its weights as safetensors."
+        ) from error
+    return student
 
 
 def _sheet(student: Denoiser, cond: Condition, seed: int, model: Layout | None, teacher: Teacher | None) -> Sheet:

@@ -4,8 +4,9 @@ What a number's embedding adds goes into the output of the modules that embed th
 modules themselves stay diffusers' own, under their own names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
@@ -34,6 +35,22 @@ class ToldNetwork(nn.Module):
         new = [name for name in names if name not in self.native]
         device = next(self.parameters()).device
         self.numbers = NumberEmbeddings(new, self._width()).to(device) if new else None
+
+    @torch.no_grad()
+    def fold(self, values: Mapping[str, float]) -> None:
+        """Put what these constants add into the time embeddings' own biases; the network takes no numbers any more.
+
+        Raises ValueError where they do not end in a layer with a bias, or the architecture itself takes a number.
+        """
+        ends = [getattr(module, "linear_2", None) for module in self._time_embeddings()]
+        if any(name in self.native for name in self.inputs) or any(end is None or end.bias is None for end in ends):
+            raise ValueError(f"A {type(self).__name__} has no place for what {', '.join(self.inputs)} add.")
+        if self.numbers is not None:
+            told = {name: torch.full((1,), value, dtype=torch.float64) for name, value in values.items()}
+            added = self.numbers.added(told)[0]
+            for end in ends:
+                end.bias.add_(added)  # type: ignore[union-attr]
+        self.numbers, self.inputs = None, ()
 
     def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         return self._run(x, time, cond)

@@ -94,5 +94,8 @@ def test_bundled_methods_have_presets_of_which_one_is_the_default():
 
 
 def test_a_need_that_a_setting_brings_is_found():
-    assert describe.method("dmd2").needs_when == {"gan_weight": ("real data",)}
+    assert describe.method("dmd2").needs_when == {
+        "gan_weight": ("real data",),
+        "embedding_weight": ("real data",),
+    }
     assert describe.method("gdd").needs_when == {}
