@@ -29,7 +29,7 @@ class Rounded(torch.autograd.Function):
         return x.round()
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: object, grad: Tensor) -> Tensor:
         return grad
 
 
@@ -87,7 +87,7 @@ def test_one_whose_forward_rule_is_wrong_is_found_out_too() -> None:
 
 def test_a_network_without_forward_mode_is_refused_in_a_sentence() -> None:
     net = mlp()
-    net.network.head.register_forward_hook(lambda module, given, made: Rounded.apply(made))
+    net.network.get_submodule("head").register_forward_hook(lambda module, given, made: Rounded.apply(made))
     with pytest.raises(RecipeError, match="set derivative to differences"):
         derivatives.require(net, Condition.none(1), "forward mode")
     derivatives.require(net, Condition.none(1), "differences")

@@ -106,6 +106,6 @@ def test_numbers_are_summed_and_their_names_kept() -> None:
     numbers = NumberEmbeddings(("guidance", "sign"), width=8)
     assert torch.equal(numbers.added({"guidance": torch.ones(3), "sign": torch.ones(3)}), torch.zeros(3, 8))
     with torch.no_grad():
-        for embedding in numbers.values():
-            embedding.last.bias.add_(1)
+        for name, parameter in numbers.named_parameters():
+            parameter.add_(name.endswith("last.bias"))
     assert torch.equal(numbers.added({"guidance": torch.ones(3), "sign": torch.ones(3)}), torch.full((3, 8), 2.0))
