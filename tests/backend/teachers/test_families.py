@@ -238,7 +238,12 @@ def test_many_pictures_are_decoded_a_few_at_a_time(tiny_model: Models, monkeypat
     assert isinstance(codec, Autoencoder)
     sizes: list[int] = []
     decode: Any = codec.module.decode
-    monkeypatch.setattr(codec.module, "decode", lambda z, **how: sizes.append(len(z)) or decode(z, **how))
+
+    def counted(latents: Tensor, **how: Any) -> Any:
+        sizes.append(len(latents))
+        return decode(latents, **how)
+
+    monkeypatch.setattr(codec.module, "decode", counted)
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 16 * 16)
     samples = torch.randn(5, 4, tiny.LATENT, tiny.LATENT)
     with torch.no_grad():
