@@ -119,8 +119,9 @@ class Recipe(Settings):
     teacher: str = setting(..., "Bundled teacher, diffusers folder or hub id")
     data: str | None = setting(None, "Real data: a bundled set or a folder; empty where the method needs none")
     prompts: str | None = setting(
-        None, "What a teacher that takes prompts is asked for: a text file, one prompt a line, or everyday; "
-        "empty for the teacher's own"
+        None,
+        "What a teacher that takes prompts is asked for: a text file, one prompt a line, or everyday; "
+        "empty for the teacher's own",
     )
     method: str = setting(..., "Name of the method, as `distill methods` lists it")
     settings: dict[str, JsonValue] = setting({}, "The method's own settings; what is left out has its default")
