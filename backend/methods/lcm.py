@@ -160,13 +160,14 @@ METHOD = Method(
         "guided": Preset(
             "Guidance as a number",
             "The teacher's guidance is drawn from a range and told to the student, whose user then chooses.",
-            {"guidance_scale": 3.0, "guidance_low": 1.0, "guidance_high": 8.0},
+            {"guidance_scale": 3.0, "guidance_high": 8.0},
             {"steps": 3000},
         ),
         "lora": Preset(
             "For adapters (LCM-LoRA)",
-            "No network beside student and teacher; set student.kind to lora, which shares the teacher's weights.",
-            {"target_ema": 0.0},
+            "Small adapters on the teacher's own weights, and no target beside them.",
+            {"target_ema": 0.0, "learning_rate": 1e-3},
+            student={"kind": "lora", "rank": 64},
         ),
     },
     notes=(

@@ -97,5 +97,6 @@ def test_a_need_that_a_setting_brings_is_found():
     assert describe.method("dmd2").needs_when == {
         "gan_weight": ("real data",),
         "embedding_weight": ("real data",),
+        "warm_up_steps": ("pairs",),
     }
     assert describe.method("gdd").needs_when == {}
