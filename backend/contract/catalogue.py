@@ -53,7 +53,8 @@ class MethodCard(_Card):
     key: its name in recipes. paper: where it comes from, such as "arXiv:2405.14867". settings: JSON Schema of its
     settings. defaults: their values. needs: of "real data", "prompts", "pairs", "class labels", ...
     needs_when: setting -> what it needs besides where that setting is not 0.
-    family: of `FAMILIES`, empty for none of them. kinds: run kinds it can make. cost: of one step, in words and as a multiple of one forward pass of the teacher.
+    family: of `FAMILIES`, empty for none of them. kinds: run kinds it can make.
+    cost: of one step, in words and as a multiple of one forward pass of the teacher.
     """
 
     key: str

@@ -9,6 +9,7 @@ from backend import assembly, methods
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
 from backend.datasets import DataError, ImageSet
+from backend.samplers import Sampler
 from backend.teachers import load_teacher
 
 
@@ -90,3 +91,12 @@ def test_a_student_is_loaded_with_what_it_needs(lab):
         student = assembly.load_student(project, 1, "4")
     assert (student.run, student.step, student.sampler.levels) == (1, 4, (1.0,))
     assert not any(p.requires_grad for p in student.denoiser.parameters())
+
+
+def test_a_start_that_is_sampled_otherwise_is_refused() -> None:
+    one, four = Sampler("renoise", (1.0,)), Sampler("deterministic", (1.0, 0.75, 0.5, 0.25))
+    with pytest.raises(
+        RecipeError, match=r"by renoise steps and this method's by deterministic ones; start from a run"
+    ):
+        assembly._same_use("Run 1's student", replace(four, kind="renoise"), four)
+    assembly._same_use("Run 1's student", one, four)  # a single step is the same in both

@@ -261,10 +261,6 @@ def test_a_start_from_a_student_of_another_kind_is_refused(refused, lab, tiny_te
         recipe.write_text(json.dumps(lab.recipe() | {"student": {"start": start}} | changes))
         return str(refused("run", lab.project, "--recipe", recipe))
 
-    assert said("run:1@last", method="progressive") == (
-        "Run 1's student is sampled by renoise steps and this method's by deterministic ones; "
-        "start from a run that is sampled alike."
-    )
     assert said("run:1@last", teacher=str(tiny_teacher("digits", (16,)))) == (
         "Run 1's student has another architecture than this teacher; start from a run of the same teacher."
     )
