@@ -78,7 +78,7 @@ def card(teacher: Teacher, figures: dict[str, Any], training: dict[str, Any], ki
             "",
             f"Trained by `{training['script']}` for {training['steps']:,} steps of {training['batch']} pictures, seed "
             f"{training['seed']}, on the {len(emoji()):,} glyphs of Noto Color Emoji in `resources/emoji`, a tenth of "
-            "the prompts empty.",
+            f"the prompts empty. {training.get('history', '')}".rstrip(),
             "",
             f"Deterministic sampling under guidance {figures['guidance_scale']:g}, {figures['samples']:,} samples, "
             f"names in turn, seed {figures['seed']}. `agreement` is the share of samples whose nearest training "
@@ -96,6 +96,9 @@ def card(teacher: Teacher, figures: dict[str, Any], training: dict[str, Any], ki
             "",
             f"*The first {GRID[0] * GRID[1] // 2} prompts of `prompts.txt` in {judge.TEACHER_NFE} evaluations, nothing "
             "picked; to the right of each sample the training picture of its name.*",
+            "",
+            "Shapes and main colours follow the name. Fine detail is smeared (`fine_detail`: its energy relative to "
+            "the training pictures'), and small letters, faces and patches of colour are often wrong.",
             "",
             f"Licence: {teacher.licence}.",
             "",

@@ -29,9 +29,9 @@ from backend.resources import RESOURCES
 
 SHIFT = 1.0
 NO_T5 = 256  # zero tokens that Stable Diffusion 3's pipeline puts where its third text encoder is left out
-WIDTH, HEADS, LAYERS = 96, 4, 5
+WIDTH, HEADS, LAYERS = 96, 4, 4
 SECOND_WIDTH = 16
-PLAN = Plan(steps=6000, batch=48, rate=1e-3, warm_up=300, decay=0.3, save_every=120)
+PLAN = Plan(steps=1900, batch=48, rate=1.5e-3, warm_up=200, decay=0.3, save_every=120)
 WATCHED = 100
 KIND = (
     "It is in the layout of Stable Diffusion 3 without its third text encoder: `SD3Transformer2DModel`, two CLIP text "
