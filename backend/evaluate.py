@@ -120,7 +120,8 @@ class FeatureNetwork(nn.Module):
         if tuple(images.shape[1:]) != self.shape:
             raise EvaluationError(f"{self.name} judges pictures of {self.shape}, not {tuple(images.shape[1:])}.")
         device = self.head.weight.device
-        parts = [self(some.to(device, torch.float32)) for some in images.split(ROWS_AT_ONCE)]
+        rows = max(1, ROWS_AT_ONCE * 16**2 // math.prod(self.shape[1:]))  # larger pictures, fewer at once
+        parts = [self(some.to(device, torch.float32)) for some in images.split(rows)]
         return torch.cat([f for f, _ in parts]).double().cpu(), torch.cat([c for _, c in parts]).argmax(1).cpu()
 
 
