@@ -16,7 +16,8 @@ from typing import Any
 from backend.contract import launch
 from backend.contract.errors import UserError, unknown
 from backend.contract.project_file import NotInProject, ProjectFile
-from backend.contract.recipe import Recipe, RecipeError, Training
+from backend.contract.recipe import Pairs, Recipe, RecipeError, Training
+from backend.contract.recipe import Student as StudentPart
 from backend.contract.rows import VIEWS, Run, RunState, Verb
 from backend.progress import Report
 
@@ -70,7 +71,8 @@ def recipe_of(  # the whole of `distill run`'s request
     """A recipe from a file, or else from a teacher and a method with the training values that suit it; changed by
     what is given beside it.
 
-    `settings` may name training values too (`steps`, `batch_size`, ...), which every method has.
+    `settings` may name training values too (`steps`, `batch_size`, ...), which every method has, and with their part's
+    name those of the student and of the pairs (`student.kind`, `pairs.count`).
     """
     from backend.assembly import find_method  # noqa: PLC0415
 
@@ -86,14 +88,23 @@ def recipe_of(  # the whole of `distill run`'s request
     named = {"teacher": teacher, "method": method, "data": data, "prompts": prompts}
     given |= {name: value for name, value in named.items() if value is not None}
     if settings:
-        own = list(find_method(given["method"]).settings.model_fields)
+        places = _places(list(find_method(given["method"]).settings.model_fields))
         for name, value in settings.items():
-            if name not in (*own, *Training.model_fields):
-                raise RecipeError(unknown("setting", name, [*own, *Training.model_fields]))
-            part = "settings" if name in own else "training"
-            given[part] = {**given[part], name: value}
+            if name not in places:
+                raise RecipeError(unknown("setting", name, list(places)))
+            part, own = places[name]
+            given[part] = {**given.get(part, {}), own: value}
     given["training"] = {**given["training"], **training}
     return Recipe.from_values(given | {name: _from_here(given.get(name)) for name in ("teacher", "data", "prompts")})
+
+
+def _places(own: list[str]) -> dict[str, tuple[str, str]]:
+    """By the name that `--set` takes: the part of a recipe, and the name there. own: of the method's settings."""
+    parts = {"student": StudentPart, "pairs": Pairs}
+    dotted = {f"{part}.{name}": (part, name) for part, model in parts.items() for name in model.model_fields}
+    return {**dotted, **{name: ("training", name) for name in Training.model_fields}} | {
+        name: ("settings", name) for name in own
+    }
 
 
 def _from_here(where: str | None) -> str | None:

@@ -31,6 +31,7 @@ class Proof:
     more. good: what the method must reach. bad: what its stub must miss, and by default the same as `good`.
     settings, training: what differs from the method's own. expected: the specification's figure, for the table.
     change: where the key term is not in the step, what makes the run a stub.
+    missed: of a method that does not reach its figure yet, what it does reach; the table and its card say so.
     """
 
     claim: str
@@ -44,6 +45,7 @@ class Proof:
     training: Mapping[str, Any] = field(default_factory=dict)
     expected: str = ""
     change: Callable[[Run], None] | None = None
+    missed: str = ""
 
     def holds(self, value: float) -> bool:
         """Whether the method's figure is good enough."""

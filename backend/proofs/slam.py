@@ -39,6 +39,6 @@ PROOF = Proof(
     bad=0.6,
     without=without_the_teacher,
     settings={"student_steps": 1, "skip": 40, "learning_rate": 1e-3},
-    training={"steps": 2500, "batch_size": 512},
+    training={"steps": 5000, "batch_size": 512},
     expected="0.34 after 5,000 steps, 0.27 without points between",
 )
