@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
 @dataclass
 class Nets:
-    """target: the moving average of the student, or the student itself."""
+    """target: the moving average of the student."""
 
     teacher: Guided
     student: Denoiser
@@ -80,7 +80,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     if s.told:
         student.extended("guidance")
     guided = Guided(teacher.denoiser, None if s.told else s.guidance_scale)
-    return Nets(guided, student, follower(student) if s.target_ema else student)
+    return Nets(guided, student, follower(student))
 
 
 def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
@@ -107,8 +107,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         answer = start_of(nets.target(reached, t_next, cond).x0, reached, t_next)
     mine = start_of(nets.student(noised, t, cond).x0, noised, t)
     yield Update(nets.student, {"consistency": distance(mine, answer, s.distance, s.huber_offset)})
-    if s.target_ema:
-        losses.ema_update(nets.target, nets.student, s.target_ema)
+    losses.ema_update(nets.target, nets.student, s.target_ema)
 
 
 def step_ends(batch: Batch, points: int, skip: int, first: float) -> tuple[Tensor, Tensor]:
@@ -165,7 +164,7 @@ METHOD = Method(
         ),
         "lora": Preset(
             "For adapters (LCM-LoRA)",
-            "Small adapters on the teacher's own weights, and no target beside them.",
+            "Small adapters on the teacher's own weights; the target is the student of the step before.",
             {"target_ema": 0.0, "learning_rate": 1e-3},
             student={"kind": "lora", "rank": 64},
         ),

@@ -200,7 +200,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 def test_a_file(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
-    assert "is a file; name the diffusers folder" in message(tmp_path / "model.safetensors")
+    assert "is no whole safetensors file" in message(tmp_path / "model.safetensors")
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
