@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QLabel, QTabWidget, QWidget
 
 from app.models.fields import label_of
 from app.widgets.pane import Caption
-from backend.contract.recipe import Training
+from backend.contract.recipe import Pairs, Student, Training
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text(encoding="utf-8"))
 LONGER = {"a": "áā", "e": "éē", "i": "íī", "o": "óō", "u": "úū", "A": "Áā", "E": "Éē", "I": "Íī", "O": "Óō", "U": "Úū"}
@@ -66,7 +66,10 @@ def _strings(value: Any) -> set[str]:
 
 DATA = _strings(CATALOGUE)
 LABELS = {label_of(name) for card in CATALOGUE["methods"] for name in card["settings"]["properties"]}
-DATA |= LABELS | {label_of(name) for name in Training.model_fields} | {"samples", "auto, float32"}
+PARTS = (Training, Student, Pairs)
+DATA |= (
+    LABELS | {label_of(name) for part in PARTS for name in part.model_fields} | {"samples", "batches", "auto, float32"}
+)
 PARTS_OF_DATA = (
     "/",
     "baseline",
