@@ -19,6 +19,7 @@ from backend.contract.project_file import NotInProject, ProjectFile
 from backend.contract.recipe import Pairs, Recipe, RecipeError, Training
 from backend.contract.recipe import Student as StudentPart
 from backend.contract.rows import VIEWS, Run, RunState, Verb
+from backend.contract.settings import Settings
 from backend.progress import Report
 
 FOLLOW_SECONDS = 0.2
@@ -100,7 +101,7 @@ def recipe_of(  # the whole of `distill run`'s request
 
 def _places(own: list[str]) -> dict[str, tuple[str, str]]:
     """By the name that `--set` takes: the part of a recipe, and the name there. own: of the method's settings."""
-    parts = {"student": StudentPart, "pairs": Pairs}
+    parts: dict[str, type[Settings]] = {"student": StudentPart, "pairs": Pairs}
     dotted = {f"{part}.{name}": (part, name) for part, model in parts.items() for name in model.model_fields}
     return {**dotted, **{name: ("training", name) for name in Training.model_fields}} | {
         name: ("settings", name) for name in own
