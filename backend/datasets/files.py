@@ -136,7 +136,7 @@ class Zip:
         try:
             with self._zip.open(info) as file:
                 return file.read(LARGEST_FILE)
-        except NotImplementedError:
+        except NotImplementedError:  # how zipfile says that it does not know the compression
             raise LeftOut("packed in a way that is not read") from None
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError):
             raise LeftOut("broken") from None

@@ -1,16 +1,6 @@
 """DMD2: the fake score must learn the student's distribution; a still one leaves the student in the heaviest mode."""
 
-import torch
-
-from backend.proofs import Proof
-from backend.train import Run
-
-
-def stop_fake_score(run: Run) -> None:
-    """The stub: its updates are computed and change nothing."""
-    still = torch.optim.SGD(run.nets.fake_score.parameters(), lr=0.0)
-    run.optimizers = {**run.optimizers, "fake_score": still}
-
+from backend.proofs import Proof, stop_fake_score
 
 PROOF = Proof(
     claim="The fake score network learns the student's distribution, so that every mode is found.",

@@ -1,16 +1,6 @@
 """Phased DMD: each phase's fake score must learn where its states are; a still one loses the modes in the first."""
 
-import torch
-
-from backend.proofs import Proof
-from backend.train import Run
-
-
-def stop_fake_score(run: Run) -> None:
-    """The stub: its updates are computed and change nothing."""
-    still = torch.optim.SGD(run.nets.fake_score.parameters(), lr=0.0)
-    run.optimizers = {**run.optimizers, "fake_score": still}
-
+from backend.proofs import Proof, stop_fake_score
 
 PROOF = Proof(
     claim="In both phases the fake score learns the states that a network leaves behind, so that every mode is found.",

@@ -1,7 +1,6 @@
 """SiD: as with every matching of scores, a fake score that does not learn leaves most modes unfound."""
 
-from backend.proofs import Proof
-from backend.proofs.dmd2 import stop_fake_score
+from backend.proofs import Proof, stop_fake_score
 
 PROOF = Proof(
     claim="The score identity needs no derivative of the fake score's training, but a fake score that learns.",

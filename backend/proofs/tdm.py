@@ -1,16 +1,6 @@
 """TDM: the fake score must learn the trajectory's own distributions; a still one lets the student's modes drift off."""
 
-import torch
-
-from backend.proofs import Proof
-from backend.train import Run
-
-
-def stop_fake_score(run: Run) -> None:
-    """The stub: its updates are computed and change nothing."""
-    still = torch.optim.SGD(run.nets.fake_score.parameters(), lr=0.0)
-    run.optimizers = {**run.optimizers, "fake_score": still}
-
+from backend.proofs import Proof, stop_fake_score
 
 PROOF = Proof(
     claim="At every step of the trajectory the fake score learns where the student is, so that every mode is found.",

@@ -26,7 +26,7 @@ def folder_of(model: str, fetch: bool) -> FilePath:
 
     try:
         return FilePath(snapshot_download(model, allow_patterns=PATTERNS, local_files_only=True))
-    except Exception as error:  # not in the cache; the library has a class for each way to say so
+    except Exception as error:  # not in the cache, for which hub and its HTTP client raise classes of no common base
         if not fetch or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
             raise TeacherError(
                 f"There is no folder {model}, and no model of this id in the hub's cache on this machine; "
@@ -34,7 +34,7 @@ def folder_of(model: str, fetch: bool) -> FilePath:
             ) from error
     try:
         return FilePath(snapshot_download(model, allow_patterns=PATTERNS, ignore_patterns=LEFT_OUT))
-    except Exception as error:  # offline, unknown, private, or the disk is full
+    except Exception as error:  # as above: offline, unknown, private, no room; all are said to the person
         raise TeacherError(
             f"The model {model} cannot be downloaded ({str(error).strip().splitlines()[0]}); check its id, the "
             "network and your access to it."

@@ -169,7 +169,7 @@ def _loaded(place: FilePath, kind: str, **how: Any) -> Any:
     try:
         with torch.random.fork_rng(devices=[]), quiet():
             return getattr(transformers, kind).from_pretrained(place, local_files_only=True, **how)
-    except Exception as error:  # any kind at all, as the libraries below it please
+    except Exception as error:  # a broken file may fail anywhere in the library; its own words are passed on
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise TeacherError(f"{place} cannot be loaded as a {kind} ({reason}); download the model again.") from error
 
