@@ -7,7 +7,7 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.bundled.emoji_text import LENGTH, WIDTH
-from backend.bundled.emoji_training import Plan, mixed_precision, rows_at
+from backend.bundled.emoji_training import Plan, in_bfloat16, rows_at
 
 CHANNELS = (48, 96, 128)
 PROMPT_DROPOUT = 0.1
@@ -92,7 +92,7 @@ class NoiseLoss:
         noise = torch.randn(x0.shape, generator=generator)
         noised = alpha2.sqrt() * x0 + (1 - alpha2).sqrt() * noise
         device = next(self.net.parameters()).device
-        with mixed_precision(device):
+        with in_bfloat16(device):
             seen = self.net(noised.to(device), t.to(device), tokens.to(device)).float()
         error = functional.mse_loss(seen, noise.to(device), reduction="none").mean((1, 2, 3))
         return (loss_weight(alpha2 / (1 - alpha2)).flatten().to(device) * error).mean()
@@ -107,7 +107,7 @@ def sample(net: TextToImage, tokens: Tensor, empty: Tensor, nfe: int, scale: flo
     x = torch.randn(len(tokens), 4, 16, 16, generator=torch.Generator().manual_seed(seed)).to(device)
     both = torch.cat([tokens, empty.expand_as(tokens)]).to(device)
     for now, after in zip(times, [*times[1:], torch.tensor(-1)], strict=True):
-        with mixed_precision(device):
+        with in_bfloat16(device):
             asked, free = net(torch.cat([x, x]), now.to(device).expand(2 * len(x)), both).float().chunk(2)
         noise = free + scale * (asked - free)
         a, b = alphas[now], alphas[after]

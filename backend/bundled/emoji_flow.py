@@ -23,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 
 from backend.bundled import emoji_diffusion, emoji_teacher, emoji_text
 from backend.bundled.emoji_diffusion import agreement, tokens_of
-from backend.bundled.emoji_training import Plan, mixed_precision, rows_at, train, write_state
+from backend.bundled.emoji_training import Plan, in_bfloat16, rows_at, train, write_state
 from backend.datasets.emoji import emoji
 from backend.resources import RESOURCES
 
@@ -109,7 +109,7 @@ class FlowLoss:
         x0, noise = self.latents[rows], torch.randn(n, *self.latents.shape[1:], generator=generator)
         at = t.view(-1, 1, 1, 1)
         device = next(self.net.parameters()).device
-        with mixed_precision(device):
+        with in_bfloat16(device):
             seen = velocity(self.net, torch.lerp(x0, noise, at), t, self.text[said], self.pooled[said])
         return functional.mse_loss(seen.float(), (noise - x0).to(device))
 
@@ -131,7 +131,7 @@ def sample(net: SD3Transformer2DModel, text: Tensor, pooled: Tensor, nfe: int, s
     times = torch.linspace(1, 0, nfe + 1)
     both, pool = (torch.cat([part[:-1], part[-1:].expand(n, *part.shape[1:])]) for part in (text, pooled))
     for now, after in itertools.pairwise(times):
-        with mixed_precision(net.device):
+        with in_bfloat16(net.device):
             asked, free = velocity(net, torch.cat([x, x]), now.expand(2 * n), both, pool).float().cpu().chunk(2)
         x = x + (after - now) * (free + scale * (asked - free))
     return x

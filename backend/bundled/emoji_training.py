@@ -8,13 +8,14 @@ import copy
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from backend.networks.denoiser import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,11 @@ def rows_at(plan: Plan, step: int, count: int) -> Tensor:
     return torch.stack([orders[int(place // count)][place % count] for place in places])
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+def in_bfloat16(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 where it is fast: on accelerators, and on processors that multiply matrices in it."""
-    stack = ExitStack()
-    if device.type != "cpu":
-        stack.enter_context(torch.autocast(device.type, torch.bfloat16))
-    elif torch.cpu._is_amx_tile_supported():
-        # The fused attention's backward in bfloat16 is ten times slower on processors than plain products.
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.autocast("cpu", torch.bfloat16))
-    return stack
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
+        return nullcontext()
+    return mixed_precision(device, torch.bfloat16)
 
 
 def write_state(state: dict[str, object], path: Path) -> None:

@@ -5,7 +5,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from backend.bundled.emoji_training import Plan, mixed_precision, rows_at
+from backend.bundled.emoji_training import Plan, in_bfloat16, rows_at
 
 KL_WEIGHT = 3e-4  # of the mean over latent values: keeps them near normal and costs little detail
 EDGE_WEIGHT = 0.5
@@ -43,7 +43,7 @@ class VaeLoss:
 
     def __call__(self, step: int, generator: torch.Generator) -> Tensor:
         images = self.images[rows_at(self.plan, step, len(self.images))].to(self.vae.device)
-        with mixed_precision(images.device):
+        with in_bfloat16(images.device):
             posterior = self.vae.encode(images).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
             made = self.vae.decode(posterior.mean.float() + posterior.std.float() * noise).sample
@@ -64,7 +64,7 @@ class DecoderLoss:
         # Some noise, because a diffusion model's latents are never exactly those of a picture.
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         strength = 0.1 * torch.rand(len(rows), 1, 1, 1, generator=generator).to(latents.device)
-        with mixed_precision(images.device):
+        with in_bfloat16(images.device):
             made = self.vae.decode(latents + strength * noise * latents.std()).sample
         return reconstruction_loss(made, images)
 

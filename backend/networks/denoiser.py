@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backend.networks.condition import Condition
 from backend.noise import Path, VarianceExploding, per_sample
@@ -178,7 +179,7 @@ class Denoiser(nn.Module):
         """The number format inside the network. Its weights keep theirs."""
         if self.precision == torch.float32:
             return nullcontext()
-        return torch.autocast(x.device.type, self.precision)
+        return mixed_precision(x.device, self.precision)
 
     def _widened(self, x: Tensor) -> Tensor:
         """What came out of the network, in float32 where it computed in less: every loss is in float32."""
@@ -226,6 +227,15 @@ class Denoiser(nn.Module):
     def frozen(self) -> "Denoiser":
         """Itself, with no gradient for any parameter."""
         return self.requires_grad_(False).eval()
+
+
+@contextmanager
+def mixed_precision(device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """While inside, sums and products on `device` are computed in `precision`."""
+    # The backward pass of processors' fused attention in bfloat16 takes far longer than that of plain products.
+    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with attention, torch.autocast(device.type, precision):
+        yield
 
 
 @contextmanager
