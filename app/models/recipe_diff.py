@@ -94,7 +94,7 @@ def _declared(declaration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-_ORDER = ("teacher", "data", "method", "settings", "pairs", "student", "training")
+_ORDER = ("teacher", "data", "prompts", "method", "settings", "pairs", "student", "training")
 
 
 def _place(name: str) -> int:

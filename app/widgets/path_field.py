@@ -1,7 +1,8 @@
-"""Where a folder, or a zip too, is named: written, or chosen in a dialog."""
+"""Where a folder or a file is named: written, or chosen in a dialog."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -10,15 +11,26 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, 
 from app import look
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files that may be named. button: what opens their dialog. kinds: its filter, "Zip (*.zip)"."""
+
+    button: str
+    kinds: str
+
+
 class PathField(QWidget):
-    """edited: what it says now. finished: the person is done writing, or has chosen."""
+    """edited: what it says now. finished: the person is done writing, or has chosen.
+
+    files: which may be named; None for none. folders: whether one may be named.
+    """
 
     edited = Signal(str)
     finished = Signal()
 
-    def __init__(self, title: str, hint: str, zips: bool = False) -> None:
+    def __init__(self, title: str, hint: str, files: Files | None = None, folders: bool = True) -> None:
         super().__init__()
-        self._title = title
+        self._title, self._files = title, files
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(look.GAP)
@@ -28,15 +40,17 @@ class PathField(QWidget):
         self.line.textEdited.connect(self.edited)
         self.line.editingFinished.connect(self.finished)
         row.addWidget(self.line, 1)
-        self.browse = QPushButton(self.tr("Browse..."))
-        self.browse.setAccessibleName(self.tr("Browse for: {0}").format(title))
-        self.browse.clicked.connect(self._browse)
-        row.addWidget(self.browse)
-        if zips:  # no dialog of all systems lets a person choose either
-            self.browse_zip = QPushButton(self.tr("Zip..."))
-            self.browse_zip.setAccessibleName(self.tr("Browse for a zip: {0}").format(title))
-            self.browse_zip.clicked.connect(self._browse_zip)
-            row.addWidget(self.browse_zip)
+        # Two buttons, because no dialog of all systems lets a person choose either.
+        if folders:
+            self.browse = QPushButton(self.tr("Browse..."))
+            self.browse.setAccessibleName(self.tr("Browse for: {0}").format(title))
+            self.browse.clicked.connect(self._browse)
+            row.addWidget(self.browse)
+        if files is not None:
+            self.browse_file = QPushButton(files.button)
+            self.browse_file.setAccessibleName(self.tr("Browse for a file: {0}").format(title))
+            self.browse_file.clicked.connect(self._browse_file)
+            row.addWidget(self.browse_file)
         self.setFocusProxy(self.line)
 
     def set_text(self, text: str) -> None:
@@ -56,10 +70,11 @@ class PathField(QWidget):
         dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
         dialog.open()
 
-    def _browse_zip(self) -> None:
+    def _browse_file(self) -> None:
+        assert self._files is not None  # the button is there only then
         dialog = self._dialog()
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilter(self.tr("Zip (*.zip)"))
+        dialog.setNameFilter(self._files.kinds)
         dialog.open()
 
     def _dialog(self) -> QFileDialog:

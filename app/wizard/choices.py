@@ -20,6 +20,7 @@ from backend.contract.recipe import Pairs, Recipe, Student, Training
 
 PageKey = Literal["teacher", "data", "method", "student", "training", "compute", "review"]
 FIRST_TEACHER, FIRST_METHOD = "digits", "dmd2"
+BUNDLED_PROMPTS = ("everyday",)
 COMPUTE = ("device", "precision", "threads")
 TRAINING_SCHEMA = Training.model_json_schema()
 TRAINING_FIELDS = {field.name: field for field in fields_of(TRAINING_SCHEMA)}
@@ -75,6 +76,7 @@ def fresh(catalogue: Catalogue) -> Values:
         "name": "",
         "teacher": teacher,
         "data": None,
+        "prompts": None,
         "method": card.key if card else "",
         "settings": defaults_of(card) if card else {},
         **{part: dict(defaults) for part, defaults in PART_DEFAULTS.items()},
@@ -87,7 +89,7 @@ def whole(values: Mapping[str, Any], catalogue: Catalogue) -> Values:
     base = fresh(catalogue)
     card = catalogue.method(str(values.get("method", base["method"])))
     settings = {**(defaults_of(card) if card else {}), **(values.get("settings") or {})}
-    given = {name: values[name] for name in ("name", "teacher", "data", "method") if name in values}
+    given = {name: values[name] for name in ("name", "teacher", "data", "prompts", "method") if name in values}
     return {
         **base,
         **given,
@@ -100,16 +102,16 @@ def whole(values: Mapping[str, Any], catalogue: Catalogue) -> Values:
 def recipe_of(values: Values, catalogue: Catalogue) -> Recipe:
     """The recipe itself, with every value that a draft of an earlier version leaves out. Raises `RecipeError`."""
     given = whole(values, catalogue)
-    places = {name: in_full(given[name]) for name in ("teacher", "data")}
+    places = {name: in_full(given[name]) for name in ("teacher", "data", "prompts")}
     return Recipe.from_values({name: value for name, value in (given | places).items() if name != "name"})
 
 
 def in_full(where: Any) -> Any:
-    """The path of a folder or zip from the root, because a run works in its project's folder; all else as it is."""
+    """The path of a folder or file from the root, because a run works in its project's folder; all else as it is."""
     if not isinstance(where, str) or not re.search(r"[/\\~]", where):
         return where
     path = Path(where.strip()).expanduser()
-    return str(path.absolute()) if path.is_dir() or is_zip(path) else where
+    return str(path.absolute()) if path.exists() else where
 
 
 def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, Any]:
@@ -171,6 +173,7 @@ def problems(values: Values, catalogue: Catalogue, teacher: TeacherCard | None, 
         found.append(Problem("teacher", "teacher", refusal))
     if card is not None:
         found += _data_problems(values, catalogue, card, teacher)
+        found += _prompt_problems(values, teacher)
         found += _setting_problems(values, card)
     else:
         broken = {fault.key: fault.error for fault in catalogue.broken_methods}
@@ -209,6 +212,19 @@ def _data_problems(
     return []
 
 
+def _prompt_problems(values: Values, teacher: TeacherCard | None) -> list[Problem]:
+    prompts = values.get("prompts")
+    if not prompts:
+        return []
+    if teacher is not None and teacher.condition != "text":
+        words = f"{teacher.title} takes no prompts, so {prompts} would not be used; leave the field empty."
+    elif prompts in BUNDLED_PROMPTS or Path(prompts).expanduser().is_file():
+        return []
+    else:
+        words = f"{prompts} is no file; choose a text file with one prompt a line."
+    return [Problem("data", "prompts", words)]
+
+
 def _setting_problems(values: Values, card: MethodCard) -> list[Problem]:
     known = {field.name: field for field in method_fields(card)}
     found = []
@@ -233,7 +249,7 @@ def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:
 
 _SIGNS: tuple[tuple[str, PageKey], ...] = (
     (r"first_level|guidance_scale|learning rate", "method"),
-    (r"real data|pictures|The data |images|class|pairs", "data"),
+    (r"real data|pictures|The data |images|class|pairs|[Pp]rompts", "data"),
     (r"disk|memory|hours", "training"),
     (r"^Run |run:|another run|checkpoint ", "student"),
     (r"float32|device that torch", "compute"),

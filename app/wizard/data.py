@@ -1,4 +1,7 @@
-"""What real data the run learns from, if any: the method's settings decide, and the page says why."""
+"""What the run learns from beside the teacher: prompts, real data, noise/sample pairs.
+
+Which of them, the teacher and the method's settings decide, and the page says why.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from app import look
 from app.forms import SettingsForm
 from app.models.fields import label_of
 from app.widgets.choice_card import ChoiceCard
-from app.widgets.path_field import PathField
+from app.widgets.path_field import Files, PathField
 from app.wizard.choices import PAIRS_SCHEMA, PART_DEFAULTS, needs
 from app.wizard.page import Page, State
 
@@ -25,7 +28,8 @@ class DataPage(Page):
             self.tr("A folder or zip of pictures"),
             self.tr("One folder for each class, named as the teacher names it. Pictures are scaled to its size."),
         )
-        self.folder = PathField(self.tr("Pictures"), self.tr("Folder or zip of pictures"), zips=True)
+        zips = Files(self.tr("Zip..."), self.tr("Zip (*.zip)"))
+        self.folder = PathField(self.tr("Pictures"), self.tr("Folder or zip of pictures"), zips)
         self.wrong = look.label("", "body", "bad", wraps=True)
         self.wrong.hide()
         self.folder_card.content.addWidget(self.folder)
@@ -38,6 +42,7 @@ class DataPage(Page):
         self.why.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.why.clicked.connect(lambda: self.page_wanted.emit("method", ""))
         self.content.addWidget(self.why)
+        self._make_prompts()
         self._make_pairs()
         self.content.addStretch(1)
         self.own.radio.clicked.connect(lambda _: self.edit({"data": None}, self.tr("data")))
@@ -45,18 +50,45 @@ class DataPage(Page):
         self.folder.edited.connect(lambda text: self.edit({"data": text}, self.tr("folder of pictures"), "data"))
         self.folder.finished.connect(self.finished)
 
-    def _make_pairs(self) -> None:
-        """The noise/sample pairs of a method that learns from them."""
-        self.pairs = QWidget()
-        column = QVBoxLayout(self.pairs)
+    def _make_prompts(self) -> None:
+        """What a teacher that takes prompts is asked for."""
+        self.prompts, column = self._section(
+            self.tr("Prompts"),
+            self.tr(
+                "What the student learns to answer: a text file with one prompt a line. Without one the teacher's own, "
+                "or the captions of the pictures where the method learns from them."
+            ),
+        )
+        texts = Files(self.tr("Browse..."), self.tr("Text (*.txt)"))
+        self.prompt_file = PathField(self.tr("Prompts"), self.tr("The teacher's own"), texts, folders=False)
+        self.prompt_file.edited.connect(
+            lambda text: self.edit({"prompts": text.strip() or None}, self.tr("prompts"), "prompts")
+        )
+        self.prompt_file.finished.connect(self.finished)
+        self.wrong_prompts = look.label("", "body", "bad", wraps=True, parent=self.prompts)
+        column.addWidget(self.prompt_file)
+        column.addWidget(self.wrong_prompts)
+
+    def _section(self, title: str, words: str) -> tuple[QWidget, QVBoxLayout]:
+        """A part of the page with a heading, shown where it is needed."""
+        part = QWidget()
+        column = QVBoxLayout(part)
         column.setContentsMargins(0, look.GAP, 0, 0)
         column.setSpacing(look.SPACE)
-        column.addWidget(look.label(self.tr("Noise/sample pairs"), "heading", parent=self.pairs))
-        words = self.tr(
-            "The run makes them before its first step, and keeps them beside the project: the next run that asks for "
-            "the same finds them."
+        column.addWidget(look.label(title, "heading", parent=part))
+        column.addWidget(look.label(words, "body", "muted", wraps=True, parent=part))
+        self.content.addWidget(part)
+        return part, column
+
+    def _make_pairs(self) -> None:
+        """The noise/sample pairs of a method that learns from them."""
+        self.pairs, column = self._section(
+            self.tr("Noise/sample pairs"),
+            self.tr(
+                "The run makes them before its first step, and keeps them beside the project: the next run that asks "
+                "for the same finds them."
+            ),
         )
-        column.addWidget(look.label(words, "body", "muted", wraps=True, parent=self.pairs))
         sources = {"teacher": self.tr("the teacher's"), "start": self.tr("the student's that the run starts from")}
         self.pairs_form = SettingsForm(PAIRS_SCHEMA, PART_DEFAULTS["pairs"], choice_words={"source": sources})
         self.pairs_form.changed.connect(
@@ -64,7 +96,6 @@ class DataPage(Page):
         )
         self.pairs_form.finished.connect(self.finished)
         column.addWidget(self.pairs_form)
-        self.content.addWidget(self.pairs)
 
     def show_state(self, state: State) -> None:
         method, data, teacher = state.method, state.values["data"], state.teacher
@@ -73,6 +104,7 @@ class DataPage(Page):
         self.pairs.setVisible("pairs" in needed)
         self.pairs_form.set_values(state.values["pairs"])
         self._say_why(state)
+        self._show_prompts(state)
         own = teacher.data if teacher is not None else ""
         bundled = {card.key: card for card in state.catalogue.data}
         if own in bundled:
@@ -107,6 +139,14 @@ class DataPage(Page):
         else:
             look.set_tone(self.wrong, "bad")
 
+    def _show_prompts(self, state: State) -> None:
+        prompts, wrong = state.values.get("prompts"), state.wrong("prompts")
+        self.prompts.setVisible((state.teacher is not None and state.teacher.condition == "text") or bool(prompts))
+        self.prompt_file.set_text(str(prompts or ""))
+        self.prompt_file.set_wrong(bool(wrong))
+        self.wrong_prompts.setText(wrong)
+        self.wrong_prompts.setVisible(bool(wrong))
+
     def _form_of(self, condition: str) -> str:
         """How pictures must lie for a teacher of this condition."""
         scaled = self.tr("Pictures are scaled to its size.")
@@ -122,7 +162,7 @@ class DataPage(Page):
         if name.startswith("pairs."):
             self.pairs_form.show_setting(name.removeprefix("pairs."))
         else:
-            self.folder.setFocus()
+            (self.prompt_file if name == "prompts" else self.folder).setFocus()
 
     def _say_why(self, state: State) -> None:
         method = state.method

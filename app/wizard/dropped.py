@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+FILES = {".json": "recipe", ".safetensors": "teacher", ".txt": "prompts"}
 MODEL_FILES = ("model_index.json", "config.json", "scheduler/scheduler_config.json", "unet/config.json")
 
 
@@ -14,9 +15,9 @@ def is_zip(path: Path) -> bool:
 
 
 def contents(path: Path) -> str:
-    """What a dropped path is: "recipe", "teacher", "data", or "" where it is not seen."""
+    """What a dropped path is: "recipe", "teacher", "data", "prompts", or "" where it is not seen."""
     if path.is_file():
-        return "recipe" if path.suffix == ".json" else "data" if is_zip(path) else ""
+        return "data" if is_zip(path) else FILES.get(path.suffix.lower(), "")
     if any((path / name).is_file() for name in MODEL_FILES):
         return "teacher"
     below = [path, *sorted(child for child in path.glob("*") if child.is_dir())[:50]]

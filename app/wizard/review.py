@@ -201,12 +201,12 @@ class ReviewPage(Page):
         values, training = state.values, state.values["training"]
         teacher = state.teacher.title if state.teacher is not None else values["teacher"]
         method = state.method.title if state.method is not None else values["method"]
-        start = values["student"].get("start")
         rows = [
             ("teacher", self.tr("Teacher"), str(teacher)),
             ("data", self.tr("Data"), self._data_words(state)),
+            *([("prompts", self.tr("Prompts"), values["prompts"])] if values.get("prompts") else []),
             ("method", self.tr("Method"), str(method)),
-            ("student", self.tr("Student"), start or self.tr("all weights, from the teacher's")),
+            ("student", self.tr("Student"), self._student_words(values["student"])),
             (
                 "training",
                 self.tr("Training"),
@@ -221,6 +221,12 @@ class ReviewPage(Page):
             self.recipe.add_heading(self.tr("Changed from the defaults"))
         for one in changed:
             self.recipe.add_row(one.label, self.tr("{0}, by default {1}").format(one.value, one.default or "empty"))
+
+    def _student_words(self, student: Mapping[str, Any]) -> str:
+        what = self.tr("all weights")
+        if student.get("kind") == "lora":
+            what = self.tr("adapters of rank {0}").format(student["rank"])
+        return self.tr("{0}, from {1}").format(what, student.get("start") or self.tr("the teacher's"))
 
     def _data_words(self, state: State) -> str:
         method, data = state.method, state.values["data"]

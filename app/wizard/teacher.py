@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel
 
 from app import look
 from app.models.run_words import Words
 from app.widgets.choice_card import ChoiceCard
-from app.widgets.path_field import PathField
+from app.widgets.path_field import Files, PathField
 from app.wizard.amounts import count
 from app.wizard.page import Page, State
 from backend.contract.catalogue import Catalogue, TeacherCard
 
-PICTURE_COLUMNS = 8
-"""So many of the samples fit into a card of a narrow window."""
+PICTURE = QSize(64 * look.SPACE, 24 * look.SPACE)
+"""What of the samples fits into a card of a narrow window: three rows of eight."""
 
 
 class TeacherPage(Page):
@@ -32,10 +32,14 @@ class TeacherPage(Page):
         self._grid.setColumnStretch(1, 1)
         self.content.addLayout(self._grid)
         self.folder_card = ChoiceCard(
-            self.tr("A folder of mine"),
-            self.tr("A diffusers folder with a U-Net and a scheduler, as safetensors. Drop one here, or choose it."),
+            self.tr("A model of mine"),
+            self.tr(
+                "A diffusers folder, one safetensors file with its settings beside it, or the id of a model of the "
+                "hub that is on this machine. Drop one here, or choose it."
+            ),
         )
-        self.folder = PathField(self.tr("Teacher's folder"), self.tr("Folder of the model"))
+        weights = Files(self.tr("File..."), self.tr("Safetensors (*.safetensors)"))
+        self.folder = PathField(self.tr("Teacher's folder"), self.tr("Folder, file or hub id of the model"), weights)
         self.found = look.label("", "body", "muted", wraps=True)
         self.found.setAccessibleName(self.tr("What is in the teacher's folder"))
         self.found.hide()
@@ -107,11 +111,13 @@ class TeacherPage(Page):
         return card
 
     def _picture(self, samples: QPixmap, title: str) -> QLabel:
-        """The first columns of its samples, which are three rows of squares."""
+        """The first of its samples, sharp on screens of double density too."""
         shown = QLabel()
         shown.setAccessibleName(self.tr("Samples of {0}").format(title))
-        cut = samples.copy(0, 0, PICTURE_COLUMNS * samples.height() // 3, samples.height())
-        drawn = cut.scaled(cut.size() * 2, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.FastTransformation)
+        size = 2 * PICTURE
+        is_fine = samples.height() >= size.height()
+        cut = samples.copy(QRect(QPoint(), size if is_fine else PICTURE))
+        drawn = cut.scaled(size, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.FastTransformation)
         drawn.setDevicePixelRatio(2.0)
         shown.setPixmap(drawn)
         return shown

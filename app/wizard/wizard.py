@@ -160,6 +160,9 @@ class Wizard(Screen):
         elif what == "data":
             self.draft.edit({"data": str(path)}, self.tr("a folder of pictures"))
             self.go_to("data", "data")
+        elif what == "prompts":
+            self.draft.edit({"prompts": str(path)}, self.tr("prompts"))
+            self.go_to("data", "prompts")
         else:  # what it is, or why it is no teacher, is said beside its field
             self.draft.edit({"teacher": str(path)}, self.tr("a teacher of my own"))
             self.go_to("teacher", "teacher")

@@ -40,6 +40,18 @@ def test_a_recipe_of_any_form_becomes_whole():
     assert Recipe.from_values(few).teacher == choices.recipe_of(values, CATALOGUE).teacher
 
 
+def test_prompts_stay_with_a_recipe_and_fit_its_teacher(tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("a red ball")
+    values = choices.whole({"teacher": "digits", "prompts": str(names)}, CATALOGUE)
+    assert values["prompts"] == str(names)
+    told = DIGITS.model_copy(update={"condition": "text"})
+    assert choices.problems(values, CATALOGUE, told) == []
+    (found,) = choices.problems(values, CATALOGUE, DIGITS)
+    assert (found.page, found.name) == ("data", "prompts")
+    assert found.words == f"Digits takes no prompts, so {names} would not be used; leave the field empty."
+
+
 def test_another_method_brings_what_suits_it_and_leaves_what_was_chosen():
     values = with_change(FRESH, {"training.batch_size": 7})
     after = with_change(values, choices.choose_method(values, CATALOGUE, "consistency"))

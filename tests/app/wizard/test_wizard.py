@@ -258,8 +258,12 @@ def test_what_is_dropped_is_known_by_what_it_holds(tmp_path: Path) -> None:
     assert contents(tmp_path / "recipe.json") == "recipe"
     (tmp_path / "pictures.ZIP").write_bytes(b"")
     assert contents(tmp_path / "pictures.ZIP") == "data"
-    (tmp_path / "notes.txt").write_bytes(b"")
-    assert contents(tmp_path / "notes.txt") == ""
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert contents(tmp_path / "model.safetensors") == "teacher"
+    (tmp_path / "prompts.txt").write_bytes(b"")
+    assert contents(tmp_path / "prompts.txt") == "prompts"
+    (tmp_path / "notes.md").write_bytes(b"")
+    assert contents(tmp_path / "notes.md") == ""
 
 
 def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
@@ -275,6 +279,33 @@ def test_the_data_page_says_why(qtbot: QtBot, make: Make, empty: Path) -> None:
     assert "looks at real pictures because GAN weight is more than 0" in data.words.text()
     assert data.own.radio.isChecked()
     assert data.own.words.text() == "Digits: 1,400 handwritten digits, 16x16, with labels."
+
+
+def test_prompts_are_dropped_written_and_refused_beside_their_field(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    digits = CATALOGUE.teacher("digits")
+    assert digits is not None
+    card = digits.model_copy(update={"title": "Mine", "condition": "text"}).model_dump(mode="json")
+    backend.answers["teachers"] = lambda arguments: {**card, "key": arguments[1]}
+    wizard = make(empty)
+    data = page(wizard, "data", DataPage)
+    wizard.go_to("data")
+    assert not data.prompts.isVisible()  # digits takes none
+    wizard.show_item(model_folder(tmp_path / "model"))
+    qtbot.waitUntil(lambda: wizard.state is not None and wizard.state.teacher is not None)
+    (tmp_path / "names.txt").write_text("a red ball")
+    wizard.show_item(tmp_path / "names.txt")
+    qtbot.waitUntil(data.prompt_file.line.isVisible)
+    assert data.prompt_file.line.text() == wizard.draft.values["prompts"] == str(tmp_path / "names.txt")
+    assert wizard.frame.start.isEnabled()
+    assert wizard.state is not None
+    assert recipe_of(wizard.draft.values, wizard.state.catalogue).prompts == str(tmp_path / "names.txt")
+    qtbot.keyClicks(data.prompt_file.line, "x")
+    assert (
+        data.wrong_prompts.text() == f"{tmp_path / 'names.txtx'} is no file; choose a text file with one prompt a line."
+    )
+    assert not wizard.frame.start.isEnabled()
 
 
 def test_undo_takes_back_presets_and_typing(qtbot: QtBot, make: Make, empty: Path) -> None:
