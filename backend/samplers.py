@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backend.networks.condition import Condition
 from backend.networks.denoiser import Denoiser, Prediction
+from backend.networks.momentum import MomentumDenoiser
 from backend.noise import Level, Path, per_sample
 
 LEAST_ALPHA = 0.4
@@ -40,10 +41,12 @@ class Sampler:
     renoise: x0 is noised anew to the next level (multistep consistency sampling, arXiv:2303.01469, alg. 1).
     deterministic: x0 and noise as predicted are mixed anew (DDIM, arXiv:2010.02502; Euler's method in EDM's and
     the flow's coordinates).
+    momentum: the velocity that the student gives for the whole step is integrated (ArcFlow, arXiv:2602.09014), which
+    takes a network of its own kind (`networks.momentum`).
     guidance: the scale that the student is told, where it takes one.
     """
 
-    kind: Literal["renoise", "deterministic"]
+    kind: Literal["renoise", "deterministic", "momentum"]
     levels: tuple[float, ...]
     guidance: float | None = None
 
@@ -181,10 +184,15 @@ def told(net: Denoises, sampler: Sampler, k: int, cond: Condition, like: Tensor)
 
 def step(net: Denoises, sampler: Sampler, k: int, state: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:
     """One evaluation: the state (B, ...) at level k to that at level k+1, or to the clean sample after the last."""
-    prediction = net(state, times(sampler.levels[k], state), told(net, sampler, k, cond, state))
+    t, cond = times(sampler.levels[k], state), told(net, sampler, k, cond, state)
+    s = times((*sampler.levels, 0.0)[k + 1], state)
+    if sampler.kind == "momentum":
+        if not isinstance(net, MomentumDenoiser):
+            raise ValueError("This network gives no velocity for a whole step; sample it in another way.")
+        return net.step(state, t, end_of_step(net.path, s), cond)
+    prediction = net(state, t, cond)
     if k + 1 == sampler.nfe:
         return prediction.x0
-    s = times(sampler.levels[k + 1], state)
     if sampler.kind == "deterministic":
         return jump(prediction, net.path, s)
     return net.path.noised(prediction.x0, normal(tuple(state.shape), generator, state.device), s)

@@ -36,6 +36,7 @@ from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.dit import DiT
 from backend.networks.experts import Experts
+from backend.networks.momentum import Momentum
 from backend.networks.unet2d import UNet2D
 from backend.samplers import Sampler, normal, sample, told
 from backend.teachers import Teacher
@@ -115,6 +116,11 @@ def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
         raise ExportError(
             f"This student is {len(student.network.experts)} networks, each for a part of the noise, and a diffusers "
             "pipeline has a place for one; export its weights as safetensors, which holds them all."
+        )
+    if isinstance(student.network, Momentum):
+        raise ExportError(
+            "This student answers with a curved velocity for a whole step, for which diffusers has neither network nor "
+            "scheduler; export its weights as safetensors, which holds all it needs."
         )
     if isinstance(student.network, UNet2D):
         return None

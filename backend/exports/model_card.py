@@ -75,6 +75,7 @@ def sampler_words(sampler: Sampler) -> str:
     how = {
         "renoise": "after each evaluation x0 is noised anew to the next level (multistep consistency sampling)",
         "deterministic": "after each evaluation x0 and noise as predicted are mixed anew (DDIM, Euler's method)",
+        "momentum": "each evaluation gives a velocity for its whole step, which is integrated (ArcFlow)",
     }[sampler.kind]
     return f"{sampler.nfe} evaluations, at levels t = {levels}; {how}"
 

@@ -17,6 +17,7 @@ from backend.networks.denoiser import Denoiser
 
 ADAPTER = "default"
 _ADAPTED = (nn.Linear, nn.Conv2d)
+_OWN = (".lora_", ".numbers.", ".profile.")  # adapters, what embeds numbers, what makes a mixture of velocities
 
 
 def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denoiser:
@@ -67,7 +68,7 @@ def own_state(net: nn.Module) -> dict[str, Tensor]:
     state = net.state_dict()
     if not adapted(net):
         return state
-    return {name: tensor for name, tensor in state.items() if ".lora_" in name or ".numbers." in name}
+    return {name: tensor for name, tensor in state.items() if any(part in name for part in _OWN)}
 
 
 def load_own_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:

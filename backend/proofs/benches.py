@@ -18,14 +18,16 @@ from backend.contract.recipe import Pairs
 from backend.evaluate import mixture_figures
 from backend.methods import Method
 from backend.networks import Condition, Denoiser, Guided
+from backend.networks.momentum import MomentumDenoiser, flow_time, velocity_of
 from backend.noise import VarianceExploding
-from backend.samplers import Denoises, Sampler, heun, initial, sample, times
+from backend.samplers import Denoises, Sampler, end_of_step, heun, initial, sample, times
 from backend.stores import PairStore, Source, make
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths, ring
 
 SAMPLES = 4096
 EXACT_STEPS = 200  # 400 move an answer on ring8 by 6e-5
+MOMENTS = 64  # of a step at which a student's velocity is compared with the exact one
 PAIRS = Pairs(count=20_000, steps=40)
 
 
@@ -61,7 +63,28 @@ class Bench:
         found = mixture_figures(samples, mixture.means, mixture.std, mixture.weights, aim)
         if net.inputs == ("guidance",) and self.exact.null(cond) is not None:
             found["unexplained_guidance"] = self.unexplained(net, guidance_scale)
+        if isinstance(net, MomentumDenoiser):
+            found["velocity_error"] = self.velocity_error(net, sampler, guidance_scale)
         return {name: float("nan") if value is None else value for name, value in found.items()}
+
+    @torch.no_grad()
+    def velocity_error(self, net: MomentumDenoiser, sampler: Sampler, guidance_scale: float) -> float:
+        """Mean square of what the velocity given for the first step is wrong by, along the exact flow over that step.
+
+        In flow matching's coordinates, over the numbers of a sample and `MOMENTS` times even in t.
+        """
+        noise, cond = self.noise()
+        guided = Guided(self.exact, guidance_scale)
+        begin, end = (*sampler.levels, 0.0)[:2]
+        state = initial(noise.double(), net.path, begin)
+        profile = net.profile(state.float(), times(begin, state), cond)
+        errors = []
+        for k in range(MOMENTS):
+            t, s = (times(begin + (end - begin) * part / MOMENTS, state) for part in (k, k + 1))
+            found = profile.velocity(flow_time(end_of_step(net.path, t)))
+            errors.append((found - velocity_of(guided(state, t, cond))).square().mean())
+            state = heun(guided, state, t, s, cond)
+        return float(torch.stack(errors).mean())
 
     @torch.no_grad()
     def unexplained(self, net: Denoises, guidance_scale: float) -> float:
