@@ -90,6 +90,12 @@ def export(  # one call for every format, so that the command line needs no know
 
     teacher: whose text encoders and autoencoder go along; needed for students that are more than one network.
     """
+    from backend.networks.routed import RoutedDenoiser  # noqa: PLC0415
+
+    if isinstance(student, RoutedDenoiser):
+        from backend.exports import students_folder  # noqa: PLC0415
+
+        return students_folder.write(form, student, sampler, cond, facts, out, seed, teacher)
     if form in ("diffusers", "lora"):
         from backend.exports import diffusers_folder  # noqa: PLC0415
 

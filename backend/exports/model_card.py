@@ -80,12 +80,14 @@ def sampler_words(sampler: Sampler) -> str:
     return f"{sampler.nfe} evaluations, at levels t = {levels}; {how}"
 
 
-def _paper(paper: str) -> str:
+def paper_link(paper: str) -> str:
+    """The paper, such as arXiv:2405.14867, as Markdown."""
     number = paper.removeprefix("arXiv:")
     return f"[{paper}](https://arxiv.org/abs/{number})" if number != paper else paper
 
 
-def _measured(facts: Facts) -> str:
+def measured_table(facts: Facts) -> str:
+    """The figures as a Markdown table, one row for each sampler that was measured."""
     if not facts.measured:
         return "Not measured."
     names = list(dict.fromkeys(name for row in facts.measured for name in row.figures))
@@ -131,11 +133,11 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
         script=script(usage, sheet),
         sampler=sampler_words(sampler),
         method=facts.method,
-        paper=_paper(facts.paper),
+        paper=paper_link(facts.paper),
         step=facts.step,
         recipe_seed=facts.recipe.training.seed,
         recipe_hash=facts.recipe.hash(),
-        measured=_measured(facts),
+        measured=measured_table(facts),
         recipe=facts.recipe.to_json(),
         files="\n".join(f"| {name} | `{digest}` |" for name, digest in sorted(hashes.items())),
     )

@@ -18,7 +18,7 @@ from diffusers.utils import make_image_grid, numpy_to_pil
 {constants}{functions}
 
 @torch.no_grad()
-def sample(folder, {argument}, seed):
+def {name}(folder, {argument}, seed):
     """Pictures {shape} in [-1, 1]{each}, from the noise of `seed`."""
     generator = torch.Generator().manual_seed(seed)
 '''
@@ -68,6 +68,23 @@ _FORMULA = """{load}    state = {start}torch.randn({count}, {size}, generator=ge
     return {result}.clamp(-1, 1)
 """
 
+_ROUTED = '''
+
+def sample(folder, {argument}, seed):
+    """Pictures in the order of {argument}, each by the student that is for it, whose own noise is from `seed`."""
+    with open(f"{{folder}}/students.json", encoding="utf-8") as file:
+        students = json.load(file)
+    made = {{}}
+    for name, known in students.items():
+        own = [i for i, asked in enumerate({argument}) if asked in known["{argument}"]]
+        if own:
+            made |= zip(own, sample_of_one(f"{{folder}}/{{name}}", [{argument}[i] for i in own], seed))
+    strange = [asked for i, asked in enumerate({argument}) if i not in made]
+    if strange:
+        raise ValueError(f"No student is for {{strange[0]!r}}; students.json says what each is for.")
+    return torch.stack([made[i] for i in range(len({argument}))])
+'''
+
 _TAIL = """
 
 if __name__ == "__main__":
@@ -110,16 +127,18 @@ class Sheet:
         return "labels" if self.labels is not None else "count"
 
 
-def script(usage: Usage, sheet: Sheet) -> str:
+def script(usage: Usage, sheet: Sheet, several: bool = False) -> str:
     """The text of `sample.py`. It defines `sample(folder, what, seed)`, which returns pictures (B, C, H, W).
 
-    what: prompts, labels or a number of pictures, as the sheet has it.
+    what: prompts, labels or a number of pictures, as the sheet has it. several: of a folder of several students, used
+    alike, whose students.json says which is for what.
     """
     body = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula}[usage.form](usage, sheet)
-    return _head(usage, sheet) + body + _TAIL.format(example=repr(sheet.argument), seed=sheet.seed)
+    body += _ROUTED.format(argument=sheet.kind) if several else ""
+    return _head(usage, sheet, several) + body + _TAIL.format(example=repr(sheet.argument), seed=sheet.seed)
 
 
-def _head(usage: Usage, sheet: Sheet) -> str:
+def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     latent = sheet.family != "unet2d"
     lines = LINES[sheet.family] if latent else Lines("")
     network = {"pipeline": "ConsistencyModelPipeline"}.get(usage.form, "DiffusionPipeline" if latent else "UNet2DModel")
@@ -129,7 +148,8 @@ def _head(usage: Usage, sheet: Sheet) -> str:
     one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
     return _HEAD.format(
         needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
-        standard="".join(f"import {name}\n\n" for name in lines.imports),
+        standard="".join(f"import {name}\n\n" for name in (*lines.imports, *(["json"] if several else []))),
+        name="sample_of_one" if several else "sample",
         imports=", ".join(sorted(named)),
         constants=constants + (_steps(usage) if usage.form == "formula" else ""),
         functions=lines.functions,

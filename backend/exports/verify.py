@@ -124,11 +124,15 @@ def verify_all(
 
 @dataclass(frozen=True)
 class About:
-    """The part of distill.json that makes the text of sample.py. Its types are checked, since the text is run."""
+    """The part of distill.json that makes the text of sample.py. Its types are checked, since the text is run.
+
+    students: the folders of several, which are then checked together.
+    """
 
     usage: Usage
     sheet: Sheet
     hashes: dict[str, str]
+    students: tuple[str, ...] = ()
 
 
 def _about(folder: FilePath) -> About:
@@ -146,7 +150,7 @@ def _job(folder: FilePath, about: About) -> dict[str, Any]:
     sheet = about.sheet
     return {
         "folder": str(folder.resolve()),
-        "text": script(about.usage, sheet),
+        "text": script(about.usage, sheet, several=bool(about.students)),
         "argument": sheet.argument,
         "seed": sheet.seed,
     }

@@ -57,6 +57,10 @@ class Nets:
     fake_score: Denoiser
     discriminator: nn.Module
 
+    def judged(self, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """The discriminator's logits (B,) of noised samples (B, ...) at times t (B,)."""
+        return self.discriminator(self.fake_score.features(noised, t, cond)[-1:])  # type: ignore[no-any-return]
+
 
 def build(teacher: Teacher, s: Settings) -> Nets:
     fake_score = teacher.fake_score()
@@ -128,7 +132,7 @@ def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:
     """The discriminator's view of samples (B, ...) at noise of all levels, (B,)."""
     t = batch.times()
     noised = nets.fake_score.path.noised(x, batch.noise(), t)
-    return nets.discriminator(nets.fake_score.features(noised, t, cond)[-1:])  # type: ignore[no-any-return]
+    return nets.judged(noised, t, cond)
 
 
 def needs(s: Settings) -> tuple[Need, ...]:

@@ -2,8 +2,8 @@
 
 `ring` is mixture-2d itself, unequal modes, for methods that match distributions. `ring8` has eight equal narrow modes,
 `wide` eight broad ones with their numbers as classes: there the exact probability flow says where each noise leads,
-with or without guidance, and a trajectory method's figure is its distance from that. `NAME:KIND` puts one on another
-path.
+with or without guidance, and a trajectory method's figure is its distance from that. `small` is `ring8` with its modes
+as classes and students that are too small for all of them. `NAME:KIND` puts one on another path.
 """
 
 from collections.abc import Callable, Mapping
@@ -151,6 +151,7 @@ def _mixtures() -> dict[str, tuple[Mixture, bool, int]]:
         "ring": (MIXTURE, False, 128),
         "ring8": (ring(0.7, 0.04, equal), False, 192),
         "wide": (ring(0.7, 0.25, equal), True, 192),
+        "small": (ring(0.7, 0.04, equal), True, 8),
     }
 
 
