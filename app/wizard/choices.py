@@ -114,20 +114,40 @@ def in_full(where: Any) -> Any:
     return str(path.absolute()) if path.exists() else where
 
 
-def choose_method(values: Values, catalogue: Catalogue, key: str) -> dict[str, Any]:
+def guidance_for(card: MethodCard | None, teacher: TeacherCard | None) -> dict[str, Any]:
+    """The guidance at which a teacher is meant to be sampled, where a method folds guidance into its student."""
+    if card is None or teacher is None or "guidance_scale" not in card.defaults:
+        return {}
+    return {"guidance_scale": teacher.guidance_scale}
+
+
+def choose_teacher(values: Values, catalogue: Catalogue, teacher: TeacherCard) -> dict[str, Any]:
+    """The change to another teacher, and to its guidance where that of the last one was not changed."""
+    card, last = catalogue.method(values["method"]), catalogue.teacher(values["teacher"])
+    change: dict[str, Any] = {"teacher": teacher.key}
+    for name, value in guidance_for(card, teacher).items():
+        if values["settings"].get(name) == (last.guidance_scale if last is not None else 1.0):
+            change[f"settings.{name}"] = value
+    return change
+
+
+def choose_method(values: Values, catalogue: Catalogue, key: str, teacher: TeacherCard | None = None) -> dict[str, Any]:
     """The change to another method: its defaults, and the training values that suit it where none was chosen."""
     before, after = training_of(catalogue.method(values["method"])), training_of(catalogue.method(key))
     card = catalogue.method(key)
-    change: dict[str, Any] = {"method": key, "settings": defaults_of(card) if card else {}}
+    change: dict[str, Any] = {
+        "method": key,
+        "settings": defaults_of(card) | guidance_for(card, teacher) if card else {},
+    }
     for name, value in after.items():
         if before[name] != value and values["training"].get(name) == before[name]:
             change[f"training.{name}"] = value
     return change
 
 
-def choose_preset(card: MethodCard, preset: PresetCard) -> dict[str, Any]:
+def choose_preset(card: MethodCard, preset: PresetCard, teacher: TeacherCard | None = None) -> dict[str, Any]:
     """The change to a preset: its settings and the defaults of all others, and what else any preset speaks of."""
-    change: dict[str, Any] = {"settings": {**defaults_of(card), **preset.settings}}
+    change: dict[str, Any] = {"settings": {**defaults_of(card), **guidance_for(card, teacher), **preset.settings}}
     parts = {
         "training": ({**training_of(card), **preset.training}, [other.training for other in card.presets]),
         "student": ({**PART_DEFAULTS["student"], **preset.student}, [other.student for other in card.presets]),
@@ -137,10 +157,10 @@ def choose_preset(card: MethodCard, preset: PresetCard) -> dict[str, Any]:
     return change
 
 
-def preset_in(card: MethodCard, values: Values) -> str:
+def preset_in(card: MethodCard, values: Values, teacher: TeacherCard | None = None) -> str:
     """The preset whose values these are; empty where there is none."""
     for preset in card.presets:
-        change = choose_preset(card, preset)
+        change = choose_preset(card, preset, teacher)
         if all(value_at(values, name) == value for name, value in change.items()):
             return preset.key
     return ""

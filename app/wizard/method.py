@@ -71,7 +71,7 @@ class MethodPage(Page):
         self.wrong.setVisible(bool(elsewhere))
         if card is not None and self.form is not None:
             self.form.set_values(state.values["settings"])
-            chosen = preset_in(card, state.values)
+            chosen = preset_in(card, state.values, state.teacher)
             for key, button in self.presets.items():
                 button.setChecked(key == chosen)
 
@@ -86,7 +86,7 @@ class MethodPage(Page):
 
     def _choose(self, key: str) -> None:
         if self._state is not None and self._state.values["method"] != key:
-            change = choose_method(self._state.values, self._state.catalogue, key)
+            change = choose_method(self._state.values, self._state.catalogue, key, self._state.teacher)
             self.edit(change, self.tr("method"))
 
     def _show_own(self, card: MethodCard | None) -> None:
@@ -146,5 +146,5 @@ class MethodPage(Page):
         if state is None or state.method is None:
             return
         preset = next(preset for preset in state.method.presets if preset.key == key)
-        self.edit(choose_preset(state.method, preset), self.tr("preset {0}").format(preset.title))
+        self.edit(choose_preset(state.method, preset, state.teacher), self.tr("preset {0}").format(preset.title))
         self.presets[key].setChecked(True)

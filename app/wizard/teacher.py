@@ -11,6 +11,7 @@ from app.models.run_words import Words
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import Files, PathField
 from app.wizard.amounts import count
+from app.wizard.choices import choose_teacher
 from app.wizard.page import Page, State
 from backend.contract.catalogue import Catalogue, TeacherCard
 
@@ -26,6 +27,7 @@ class TeacherPage(Page):
         self.words.setText(self.tr("The diffusion model to learn from. The student starts as a copy of it."))
         self.group = QButtonGroup(self)
         self.cards: dict[str, ChoiceCard] = {}
+        self._state: State | None = None
         self._grid = QGridLayout()
         self._grid.setSpacing(look.GAP + look.SPACE)
         self._grid.setColumnStretch(0, 1)
@@ -62,6 +64,7 @@ class TeacherPage(Page):
         return number < len(wanted)
 
     def show_state(self, state: State) -> None:
+        self._state = state
         chosen = state.values["teacher"]
         bundled = self.cards.get(chosen)
         (bundled or self.folder_card).radio.setChecked(True)
@@ -84,6 +87,11 @@ class TeacherPage(Page):
         self.edit({"teacher": self.folder.line.text()}, self.tr("a teacher of my own"))
         self.folder.setFocus()
 
+    def _take(self, teacher: TeacherCard) -> None:
+        if self._state is not None:
+            change = choose_teacher(self._state.values, self._state.catalogue, teacher)
+            self.edit(change, self.tr("teacher"))
+
     def _remove_cards(self) -> None:
         for card in self.cards.values():
             self.group.removeButton(card.radio)
@@ -105,7 +113,7 @@ class TeacherPage(Page):
             side.addLayout(self._figures(teacher.figures))
         side.addStretch(1)
         card.radio.setEnabled(not teacher.problem)
-        card.radio.clicked.connect(lambda _=False: self.edit({"teacher": teacher.key}, self.tr("teacher")))
+        card.radio.clicked.connect(lambda _=False: self._take(teacher))
         self.group.addButton(card.radio)
         self.cards[teacher.key] = card
         return card
@@ -114,7 +122,7 @@ class TeacherPage(Page):
         """The first of its samples, sharp on screens of double density too."""
         shown = QLabel()
         shown.setAccessibleName(self.tr("Samples of {0}").format(title))
-        size = 2 * PICTURE
+        size = PICTURE * 2
         is_fine = samples.height() >= size.height()
         cut = samples.copy(QRect(QPoint(), size if is_fine else PICTURE))
         drawn = cut.scaled(size, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.FastTransformation)

@@ -85,7 +85,7 @@ class TeacherCard(_Card):
     shape: of one sample, without the batch. path: its kind of noise. condition: "none", "class" or "text".
     classes: how many labels, 0 without. parameters: how many numbers it has. figures: its own quality,
     name -> figure. data: the real data it goes with, empty where a person must bring some. licence: of its weights.
-    problem: why it cannot be used, empty when it can.
+    problem: why it cannot be used, empty when it can. guidance_scale: at which it is meant to be sampled, 1 for none.
     """
 
     key: str
@@ -103,6 +103,7 @@ class TeacherCard(_Card):
     data: str = ""
     licence: str = ""
     problem: str = ""
+    guidance_scale: float = 1.0
 
 
 class DataCard(_Card):

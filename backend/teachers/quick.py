@@ -66,6 +66,7 @@ def card(where: str) -> TeacherCard:
         figures=measured(folder / "figures.json"),
         data=words(model.about, "data") or "",
         licence=words(model.about, "licence") or "unknown",
+        guidance_scale=model.guidance_scale,
     )
 
 

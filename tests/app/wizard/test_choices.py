@@ -45,11 +45,31 @@ def test_prompts_stay_with_a_recipe_and_fit_its_teacher(tmp_path):
     names.write_text("a red ball")
     values = choices.whole({"teacher": "digits", "prompts": str(names)}, CATALOGUE)
     assert values["prompts"] == str(names)
+    assert DIGITS is not None
     told = DIGITS.model_copy(update={"condition": "text"})
     assert choices.problems(values, CATALOGUE, told) == []
     (found,) = choices.problems(values, CATALOGUE, DIGITS)
     assert (found.page, found.name) == ("data", "prompts")
     assert found.words == f"Digits takes no prompts, so {names} would not be used; leave the field empty."
+
+
+def test_the_guidance_of_a_teacher_comes_with_it_and_goes_with_it():
+    assert DIGITS is not None
+    guided = DIGITS.model_copy(update={"key": "guided", "guidance_scale": 3.0})
+    both = CATALOGUE.model_copy(update={"teachers": (*CATALOGUE.teachers, guided)})
+    values = with_change(FRESH, choices.choose_teacher(FRESH, both, guided))
+    assert (values["teacher"], values["settings"]["guidance_scale"]) == ("guided", 3.0)
+    card = both.method("dmd2")
+    assert card is not None
+    four = next(preset for preset in card.presets if preset.key == "four-steps")
+    change = choices.choose_preset(card, four, guided)
+    assert (change["settings"]["guidance_scale"], change["settings"]["student_steps"]) == (3.0, 4)
+    assert choices.preset_in(card, with_change(values, change), guided) == "four-steps"
+    assert choices.choose_method(values, both, "dmd2", guided)["settings"]["guidance_scale"] == 3.0
+    back = with_change(values, choices.choose_teacher(values, both, DIGITS))
+    assert back["settings"]["guidance_scale"] == 1.0
+    own = with_change(values, {"settings.guidance_scale": 5.0})
+    assert "settings.guidance_scale" not in choices.choose_teacher(own, both, DIGITS)
 
 
 def test_another_method_brings_what_suits_it_and_leaves_what_was_chosen():
