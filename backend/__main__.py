@@ -39,6 +39,7 @@ class Table(StrEnum):
     step = "step"
     recording = "recording"
     acceleration = "acceleration"
+    memory = "memory"
     methods = "methods"
     quality = "quality"
 
@@ -588,6 +589,8 @@ def bench(
                 for row in done["acceleration"]
             ]
             table(rows, ["digits", "NFE", "per picture", "times faster", "difference", "Frechet"])
+        if "memory" in done:
+            table(*memory_table(done["memory"]))
         if "methods" in done:
             table(*proofs_table(done["methods"]))
         if "quality" in done:
@@ -595,6 +598,21 @@ def bench(
         print(f"{done['threads']} threads")
 
     answer(done, as_json, show)
+
+
+def memory_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """A row for each recipe: MiB that preflight predicts and that the worker needed."""
+    heads = ["teacher", "method", "batch", "with", "predicted", "needed", "off", ""]
+    lines = [
+        [
+            *(str(row[name]) for name in ("teacher", "method", "batch_size", "extra")),
+            *(f"{row[name]:,.0f} MiB" if row[name] else "-" for name in ("predicted", "needed")),
+            "-" if row["off"] is None else f"{row['off']:+.0%}",
+            "" if row["ok"] else row["problem"] or "MISSED",
+        ]
+        for row in rows
+    ]
+    return lines, heads
 
 
 def proofs_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:

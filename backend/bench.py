@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import judge
+from backend import footprints, judge
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -246,6 +246,11 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         for name in ["dmd2"] if quick else proof_names():
             report(f"proving {name}")
             found["methods"].append(prove(name, kept_cells()))
+    if "memory" in tables:
+        found["memory"] = []
+        for asked in list(footprints.cases())[: 1 if quick else None]:
+            report(f"running {' '.join(str(part) for part in asked.values())}")
+            found["memory"].append(footprints.row(kept_cells(), **asked))
     if "quality" in tables:
         found["quality"] = []
         for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):

@@ -24,10 +24,17 @@ PREVIEW_SEED = 7
 EVALUATION_SEED = 11
 TEACHER_NFE = 50  # at which a teacher is shown in full
 BATCH = 250
+PREVIEW_SAMPLES, PREVIEW_POINTS = 40, 2000
 SCORES = ("frechet", "sliced_wasserstein")
 """The figures by which checkpoints are ranked, of pictures and in the plane."""
 
 
+def preview_count(shape: tuple[int, ...]) -> int:
+    """How many samples of this shape a preview shows, made as one batch."""
+    return PREVIEW_POINTS if len(shape) == 1 else PREVIEW_SAMPLES
+
+
+@torch.no_grad()  # of the codec too, which else decodes all pictures at once for whoever wants a gradient
 def draw(
     net: Denoises,
     sampler: Sampler,

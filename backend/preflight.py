@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 import psutil
 import torch
 
-from backend import checkpoints
+from backend import checkpoints, judge
 from backend.assembly import CPU, asked_for_captions, assemble, data_of, device_of, find_method, pair_source, teacher_of
 from backend.contract import settings
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
-from backend.datasets import ImageSet
+from backend.datasets import ImageSet, latents
 from backend.memory import peak_bytes
 from backend.methods import Method
+from backend.samplers import teacher_sampler
 from backend.stores import PairStore
 from backend.stores import make as make_pairs
 from backend.teachers import Data, Teacher
@@ -148,7 +149,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
             known.suggestions.extend(fewer_checkpoints(recipe.training))
         elif dry_run:
             seconds, memory = _try(run)
-            known = replace(known, seconds=seconds, memory=memory)
+            known = replace(known, seconds=seconds, memory=memory + _of_data_to_come(recipe, run))
             _mind_size(known, recipe, method, chosen, run.device)
     except NotFiniteError as error:
         problems.append(f"{error} Lower the learning rate, or check the teacher.")
@@ -168,6 +169,25 @@ def _few_pairs(
         return None
     few = recipe.pairs.model_copy(update={"count": min(FEW_PAIRS, recipe.pairs.count), "steps": 2})
     return make_pairs(pair_source(recipe, method, chosen, teacher, project), few, torch.device("cpu"))
+
+
+def _of_data_to_come(recipe: Recipe, run: Run) -> int:
+    """Bytes of main memory that the run's pairs and latents take beyond the few of the dry run; 0 on a GPU."""
+    if run.device.type == "cuda":
+        return 0
+    more = 0
+    if run.pairs is not None:
+        held = [run.pairs.noise, run.pairs.samples, *run.pairs.cond.parts.values()]
+        more += sum(map(_bytes, held)) // len(run.pairs.noise) * max(0, recipe.pairs.count - len(run.pairs.noise))
+    if isinstance(run.data, ImageSet) and run.data.encoded:
+        where = recipe.data or run.teacher.data or ""
+        with latents.source_of(where, run.teacher.data_shape, bool(run.teacher.prompts)) as source:
+            more += _bytes(run.data.stored) // len(run.data) * max(0, len(source) - len(run.data))
+    return more
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _pair_evaluations(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> float:
@@ -320,6 +340,18 @@ def _checkpoints_kept(training: Training) -> int:
     return min(saves, training.keep_checkpoints + has_best)
 
 
+def _draw(run: Run) -> None:
+    """The largest batches of a preview and of the teacher's samples beside it, each in one evaluation.
+
+    For a small batch they are what needs most memory. A worker draws them between steps too, with all that these hold.
+    """
+    quick = replace(run.sampler, levels=run.sampler.levels[:1])
+    judge.figures(run.exported, quick, run.teacher, judge.BATCH)
+    count = judge.preview_count(run.student.shape)
+    for net, sampler in ((run.exported, quick), (run.teacher.guided, teacher_sampler(1))):
+        judge.draw(net, sampler, run.teacher, run.teacher.each_condition(count).to(run.device), judge.PREVIEW_SEED)
+
+
 def _try(run: Run) -> tuple[float, int]:
     """Seconds for the whole run and bytes of memory, from a few steps of it. The run is spoilt by that."""
     threads = torch.get_num_threads()
@@ -336,6 +368,7 @@ def _try(run: Run) -> tuple[float, int]:
             if progress.step >= DRY_STEPS:
                 break
             begun = time.perf_counter()
+        _draw(run)
     finally:
         torch.set_num_threads(threads)
     memory = torch.cuda.max_memory_reserved(run.device) if run.device.type == "cuda" else peak_bytes()

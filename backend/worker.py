@@ -42,7 +42,6 @@ from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
 from backend.vitals import Vitals
 
-PREVIEW_SAMPLES = 40
 SCORED_SAMPLES = 500
 PAUSE_POLL_SECONDS = 0.1
 LEAST_FREE_BYTES = 200 * 2**20
@@ -203,8 +202,7 @@ class Worker:
     ) -> None:
         run = self.run
         vectors = len(run.student.shape) == 1
-        count = 2000 if vectors else PREVIEW_SAMPLES
-        cond = run.teacher.each_condition(count).to(run.device)
+        cond = run.teacher.each_condition(judge.preview_count(run.student.shape)).to(run.device)
         samples = judge.draw(net, sampler, run.teacher, cond, judge.PREVIEW_SEED)
         tiles = [pictures.scatter(samples)] if vectors else [pictures.picture(sample) for sample in samples]
         for position, tile in enumerate(tiles):

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-_PIXELS_AT_ONCE = 2**20
+_PIXELS_AT_ONCE = 2**18
+"""Of one picture of 512x512; a decoder takes kilobytes for each."""
 
 
 class Codec(Protocol):
@@ -67,7 +68,7 @@ class Autoencoder:
         latents = samples / self.scale + self.shift
         if torch.is_grad_enabled():
             return module.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
-        # A decoder takes kilobytes for each pixel: grids of large pictures are decoded a few at a time.
+        # A grid of pictures is decoded a few at a time.
         few = max(1, _PIXELS_AT_ONCE // (latents[0, 0].numel() * self.factor**2)) if len(latents) else 1
         return torch.cat([module.decode(part, return_dict=False)[0] for part in latents.split(few)])
 

@@ -1,16 +1,19 @@
 """What preflight promises of a run, against the run itself."""
 
+import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from backend import checkpoints, preflight, studio
+from backend import checkpoints, judge, preflight, studio
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from backend.datasets import ImageSet, latents
 from backend.methods import load_method, method_names
 from backend.train import NotFiniteError, train
 
@@ -77,6 +80,31 @@ def test_a_dry_run_measures_and_leaves_no_trace(lab, project):
     assert project.read_bytes() == before
     assert not project.with_suffix(".files").exists()
     assert torch.get_num_threads() == threads
+
+
+def test_a_dry_run_draws_as_many_at_once_as_any_preview(lab, project, monkeypatch):
+    drawn, draw = [], judge.draw
+
+    def seen(net, sampler, teacher, cond, *rest):
+        drawn.append((len(cond), sampler.nfe))
+        return draw(net, sampler, teacher, cond, *rest)
+
+    monkeypatch.setattr(judge, "draw", seen)
+    assert look(lab.recipe(batch_size=2), project).ok
+    assert drawn == [(judge.BATCH, 1), (judge.PREVIEW_SAMPLES, 1), (judge.PREVIEW_SAMPLES, 1)]
+
+
+def test_pairs_and_latents_that_a_dry_run_leaves_out_are_counted(lab, monkeypatch):
+    asked = {**lab.recipe("knowledge", steps=1), "pairs": {"count": 10, "steps": 2}}
+    run = start_run(Recipe.from_values(asked))
+    more = Recipe.from_values({**asked, "pairs": {"count": 110, "steps": 2}})
+    numbers = 2 * math.prod(run.student.shape)  # noise and sample, of float32, beside an int64 label
+    assert preflight._of_data_to_come(more, run) == 100 * (4 * numbers + 8)
+    run.pairs = None
+    stored = torch.zeros(4, 4, 16, 16)
+    run.data = ImageSet(stored, torch.zeros(4).long(), (), "", "", encoded=True)
+    monkeypatch.setattr(latents, "source_of", lambda *where: nullcontext(range(1004)))
+    assert preflight._of_data_to_come(more, run) == 1000 * 4 * 16 * 16 * 4
 
 
 def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):

@@ -1,0 +1,109 @@
+"""What preflight says that a run will need of memory, beside what the run's worker then needed.
+
+Each cell of the table is two processes of their own, because a process's peak is that of everything it ever did.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from backend.contract.errors import UserError
+from backend.contract.launch import worker_environment
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+
+TEACHERS = ("mixture-2d", "digits", "digits-eps", "digits-flow", "emoji")
+METHODS = ("dmd2", "consistency", "progressive", "gdd")
+BATCHES = (8, 64)
+CLOSE = 0.15
+"""By which share of the run's own peak the prediction may be off."""
+TRAINING = {"steps": 6, "preview_every": 0, "checkpoint_every": 0, "device": "cpu"}
+"""Enough for every kind of memory: previews are drawn before the first step and after the last, which is saved too."""
+EXTRAS: Mapping[str, Mapping[str, Any]] = {
+    "adapters": {"student": {"kind": "lora", "fake_score": "lora"}},
+    "gradient checkpointing": {"training": {"gradient_checkpointing": True}},
+    "adafactor": {"training": {"optimizer": "adafactor"}},
+}
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """The arguments of `row` for the whole table."""
+    for teacher, method, batch in product(TEACHERS, METHODS, BATCHES):
+        yield {"teacher": teacher, "method": method, "batch_size": batch}
+    for teacher, extra in product(("digits", "emoji"), EXTRAS):
+        yield {"teacher": teacher, "method": "dmd2", "batch_size": 64, "extra": extra}
+
+
+def row(kept: Path, teacher: str, method: str, batch_size: int, extra: str = "") -> dict[str, Any]:
+    """One line of the table, in MiB; from the folder `kept` where it was measured with this code before.
+
+    A recipe that cannot run has its `problem` in place of figures.
+    """
+    asked = dict(EXTRAS[extra]) if extra else {}
+    training = {**TRAINING, "batch_size": batch_size, **asked.get("training", {})}
+    recipe = Recipe.from_values({"teacher": teacher, "method": method, **asked, "training": training})
+    place = kept / f"memory-{recipe.hash()[:16]}-{_code(method)[:16]}.json"
+    if not place.is_file():
+        found = measured(recipe)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = place.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(found), encoding="utf-8")
+        unfinished.replace(place)
+    named = {"teacher": teacher, "method": method, "batch_size": batch_size, "extra": extra}
+    return named | judged(json.loads(place.read_text(encoding="utf-8")))
+
+
+def judged(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with `off`, the share by which the prediction is too high, and whether that is `ok`."""
+    if found["problem"]:
+        return {**found, "off": None, "ok": False}
+    off = found["predicted"] / found["needed"] - 1
+    return {**found, "off": off, "ok": abs(off) <= CLOSE}
+
+
+def measured(recipe: Recipe) -> dict[str, Any]:
+    """MiB that preflight predicts for a recipe and that its worker needs, or why there are none."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.distill"
+        with ProjectFile.create(path) as project:
+            run = project.add_run(recipe)
+        wish = path.with_suffix(".json")
+        wish.write_text(recipe.to_json(), encoding="utf-8")
+        answer = _ask("backend", "preflight", str(path), "--recipe", str(wish), "--json")
+        said = json.loads(answer.stdout or '{"ok": false}')
+        if not said["ok"]:
+            problem = " ".join(said.get("problems", [])) or said.get("error") or answer.stderr[-500:]
+            return {"predicted": 0.0, "needed": 0.0, "problem": problem or "Preflight gave no answer."}
+        _ask("backend.worker", str(path), str(run))
+        with ProjectFile.open(path, readonly=True) as project:
+            reasons = [attempt.reason or "" for attempt in project.attempts(run) if attempt.outcome != "finished"]
+            peaks = [event.data["peak_bytes"] for event in project.events_after(run) if "peak_bytes" in event.data]
+    if reasons or not peaks:
+        return {"predicted": 0.0, "needed": 0.0, "problem": " ".join(reasons) or "The worker was killed."}
+    return {"predicted": said["memory"] / 2**20, "needed": max(peaks) / 2**20, "problem": ""}
+
+
+def _ask(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process as the window and the command line start theirs, to its end."""
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    try:
+        return subprocess.run(
+            command, env=worker_environment(), capture_output=True, text=True, encoding="utf-8", check=False
+        )
+    except OSError as error:
+        raise UserError(f"No process could be started to measure memory in ({error}); close other programs.") from error
+
+
+def _code(method: str) -> str:
+    """SHA-256 of what decides how much memory is needed and what preflight says of it."""
+    backend = Path(__file__).parent
+    shared = ("preflight", "worker", "judge", "evaluate", "triptych", "train", "optimizers", "memory", "checkpoints")
+    files = [backend / "methods" / f"{method}.py", *(backend / f"{name}.py" for name in shared)]
+    files += sorted((backend / "networks").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,47 @@
+"""The table of predicted and needed memory: what counts as close, what is kept, and one line of it in earnest."""
+
+import pytest
+
+from backend import footprints
+from backend.__main__ import memory_table
+
+
+@pytest.mark.parametrize(
+    ("predicted", "needed", "off", "ok"), [(114, 100, 0.14, True), (84, 100, -0.16, False), (230, 200, 0.15, True)]
+)
+def test_off_is_a_share_of_what_was_needed(predicted, needed, off, ok):
+    row = footprints.judged({"predicted": predicted, "needed": needed, "problem": ""})
+    assert row["off"] == pytest.approx(off)
+    assert row["ok"] == ok
+
+
+def test_a_finished_cell_is_not_measured_again(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(recipe):
+        asked.append(recipe)
+        return {"predicted": 110.0, "needed": 100.0, "problem": ""}
+
+    monkeypatch.setattr(footprints, "measured", measured)
+    rows = [footprints.row(tmp_path, "digits", "dmd2", 64, "adafactor") for _ in range(2)]
+    assert rows[0] == rows[1]
+    footprints.row(tmp_path, "digits", "dmd2", 8)
+    assert [recipe.training.optimizer for recipe in asked] == ["adafactor", "adam"]
+    cells, heads = memory_table(rows)
+    assert dict(zip(heads, cells[0], strict=True)) == {
+        "teacher": "digits", "method": "dmd2", "batch": "64", "with": "adafactor", "predicted": "110 MiB",
+        "needed": "100 MiB", "off": "+10%", "": "",
+    }  # fmt: skip
+
+
+def test_the_table_holds_every_teacher_method_and_batch_once():
+    cases = [tuple(case.values()) for case in footprints.cases()]
+    assert len(cases) == len(set(cases)) == 5 * 4 * 2 + 2 * 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["dmd2", "gdd"])
+def test_preflight_says_what_a_run_then_needs(method, tmp_path):
+    row = footprints.row(tmp_path, "mixture-2d", method, 64)
+    assert row["problem"] == ""
+    assert row["ok"], row
