@@ -27,15 +27,18 @@ def denoising(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
     return prediction.error(x0, noise).square().mean()
 
 
-def distribution_matching(x: Tensor, x0_real: Tensor, x0_fake: Tensor) -> Tensor:
+def distribution_matching(x: Tensor, x0_real: Tensor, x0_fake: Tensor, group_size: int = 1) -> Tensor:
     """Scalar whose gradient in `x` is the normalised score difference (DMD, arXiv:2311.18828, eq. 7 and 8).
 
     x: (B, ...) student samples, data units. x0_real, x0_fake: (B, ...) what the teacher and the fake score make of the
     same noised samples, without gradient. The gradient of each sample is (x0_fake - x0_real)/mean|x - x0_real|, divided
     by the number of elements of the batch. Its value is half the mean square of that and measures no progress.
+    group_size: so many neighbours of equal noise share the mean of their divisors (R_dm, arXiv:2603.28460), so that one
+    far from the teacher is not held back.
     """
     with torch.no_grad():
         normaliser = sample_mean((x - x0_real).abs().float()).clamp(min=SMALLEST_NORMALISER)
+        normaliser = torch.cat([group.mean().expand(len(group)) for group in normaliser.split(group_size)])
         gradient = (x0_fake - x0_real) / per_sample(normaliser, x)
         target = x - gradient
     return 0.5 * functional.mse_loss(x, target)

@@ -138,6 +138,12 @@ METHOD = Method(
     presets={
         "dmdx": Preset("After pre-training (DMDX)", "One step, for a run that starts from adversarial pre-training."),
         "four-steps": Preset("Four steps", "Four evaluations for a picture; needs no start.", {"student_steps": 4}),
+        "after-seedream": Preset(
+            "After Seedream 4.0, second stage",
+            "Four steps, for a run that starts from adversarial pre-training by both of its discriminators; best of a "
+            "flow teacher.",
+            {"student_steps": 4, "discriminator_updates": 2},
+        ),
         "careful": Preset(
             "Careful",
             "A slow student and a discriminator that learns four times for each of its steps.",

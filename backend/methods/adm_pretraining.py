@@ -116,6 +116,10 @@ METHOD = Method(
     training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
         "dmdx": Preset("First stage of DMDX", "One step, then adversarial distribution matching from there."),
+        "after-seedream": Preset(
+            "After Seedream 4.0, first stage",
+            "Discriminators on latents and on decoded data; adversarial distribution matching is the second stage.",
+        ),
         "features": Preset("Features alone", "No discriminator on decoded data.", {"pixel_weight": 0.0}),
     },
     notes="The discriminator on data is a small convolutional network that learns, not heads on a frozen SAM encoder. "

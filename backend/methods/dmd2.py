@@ -6,7 +6,7 @@ term on real data, with the fake score network's features as discriminator, lets
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,13 @@ class Settings(BaseSettings):
         "First steps, in which the student alone learns noise/sample pairs of the teacher; 0 leaves them out",
         low=0,
         unit="steps",
+        advanced=True,
+    )
+    group_size: int = setting(
+        1,
+        "Samples that share a condition and the noise at which scores are compared, and are normalised as one (R_dm)",
+        low=1,
+        high=16,
         advanced=True,
     )
     lowest_time: float = setting(0.02, "Least noise at which scores are compared", low=0, high=0.5, advanced=True)
@@ -85,6 +92,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     if batch.step < s.warm_up_steps:
         yield warm_up(nets, batch, s)
         return
+    batch = replace(batch, cond=batch.cond[firsts(batch, s)]) if s.group_size > 1 else batch
     student_turn = batch.step % s.fake_score_updates == 0
     # Backward simulation: the student's own trajectory up to one of its levels, the same for the whole batch.
     plan = sampler(s, nets.student)
@@ -122,10 +130,16 @@ def warm_up(nets: Nets, batch: Batch, s: Settings) -> Update:
 def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The distribution matching term (eq. 3), and the size of the score difference, which the term itself hides."""
     with torch.no_grad():
-        t = batch.times(s.lowest_time, s.highest_time)
+        t = batch.times(s.lowest_time, s.highest_time)[firsts(batch, s)]
         noised = nets.teacher.path.noised(x, batch.noise(), t)
         real, fake = nets.teacher(noised, t, batch.cond).x0, nets.fake_score(noised, t, batch.cond).x0
-    return {"matching": losses.distribution_matching(x, real, fake)}, {"score_difference": (fake - real).abs().mean()}
+    term = losses.distribution_matching(x, real, fake, s.group_size)
+    return {"matching": term}, {"score_difference": (fake - real).abs().mean()}
+
+
+def firsts(batch: Batch, s: Settings) -> Tensor:
+    """For each sample of the batch the number of the first of its group, (B,); its own where groups are of one."""
+    return torch.arange(len(batch.cond), device=batch.device) // s.group_size * s.group_size
 
 
 def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:
@@ -175,6 +189,11 @@ METHOD = Method(
             "With real data (GAN)",
             "One step, and a discriminator on real data, by which the student can pass the teacher.",
             {"gan_weight": 0.03, "discriminator_weight": 0.03},
+        ),
+        "groups": Preset(
+            "In groups (GNDM)",
+            "One step; four samples of one condition at one noise level are normalised together, as in R_dm.",
+            {"group_size": 4},
         ),
         "pairs": Preset(
             "With pairs first",

@@ -285,3 +285,26 @@ def test_four_steps_beat_one_and_only_with_their_own_sampler() -> None:
     assert four["precision"] > one["precision"] + 0.1
     misused = figures(run, Sampler("renoise", (1.0,)))
     assert misused["weights_tv"] > 1.5 * four["weights_tv"]
+
+
+# Groups (R_dm)
+
+
+def test_a_group_shares_condition_noise_level_and_divisor() -> None:
+    x, real, fake = torch.tensor([[0.0], [0.0], [0.0]]), torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([[2.0]])
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(losses.distribution_matching(leaf, real, fake.expand(3, 1), 2), leaf)
+    expected = torch.tensor([[1 / 2], [-1 / 2], [-3 / 5]])  # fake minus real over (1 + 3) / 2; the last is alone
+    torch.testing.assert_close(gradient * 3, expected)
+    labels = Condition.of_labels(torch.arange(6))
+    asked: list[Tensor] = []
+    net = ClosedFormDenoiser(MIXTURE, *paths()["edm"], conditional=True)
+    made = nets(net, net)
+    made.teacher.register_forward_pre_hook(lambda net, given: asked.extend((given[1], given[2].labels)))
+    s = dmd2.Settings(group_size=2)
+    drawn = replace(batch(6, labels), cond=labels[dmd2.firsts(batch(6, labels), s)])
+    dmd2.matching(made, torch.randn(6, 2), drawn, s)
+    t, told = asked
+    assert told.tolist() == [0, 0, 2, 2, 4, 4]
+    assert torch.equal(t[::2], t[1::2])
+    assert len(t.unique()) == 3
