@@ -190,11 +190,6 @@ METHOD = Method(
             "One step, and a discriminator on real data, by which the student can pass the teacher.",
             {"gan_weight": 0.03, "discriminator_weight": 0.03},
         ),
-        "groups": Preset(
-            "In groups (GNDM)",
-            "One step; four samples of one condition at one noise level are normalised together, as in R_dm.",
-            {"group_size": 4},
-        ),
         "pairs": Preset(
             "With pairs first",
             "One step, begun with noise/image pairs of the teacher, for teachers whose first step is far off.",
