@@ -44,11 +44,13 @@ class Sampler:
     momentum: the velocity that the student gives for the whole step is integrated (ArcFlow, arXiv:2602.09014), which
     takes a network of its own kind (`networks.momentum`).
     guidance: the scale that the student is told, where it takes one.
+    away: how strongly its cross-attention is steered away from a negative prompt (`networks.steering`); 0 is not.
     """
 
     kind: Literal["renoise", "deterministic", "momentum"]
     levels: tuple[float, ...]
     guidance: float | None = None
+    away: float = 0.0
 
     def __post_init__(self) -> None:
         falling = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
@@ -62,11 +64,12 @@ class Sampler:
 
     def to_json(self) -> dict[str, Any]:
         told = {} if self.guidance is None else {"guidance": self.guidance}
+        told |= {"away": self.away} if self.away else {}
         return {"kind": self.kind, "levels": list(self.levels), **told}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Sampler":
-        return cls(data["kind"], tuple(data["levels"]), data.get("guidance"))
+        return cls(data["kind"], tuple(data["levels"]), data.get("guidance"), data.get("away", 0.0))
 
 
 def even_levels(steps: int) -> tuple[float, ...]:
@@ -173,13 +176,14 @@ def inverse_jump(noised: Tensor, level: Level, reached: Tensor, reached_level: L
 
 
 def told(net: Denoises, sampler: Sampler, k: int, cond: Condition, like: Tensor) -> Condition:
-    """The condition with the numbers that `net` takes at level k: where the step ends (0 at the last), guidance."""
+    """The condition with the numbers that `net` takes at level k: where the step ends (0 at the last), guidance; and
+    how strongly it is steered."""
     values = {"end_time": (*sampler.levels, 0.0)[k + 1], "guidance": sampler.guidance, "sign": 1.0, "sub_path": 0.0}
     for name in net.inputs:
         value = values[name]
         if value is not None:
             cond = cond.with_part(name, times(value, like))
-    return cond
+    return cond.with_part("away", times(sampler.away, like)) if sampler.away else cond
 
 
 def step(net: Denoises, sampler: Sampler, k: int, state: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:

@@ -283,6 +283,7 @@ def export(  # the whole of `distill export`'s request
 def facts_of(path: Path, student: "Student") -> "Facts":
     """What a student's model card says, with the newest figures of this checkpoint at these network evaluations."""
     from backend.exports import Facts, Measured  # noqa: PLC0415
+    from backend.networks.adapters import size_in_words  # noqa: PLC0415
 
     with ProjectFile.open(path, readonly=True) as project:
         rows = [row for row in project.evaluations(student.run) if row.step == student.step]
@@ -310,4 +311,5 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         measured=measured,
         measured_by=by,
         picture=student.teacher.data_shape[1:] if len(student.teacher.data_shape) == 3 else None,
+        adapters=size_in_words(student.denoiser),
     )

@@ -520,6 +520,7 @@ def _found(project: ProjectFile, run: int | None) -> Found:
         run = (finished or [row.id for row in rows])[-1]
     if run is None:
         return Found(rows, None, [], [], ema=True)
-    recipe = project.run(run).recipe
-    ema, adapters = recipe.get("training", {}).get("ema_decay", 1), recipe.get("student", {}).get("kind") == "lora"
+    recipe, declaration = project.run(run).recipe, project.run(run).declaration
+    ema = recipe.get("training", {}).get("ema_decay", 1)
+    adapters = recipe.get("student", {}).get("kind") == "lora" or declaration.get("adapters") is True
     return Found(rows, run, project.checkpoints(run), project.exports(run), bool(ema), adapters)

@@ -40,7 +40,7 @@ class Facts:
     method, paper: as on the method's card. step: the checkpoint. teacher_digest: SHA-256 of the teacher's weights.
     labels: names of the classes, empty where there are none. measured_by: the feature network and the number of
     samples behind the figures, without which they mean nothing. picture: height and width of what it makes in pixels,
-    where that is not the size of a sample.
+    where that is not the size of a sample. adapters: of a student with adapters how large these are, in words.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Facts:
     measured: tuple[Measured, ...] = ()
     measured_by: str = ""
     picture: tuple[int, int] | None = None
+    adapters: str = ""
 
 
 @dataclass(frozen=True)

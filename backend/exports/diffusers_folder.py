@@ -36,7 +36,9 @@ from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.dit import DiT
 from backend.networks.experts import Experts
+from backend.networks.gates import settled
 from backend.networks.momentum import Momentum
+from backend.networks.steering import negative_prompt
 from backend.networks.unet2d import UNet2D
 from backend.samplers import Sampler, normal, sample, told
 from backend.teachers import Teacher
@@ -63,6 +65,7 @@ def write(
     other parts go along. alone: of a student with adapters these alone, for the teacher where it lies. Raises
     `ExportError` where diffusers has no place for the student, or no scheduler, or `out` is taken or cannot be written.
     """
+    student = settled(student, sampler.guidance)
     model = _model_of(student, teacher)
     adapters = student
     if alone:
@@ -72,6 +75,8 @@ def write(
     sheet = _sheet(student, cond, seed, model, teacher)
     if alone and model is not None:
         sheet = replace(sheet, base=str(model.folder.absolute()))
+    if sampler.away:
+        sheet = replace(sheet, negative=negative_prompt(student), away=sampler.away)
     pictures = expected(student, sampler, cond, seed, teacher)
     weights = lora.DIFFUSERS if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
@@ -99,6 +104,7 @@ def write(
             "teacher": {"title": facts.teacher, "digest": facts.teacher_digest, "licence": facts.licence},
             "step": facts.step,
             "labels": list(facts.labels),
+            "adapters": facts.adapters,
             "prediction_type": student.prediction_type,
             "sampler": sampler.to_json(),
             "usage": usage.to_json(),

@@ -44,7 +44,7 @@ Sampler: {sampler}.
 | Teacher's weights, SHA-256 | `{teacher_digest}` |
 | Licence | {licence} |
 | Method | {method}, {paper} |
-| Training | {step} steps, seed {recipe_seed} |
+| Training | {step} steps, seed {recipe_seed} |{adapters}
 | Recipe, SHA-256 | `{recipe_hash}` |
 
 The licence is the teacher's and its data's: a student is made from both.
@@ -100,6 +100,13 @@ def measured_table(facts: Facts) -> str:
 
 def _pipeline_call(usage: Usage, sheet: Sheet, sampler: Sampler) -> str:
     """How the pipeline's own call makes the same pictures, as Markdown; empty where it cannot."""
+    if sheet.away:
+        negative = json.dumps(sheet.negative, ensure_ascii=False)
+        return (
+            f"\n\nThe student is steered away from {negative}, by {sheet.away:g} in its cross-attention (NASA, "
+            "arXiv:2412.02687). diffusers has no setting for that: `sample.py` brings the "
+            "lines for it, in `steer`, and the pipeline's own call without them makes other pictures."
+        )
     if sheet.prompts is None or usage.form != "scheduler":
         return ""
     call = LINES[sheet.family].call
@@ -135,6 +142,7 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
         method=facts.method,
         paper=paper_link(facts.paper),
         step=facts.step,
+        adapters=f"\n| Trained | {facts.adapters} |" if facts.adapters else "",
         recipe_seed=facts.recipe.training.seed,
         recipe_hash=facts.recipe.hash(),
         measured=measured_table(facts),

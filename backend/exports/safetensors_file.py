@@ -18,6 +18,7 @@ from backend.networks import Denoiser
 from backend.networks.adapters import merged
 from backend.networks.codec import Autoencoder
 from backend.networks.experts import Experts
+from backend.networks.gates import settled
 from backend.samplers import Sampler
 from backend.teachers import Teacher
 from backend.teachers.layouts import layout
@@ -29,7 +30,7 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
 
     teacher: whose other parts go along, where the file is the whole model.
     """
-    student = merged(student)
+    student = merged(settled(student, sampler.guidance))
     header = metadata(student, sampler, facts)
     weights = None if teacher is None else _whole(student, teacher)
     if weights is None:

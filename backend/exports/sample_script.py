@@ -85,6 +85,31 @@ def sample(folder, {argument}, seed):
     return torch.stack([made[i] for i in range(len({argument}))])
 '''
 
+_STEER = '''
+
+class Steered:
+    """An attention processor that subtracts what the same queries find in the negative prompt (NASA).
+
+    The output projection is linear but for its bias, so that without it the order makes no difference.
+    """
+
+    def __init__(self, inner, text):
+        self.inner, self.text = inner, text
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states, **rest):
+        found = self.inner(attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **rest)
+        text = self.text.expand(len(hidden_states), -1, -1)
+        away = self.inner(attn, hidden_states, encoder_hidden_states=text, **rest)
+        return found - AWAY * (away - attn.to_out[0].bias)
+
+
+def steer(pipe):
+    """From now on the pipeline's cross-attention is steered away from NEGATIVE."""
+    text = conditions(pipe, [NEGATIVE])["encoder_hidden_states"]
+    inner = pipe.unet.attn_processors
+    pipe.unet.set_attn_processor({n: Steered(p, text) if ".attn2." in n else p for n, p in inner.items()})
+'''
+
 _TAIL = """
 
 if __name__ == "__main__":
@@ -100,6 +125,7 @@ class Sheet:
 
     shape: of one sample, (C, H, W). family: whose lines the script has. size: height and width of a picture in pixels.
     left_out: parts that the pipeline does without. base: the teacher's folder, where the export is adapters for it.
+    negative, away: the prompt that the network is steered away from, and how strongly (`networks.steering`).
     """
 
     shape: tuple[int, ...]
@@ -111,6 +137,8 @@ class Sheet:
     size: tuple[int, int] = (0, 0)
     left_out: tuple[Part, ...] = ()
     base: str = ""
+    negative: str = ""
+    away: float = 0.0
 
     @property
     def argument(self) -> int | list[int] | list[str]:
@@ -145,6 +173,7 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     named = [network, usage.scheduler] if usage.form == "scheduler" else [network]
     shape = (3, *sheet.size) if latent else sheet.shape
     constants = f"\nSIZE = {sheet.size!r}\n" if "SIZE" in lines.functions else ""
+    constants += f"\nNEGATIVE = {sheet.negative!r}\nAWAY = {sheet.away!r}\n" if sheet.away else ""
     one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
     return _HEAD.format(
         needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
@@ -152,7 +181,7 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
         name="sample_of_one" if several else "sample",
         imports=", ".join(sorted(named)),
         constants=constants + (_steps(usage) if usage.form == "formula" else ""),
-        functions=lines.functions,
+        functions=lines.functions + (_STEER if sheet.away else ""),
         argument=sheet.kind,
         shape=f"(B, {', '.join(map(str, shape))})",
         each=f", one for each {one}" if one else "",
@@ -163,9 +192,10 @@ def _load(sheet: Sheet) -> str:
     if sheet.family == "unet2d":
         return _LOAD_UNET
     left_out = "".join(f", {name}=None" for name in sheet.left_out)
+    steered = "    steer(pipe)\n" if sheet.away else ""
     if sheet.base:
-        return _LOAD_ADAPTERS.format(base=repr(sheet.base), left_out=left_out, argument=sheet.kind)
-    return _LOAD_PIPELINE.format(left_out=left_out, argument=sheet.kind)
+        return _LOAD_ADAPTERS.format(base=repr(sheet.base), left_out=left_out, argument=sheet.kind) + steered
+    return _LOAD_PIPELINE.format(left_out=left_out, argument=sheet.kind) + steered
 
 
 def _pipeline(usage: Usage, sheet: Sheet) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from backend.exports import ExportError, Facts
 from backend.exports.usage import module_of
 from backend.networks import Denoiser
+from backend.networks.steering import negative_prompt
 from backend.samplers import Sampler
 
 
@@ -74,6 +75,11 @@ def save_weights(weights: dict[str, Tensor], file: FilePath, header: dict[str, s
 
 def metadata(student: Denoiser, sampler: Sampler, facts: Facts) -> dict[str, str]:
     """What goes into the header of a weights file: the format's own mark, ModelSpec's fields, and ours."""
+    steered = {"steered_away_from": negative_prompt(student)} if sampler.away else {}
+    hint = (
+        f"Its preview is steered away from a negative prompt, by {sampler.away:g} in its cross-attention (NASA, "
+        "arXiv:2412.02687), which weights alone cannot hold; without that it makes other pictures."
+    )
     height, width = facts.picture or (student.shape[1:] if len(student.shape) == 3 else (0, 0))
     spec = {
         "sai_model_spec": "1.0.0",
@@ -84,8 +90,10 @@ def metadata(student: Denoiser, sampler: Sampler, facts: Facts) -> dict[str, str
         "description": f"{sampler.nfe}-step student of {facts.teacher} by {facts.method}, {facts.paper}",
         "prediction_type": student.prediction_type,
         **({"resolution": f"{width}x{height}"} if width else {}),
+        **({"usage_hint": hint} if steered else {}),
     }
     ours = {
+        **steered,
         "sampler": json.dumps(sampler.to_json()),
         "prediction_type": student.prediction_type,
         "method": facts.recipe.method,

@@ -28,12 +28,7 @@ def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denois
     where there is none.
     """
     twin = shared_copy(base)
-    fixed = {id(p) for p in twin.network.fixed()}  # type: ignore[operator]
-    names = [
-        name
-        for name, module in twin.network.named_modules()
-        if isinstance(module, _ADAPTED) and min(module.weight.shape[:2]) > rank and id(module.weight) not in fixed
-    ]
+    names = list(adaptable(twin, rank))
     if not names:
         raise RecipeError(f"The adapters' rank is {rank}, and no layer of this network is wider than that; lower it.")
     config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=names)
@@ -46,6 +41,16 @@ def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denois
     return twin
 
 
+def adaptable(net: Denoiser, rank: int) -> dict[str, Tensor]:
+    """The weights of the layers that adapters of this rank are put on, by the layers' names in the network."""
+    fixed = {id(p) for p in net.network.fixed()}  # type: ignore[operator]
+    return {
+        name: module.weight
+        for name, module in net.network.named_modules()
+        if isinstance(module, _ADAPTED) and min(module.weight.shape[:2]) > rank and id(module.weight) not in fixed
+    }
+
+
 def shared_copy(base: Denoiser) -> Denoiser:
     """A copy of the modules that holds the very parameters and buffers of `base`."""
     memo: dict[int, object] = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
@@ -55,6 +60,21 @@ def shared_copy(base: Denoiser) -> Denoiser:
 def adapted(net: nn.Module) -> list[LoraLayer]:
     """The layers of `net` that have adapters."""
     return [module for module in net.modules() if isinstance(module, LoraLayer)]
+
+
+def own_parameters(net: nn.Module) -> list[nn.Parameter]:
+    """What all adapters of `net` add to its layers."""
+    parts = [part for layer in adapted(net) for part in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER])]
+    return [p for part in parts for p in part.parameters()]
+
+
+def size_in_words(net: nn.Module) -> str:
+    """How large the adapters of `net` are beside the network under them; empty where it has none."""
+    found = own_parameters(net)
+    own = sum(p.numel() for p in found)
+    whole = sum(p.numel() for p in net.parameters()) - own
+    share = 100 * own / whole
+    return f"adapters of {own:,} parameters, {share:.2g} % of the network's {whole:,}" if found else ""
 
 
 def follower(net: Denoiser) -> Denoiser:
@@ -81,7 +101,12 @@ def load_own_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 @torch.no_grad()
 def merged(net: Denoiser) -> Denoiser:
-    """A denoiser without adapters, whose weights are W + (alpha / rank) B A."""
+    """A denoiser without adapters, whose weights are W + (alpha / rank) B A.
+
+    Raises ValueError for adapters that are told the guidance scale; `gates.settled` makes plain ones of them.
+    """
+    if any(hasattr(layer.lora_A[ADAPTER], "gate") for layer in adapted(net)):
+        raise ValueError("Adapters that are told the guidance scale must be settled at one before they are merged.")
     twin = copy.deepcopy(net)
     for name, module in list(twin.named_modules()):
         if isinstance(module, LoraLayer):

@@ -11,6 +11,7 @@ Parts in use, each with the batch in front:
 | `time_ids`   | (B, 6)    | SDXL's sizes: original height and width, crop top and left, target's   |
 | `guidance`   | (B,)      | guidance scale, for networks that are told it                          |
 | `end_time`   | (B,)      | time t to which a step leads, for networks that are told it            |
+| `away`       | (B,)      | how strongly a network is steered away from its negative prompt        |
 | `sub_path`   | (B,)      | where between a step's ends, 0 at one, for networks that are told it   |
 """
 

@@ -27,14 +27,11 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(inputs if i == 0 else width, width) for i in range(depth))
         self.head = nn.Linear(width, size)
         self.numbers = NumberEmbeddings((), width)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The numbers it takes beside the time."""
-        return tuple(self.numbers)
+        self.inputs: tuple[str, ...] = ()
 
     def extend(self, names: Sequence[str]) -> None:
         """From now on the network takes these numbers too (`inputs.INPUTS`), and so far ignores them."""
+        self.inputs = tuple(names)
         self.numbers = NumberEmbeddings(names, self.head.in_features).to(self.head.weight.device)
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:

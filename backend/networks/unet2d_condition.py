@@ -1,6 +1,7 @@
 """diffusers' UNet2DConditionModel: the latent, text-conditioned U-Net of Stable Diffusion 1, 2 and XL."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import outputs_of
+from backend.networks.steering import steering
 from backend.networks.text import PromptedNetwork, rows
 
 
@@ -23,6 +25,7 @@ class UNet2DCondition(PromptedNetwork):
         super().__init__(null)
         self.unet, self.shape = unet, shape
         self.time_ids: Tensor
+        self.away_text: Tensor  # of a network that is steered (`steering.steer`)
         # A picture of just this size, not cropped.
         ids = torch.tensor([*picture, 0, 0, *picture], dtype=torch.float32)
         self.register_buffer("time_ids", ids, persistent=False)
@@ -33,10 +36,11 @@ class UNet2DCondition(PromptedNetwork):
         if self.unet.config.addition_embed_type == "text_time":
             ids = cond.parts.get("time_ids", rows(self.time_ids, len(x), x))
             added = {"text_embeds": cond.part("pooled"), "time_ids": ids}
-        unet = self.unet
-        return unet(  # type: ignore[no-any-return]
-            x, time, encoder_hidden_states=cond.part("text"), added_cond_kwargs=added, return_dict=False
-        )[0]
+        unet, away = self.unet, cond.parts.get("away")
+        with nullcontext() if away is None else steering(unet, self.away_text, away):
+            return unet(  # type: ignore[no-any-return]
+                x, time, encoder_hidden_states=cond.part("text"), added_cond_kwargs=added, return_dict=False
+            )[0]
 
     def _time_embeddings(self) -> list[nn.Module]:
         return [self.unet.time_embedding]
