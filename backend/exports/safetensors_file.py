@@ -1,18 +1,25 @@
 """A student as one safetensors file: its weights, with everything else in the header.
 
-A student of Stable Diffusion 1 is the whole model in its authors' layout, with the teacher's autoencoder and text
-encoder, which other programs and diffusers' `from_single_file` read. Any other is its network alone, under the names
-that diffusers gives them.
+A student of Stable Diffusion 1, 2 or XL is the whole model in its authors' layout, with the teacher's autoencoder and
+text encoders, which other programs and diffusers' `from_single_file` read. Any other is its network alone, under the
+names that diffusers gives them.
 """
 
+import json
 from pathlib import Path as FilePath
 from typing import Any
 
 from torch import Tensor
 
-from backend.exports import Export, Facts
-from backend.exports.original_layout import autoencoder_names, text_encoder_names, unet_names
-from backend.exports.usage import module_of
+from backend.exports import Export, ExportError, Facts
+from backend.exports.original_layout import (
+    CLIPS_OF_XL,
+    autoencoder_names,
+    clip_names,
+    open_clip_names,
+    unet_names,
+)
+from backend.exports.usage import module_of, usage_of
 from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Denoiser
 from backend.networks.adapters import merged
@@ -21,7 +28,7 @@ from backend.networks.experts import Experts
 from backend.networks.gates import settled
 from backend.samplers import Sampler
 from backend.teachers import Teacher
-from backend.teachers.layouts import layout
+from backend.teachers.layouts import Layout, layout
 from backend.teachers.prompts import load_encoder
 
 
@@ -32,32 +39,82 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
     """
     student = merged(settled(student, sampler.guidance))
     header = metadata(student, sampler, facts)
-    weights = None if teacher is None else _whole(student, teacher)
-    if weights is None:
+    model = None if teacher is None else _model_of(student, teacher)
+    if teacher is None or model is None:
         weights = module_of(student.network).state_dict()
     else:
-        header |= {
-            "modelspec.architecture": "stable-diffusion-v1",
-            "modelspec.implementation": "https://github.com/CompVis/stable-diffusion",
-        }
+        weights = _whole(student, teacher, model)
+        said = header.get("modelspec.usage_hint", "")
+        header |= _specification(student, sampler, model)
+        header["modelspec.usage_hint"] = f"{header['modelspec.usage_hint']} {said}".strip()
     with written(out) as draft:
         save_weights({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, draft, header)
     digest = file_hash(out)
     return Export(out, "safetensors", {out.name: digest}, digest)
 
 
-def _whole(student: Denoiser, teacher: Teacher) -> dict[str, Tensor] | None:
-    """The whole model in the original layout; None where there is no such layout for it."""
+def _model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
+    """The teacher's folder, where the whole model has an original layout; else None."""
     several = isinstance(student.network, Experts)
     if teacher.folder is None or student.inputs or several or not isinstance(teacher.codec, Autoencoder):
         return None
     model = layout(teacher.folder)
-    if model.family.key != "sd" or model.network.get("use_linear_projection"):
-        return None  # Stable Diffusion 2 has its text encoder in yet another layout
+    return model if model.family.key in ("sd", "sdxl") else None
+
+
+def _whole(student: Denoiser, teacher: Teacher, model: Layout) -> dict[str, Tensor]:
+    """The whole model in the original layout."""
     unet: Any = module_of(student.network)
-    _, encoder = load_encoder(model.folder, model.encoders[0])
+    codec: Any = teacher.codec
+    encoders = [load_encoder(model.folder, encoder)[1].state_dict() for encoder in model.encoders]
+    if model.family.key == "sdxl":
+        first, second = CLIPS_OF_XL
+        text = clip_names(encoders[0], first) | open_clip_names(encoders[1], second)
+    else:
+        text = open_clip_names(encoders[0]) if _is_second(model) else clip_names(encoders[0])
     return {
         **unet_names(unet.state_dict(), int(unet.config.layers_per_block)),
-        **autoencoder_names(teacher.codec.module.state_dict()),
-        **text_encoder_names(encoder.state_dict()),
+        **autoencoder_names(codec.module.state_dict()),
+        **text,
     }
+
+
+def _is_second(model: Layout) -> bool:
+    """Whether it is Stable Diffusion 2, whose attention has matrices in place of 1x1 convolutions at its ends."""
+    return bool(model.network.get("use_linear_projection"))
+
+
+def _specification(student: Denoiser, sampler: Sampler, model: Layout) -> dict[str, str]:
+    """What the format's ModelSpec says of a whole model, and how diffusers reads it back."""
+    kind = student.prediction_type
+    if model.family.key == "sdxl":
+        architecture, source = "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models"
+    elif _is_second(model):
+        architecture = f"stable-diffusion-v2-{'768-v' if kind == 'v_prediction' else '512'}"
+        source = "https://github.com/Stability-AI/stablediffusion"
+    else:
+        architecture, source = "stable-diffusion-v1", "https://github.com/CompVis/stable-diffusion"
+    return {
+        "modelspec.architecture": architecture,
+        "modelspec.implementation": source,
+        "modelspec.prediction_type": {"v_prediction": "v"}.get(kind, kind),
+        "modelspec.usage_hint": _hint(student, sampler, model),
+    }
+
+
+def _hint(student: Denoiser, sampler: Sampler, model: Layout) -> str:
+    """In words, because a weights file holds neither settings nor a scheduler."""
+    read = (
+        f"In diffusers {model.family.pipelines[0]}.from_single_file(FILE, config=FOLDER), FOLDER being a diffusers "
+        "folder of the teacher: what a file's shapes say of its kind is not enough"
+    )
+    try:
+        usage, _ = usage_of(student, sampler)
+    except ExportError:
+        return f"{read}."
+    if usage.form != "scheduler":
+        return f"{read}; the steps are those of the diffusers export's sample.py."
+    return (
+        f"{read}; scheduler {usage.scheduler} with {json.dumps(usage.settings)}, called with "
+        f"{json.dumps(usage.arguments)} and guidance_scale 1."
+    )
