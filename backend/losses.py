@@ -210,3 +210,13 @@ def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Ten
 def pushed(x: Tensor, gradient: Tensor) -> Tensor:
     """Scalar whose gradient in `x` is `gradient` (B, ...) divided by the number of elements; half its mean square."""
     return 0.5 * functional.mse_loss(x, (x - gradient).detach())
+
+
+def flow_velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
+    """The error (B, ...) of noise - x0, rectified flow's velocity, whatever the network predicts and on any path.
+
+    Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
+    sigma/(alpha + sigma), so that its square is reflow's objective (arXiv:2209.03003, eq. 1). In x0 its weight is
+    ((alpha + sigma)/sigma)².
+    """
+    return (prediction.noise - prediction.x0) - (noise - x0)

@@ -1,10 +1,17 @@
-"""The optimizer that methods share, and one of less memory that a recipe can put in its place."""
+"""The optimizers that methods share, and one of less memory that a recipe can put in its place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adafactor, Adam, Optimizer
+
+from backend.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def adam(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
@@ -13,6 +20,23 @@ def adam(net: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.999))
     Tensor by tensor, the optimizer of a small network takes a twentieth of its step; as one it takes a hundredth.
     """
     return Adam([flattened(net)], lr=rate, betas=betas, fused=True)
+
+
+def adams(
+    betas: tuple[float, float] = (0.9, 0.999), **rates: str
+) -> Callable[["DataclassInstance", Settings], dict[str, Optimizer]]:
+    """The optimizers of a method: an `adam` for each of its networks that its settings have a learning rate for.
+
+    The student's is learning_rate, that of another network NET is NET_learning_rate, unless `rates` names its setting.
+    """
+
+    def of(nets: "DataclassInstance", s: Settings) -> dict[str, Optimizer]:
+        known = {"student": "learning_rate", **rates}
+        named = {f.name: known.get(f.name, f"{f.name}_learning_rate") for f in fields(nets)}
+        has = type(s).model_fields
+        return {name: adam(getattr(nets, name), getattr(s, rate), betas) for name, rate in named.items() if rate in has}
+
+    return of
 
 
 def flattened(net: nn.Module) -> nn.Parameter:

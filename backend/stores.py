@@ -16,14 +16,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backend.contract.recipe import Pairs
-from backend.networks import Condition
-from backend.samplers import Denoises, even_levels, normal, sample_heun
+from backend.networks import Condition, Denoiser
+from backend.samplers import Denoises, even_levels, normal, sample_heun, start_level
 from backend.teachers import Teacher
 
 PART = 256
 """Pairs in a part, and at once in the network."""
 HELD_OUT = 50
 """One pair of so many is never trained on."""
+PAIRS_ALPHA = 0.04
+"""Where an epsilon teacher's trajectories start of which pairs are made. The student is told a later time for the same
+noise, where its clean sample is no difference of large numbers: on `digits-eps`, 150 steps of knowledge distillation
+with the student at alpha 0.04, 0.16, 0.4 gave a Frechet distance of 5.9, 1.25, 0.86."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class Source:
             "pairs": asked.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def pairs_level(net: Denoiser) -> float:
+    """The time t at which the teacher's trajectories start of which pairs are made."""
+    return net.path.on_grid(start_level(net, least_alpha=PAIRS_ALPHA))
 
 
 def make_part(source: Source, asked: Pairs, part: int, device: torch.device) -> dict[str, Tensor]:

@@ -24,6 +24,12 @@ from backend.samplers import Sampler
 from backend.stores import PairStore
 from backend.teachers import Data, Teacher
 
+LOOKED_AT_EVERY = 20
+"""Steps of which one is looked at more closely; its number divides by 2, 4, 5 and 10, and so all networks have their
+turn in it."""
+SAMPLED_WEIGHTS = 16
+"""Of each tensor of parameters, by which the size of a step is known."""
+
 
 class NotFiniteError(RuntimeError):
     """A loss or gradient was infinite or not a number; nothing was applied to the networks after it."""
@@ -187,8 +193,8 @@ def _step(run: Run, needs: Collection[Need], trained: Mapping[int, "_Trained"]) 
     """All updates of one step, each averaged over the batches that the recipe accumulates; their metrics."""
     parts = [run.method.step(run.nets, _batch(run, needs), run.settings) for _ in range(run.training.accumulation)]
     metrics: dict[str, object] = {}
-    while update := _mean_update(parts, trained):
-        metrics |= _apply(run, update)
+    while update := _mean_update(parts, trained, run.step % LOOKED_AT_EVERY == 0):
+        metrics |= _apply(run, update, run.step % LOOKED_AT_EVERY == 0)
         if run.training.ema_decay and any(net.name == "student" for net in update.nets):
             # A new stage begins a new average: the last stage's student had another task.
             decay = 0.0 if update.fresh else ema_decay(run.step, run.training)
@@ -223,6 +229,7 @@ class _Trained:
         held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else []
         own = {id(p) for p in self.parameters}
         self.held = self.parameters if any(id(p) in own for p in held) else held
+        self.sizes = f"{name}_adapters_step" if adapted(net) else f"{name}_step"
         self.is_flat = len(self.held) == 1 and self.held[0].ndim == 1 and id(self.held[0]) not in own
 
     def take(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
@@ -233,6 +240,10 @@ class _Trained:
             for parameter, gradient in zip(self.held, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.reshape(parameter.shape)
         return [p.grad for p in self.held if p.grad is not None]
+
+    def some_weights(self) -> Tensor:
+        """The first few of each tensor of parameters, (n,) float32."""
+        return torch.cat([p.detach().flatten()[:SAMPLED_WEIGHTS].float() for p in self.parameters])
 
 
 @dataclass
@@ -257,17 +268,20 @@ class _MeanUpdate:
         self.values = {name: value + other.values[name] for name, value in self.values.items()}
 
 
-def _mean_update(parts: Sequence[Iterator[Update]], trained: Mapping[int, _Trained]) -> _MeanUpdate | None:
+def _mean_update(
+    parts: Sequence[Iterator[Update]], trained: Mapping[int, _Trained], looked_at: bool
+) -> _MeanUpdate | None:
     """The next update of every batch's step, averaged; None after the last.
 
-    Each batch's gradient is taken before the next batch is computed, so that one graph alone is in memory.
+    Each batch's gradient is taken before the next batch is computed, so that one graph alone is in memory. looked_at:
+    whether the gradient of each term on the sample is wanted too.
     """
     mean: _MeanUpdate | None = None
     for part in parts:
         update = next(part, None)
         if update is None:
             return None
-        one = _differentiated(update, [trained[id(net)] for net in update.nets], 1 / len(parts))
+        one = _differentiated(update, [trained[id(net)] for net in update.nets], 1 / len(parts), looked_at)
         if mean is None:
             mean = one
         else:
@@ -275,16 +289,34 @@ def _mean_update(parts: Sequence[Iterator[Update]], trained: Mapping[int, _Train
     return mean
 
 
-def _differentiated(update: Update, nets: list[_Trained], weight: float) -> _MeanUpdate:
+def _differentiated(update: Update, nets: list[_Trained], weight: float, looked_at: bool) -> _MeanUpdate:
     """`weight` times an update, with its gradient for the networks that it names and for no other."""
+    on_sample = _on_sample(update) if looked_at else {}
     total = torch.stack([term.float() for term in update.losses.values()]).sum() * weight
     gradients = torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True)
-    values = {name: value.detach() * weight for name, value in [*update.losses.items(), *update.metrics.items()]}
+    shown = {**update.losses, **update.metrics, **on_sample}
+    values = {name: value.detach() * weight for name, value in shown.items()}
     return _MeanUpdate(nets, list(gradients), total.detach(), values, update.fresh)
 
 
-def _apply(run: Run, update: _MeanUpdate) -> dict[str, object]:
-    """One optimizer step for the networks the update names. Its metrics."""
+def _on_sample(update: Update) -> dict[str, Tensor]:
+    """TERM_on_sample: root mean square of a loss's gradient in the student's samples, without the mean over elements.
+
+    So it does not depend on the batch or the picture's size, and terms can be compared, also between methods.
+    """
+    x, found = update.sample, {}
+    for name, term in update.losses.items() if x is not None and x.requires_grad else ():
+        (gradient,) = torch.autograd.grad(term, x, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
+        if gradient is not None:
+            found[f"{name}_on_sample"] = gradient.detach().norm() * gradient.numel() ** 0.5
+    return found
+
+
+def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
+    """One optimizer step for the networks the update names. Its metrics.
+
+    looked_at: whether NET_step is among them, by which share of its weights' size a network moved.
+    """
     names = [net.name for net in update.nets]
     found, gradients = update.gradients, list[Tensor]()
     for net in update.nets:
@@ -297,10 +329,16 @@ def _apply(run: Run, update: _MeanUpdate) -> dict[str, object]:
         raise NotFiniteError(f"The loss of {' and '.join(names)} was not finite at step {run.step + 1}.")
     if run.training.gradient_clip and size > run.training.gradient_clip:
         torch._foreach_mul_(gradients, run.training.gradient_clip / size)
+    before = {net.name: net.some_weights() for net in update.nets} if looked_at else {}
     for name in names:
         optimizer = run.optimizers[name]
         if update.fresh:
             optimizer.state.clear()
         optimizer.step()
         optimizer.zero_grad()
-    return {**update.values, f"{names[0]}_gradient_norm": norm.detach()}
+    moved = {
+        net.sizes: (net.some_weights() - before[net.name]).norm() / before[net.name].norm().clamp(min=1e-12)
+        for net in update.nets
+        if looked_at
+    }
+    return {**update.values, f"{names[0]}_gradient_norm": norm.detach(), **moved}

@@ -19,7 +19,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from backend.contract.settings import Settings
+from backend.contract.settings import Settings, setting
 from backend.networks import Condition, Denoiser
 from backend.samplers import Sampler, normal
 from backend.teachers import Teacher
@@ -37,6 +37,9 @@ def _is_start_level(level: float) -> float:
 
 StartLevel = Annotated[float, AfterValidator(_is_start_level)]
 """Time t at which a student starts, 0 or from 0.05 to 1. See `samplers.start_level`."""
+_WORDS = "Time t at which the student starts; 0 is the highest that suits the teacher"
+FirstLevel = Annotated[float, setting(0.0, _WORDS, low=0, high=1, advanced=True), AfterValidator(_is_start_level)]
+"""The same with what forms say of it, the one setting that most methods have: `first_level: FirstLevel = 0.0`."""
 S = TypeVar("S", bound=Settings)
 N = TypeVar("N")
 
@@ -47,12 +50,15 @@ class Update:
 
     losses: scalars by the name of their curve. metrics: what is plotted and not minimised.
     fresh: the optimizer first forgets its moments, as at the start of a stage.
+    sample: the student's samples, of which the losses were computed: now and then the loop plots how hard each loss
+    pulls at them.
     """
 
     net: nn.Module | tuple[nn.Module, ...]
     losses: Mapping[str, Tensor]
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     fresh: bool = False
+    sample: Tensor | None = None
 
     @property
     def nets(self) -> tuple[nn.Module, ...]:

@@ -6,21 +6,20 @@ the fake score's step look like the teacher's. Best from a student that already 
 pre-training.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Denoiser, Guided
 from backend.networks.heads import Heads, example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, jump, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -37,9 +36,7 @@ class Settings(BaseSettings):
     discriminator_learning_rate: float = setting(1e-3, "Discriminator's learning rate", low=1e-7, high=1e-2)
     lowest_time: float = setting(0.02, "Least noise after the step", low=0, high=0.5, advanced=True)
     highest_time: float = setting(0.98, "Most noise before the step", low=0.5, high=1, advanced=True)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")
     def _has_room_for_the_step(self) -> "Settings":
@@ -67,13 +64,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(guided, features, teacher.trainable(), teacher.fake_score(), heads)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.discriminator_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.999))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -103,7 +94,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
 
     noised, t, t_next = drawn(nets, x, batch, s)
     state = jump(nets.fake_score(noised, t, batch.cond), nets.teacher.path, t_next)
-    yield Update(nets.student, {"gan": losses.generator_hinge([nets.discriminator(seen(nets, state, t_next, batch))])})
+    on_fake = nets.discriminator(seen(nets, state, t_next, batch))
+    yield Update(nets.student, {"gan": losses.generator_hinge([on_fake])}, sample=x)
 
 
 def drawn(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,21 +5,20 @@ compare what it makes with the teacher's samples: one on the teacher's features 
 data. Softer than regression, it gives a start from which adversarial distribution matching is stable.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.discriminators import DataDiscriminator
 from backend.networks.heads import Heads, example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -31,9 +30,7 @@ class Settings(BaseSettings):
     learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "Discriminators' learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance under which the pairs are made; 1 is none", low=1, high=20)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -50,13 +47,8 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(features, teacher.trainable(), heads, DataDiscriminator(teacher.codec, teacher.data_shape))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.99)
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "latent_discriminator": adam(nets.latent_discriminator, s.discriminator_learning_rate, betas),
-        "pixel_discriminator": adam(nets.pixel_discriminator, s.discriminator_learning_rate, betas),
-    }
+RATE = "discriminator_learning_rate"
+optimizers = adams((0.0, 0.99), latent_discriminator=RATE, pixel_discriminator=RATE)
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -78,14 +70,11 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update((nets.latent_discriminator, nets.pixel_discriminator), terms, metrics)
 
     latent, pixel = logits(nets, x, cond, batch)
-    yield Update(
-        nets.student,
-        {
-            "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([latent]),
-            "pixel_gan": s.pixel_weight * losses.generator_hinge([pixel]),
-        },
-        {"distance_to_pair": (x - real).square().mean()},
-    )
+    wanted = {
+        "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([latent]),
+        "pixel_gan": s.pixel_weight * losses.generator_hinge([pixel]),
+    }
+    yield Update(nets.student, wanted, {"distance_to_pair": (x - real).square().mean()}, sample=x)
 
 
 def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> tuple[Tensor, Tensor]:

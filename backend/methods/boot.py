@@ -6,19 +6,18 @@ where on the trajectory to ask the teacher, and the teacher's answer leads to wh
 nothing is needed but noise: no data, and no trajectory is ever followed to its end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.noise import Path, per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, initial, start_level, student_levels, times
 from backend.teachers import Teacher
 
@@ -44,9 +43,7 @@ class Settings(BaseSettings):
     )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -59,8 +56,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable().extended("end_time"))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

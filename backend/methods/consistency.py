@@ -5,30 +5,22 @@ solver takes one small step towards the data, and the student at the first point
 itself (the target) says at the second. At the least noise the answer is the point itself, and from there it spreads.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
+from backend.boundary import FEWEST_POINTS, euler, first_level, growing, led_to_start, nearer, neighbours
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
-from backend.networks import Condition, Denoiser, Guided
-from backend.optimizers import adam
-from backend.samplers import Sampler, heun, jump, start_level, student_levels, times
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
+from backend.networks import Denoiser, Guided
+from backend.optimizers import adams
+from backend.samplers import Sampler, heun, student_levels
 from backend.teachers import Teacher
-
-# Of the start with an epsilon teacher. Less than where a student is trained from its own noise: this one learns from
-# noised data, whose share is missing when it starts from pure noise. On digits-eps, 600 steps from alpha 0.04, 0.16,
-# 0.44 gave a Frechet distance of 6.5, 3.6, 9.4.
-LEAST_ALPHA = 0.16
-FEWEST_POINTS = 2  # of a growing grid, at the start
-GAP_STAGES = 8  # of shrinking steps: the gap halves from one to the next
 
 
 class Settings(BaseSettings):
@@ -51,9 +43,7 @@ class Settings(BaseSettings):
     )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -68,16 +58,11 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, student.copy().requires_grad_(False))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
-    return Sampler("renoise", student_levels(net.path, s.student_steps, first_level(s, net)))
-
-
-def first_level(s: Settings, net: Denoiser) -> float:
-    return start_level(net, s.first_level, LEAST_ALPHA)
+    return Sampler("renoise", student_levels(net.path, s.student_steps, first_level(s.first_level, net)))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
@@ -85,8 +70,9 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     t, t_next = step_ends(batch, nets.student, s)
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
-        answer = start_of(nets.target, teacher_step(nets.teacher, noised, t, t_next, cond, s), t_next, cond)
-    made = start_of(nets.student, noised, t, cond)
+        reached = {"heun": heun, "euler": euler}[s.solver](nets.teacher, noised, t, t_next, cond)
+        answer = led_to_start(nets.target, reached, t_next, cond)
+    made = led_to_start(nets.student, noised, t, cond)
     terms = {"consistency": distance(made, answer, s)}
     if s.embedding_weight:
         terms["embedding"] = s.embedding_weight * losses.embedding(made, cond, x0, cond, batch.generator)
@@ -97,23 +83,16 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
 
 def step_ends(batch: Batch, net: Denoiser, s: Settings) -> tuple[Tensor, Tensor]:
     """Times of two neighbours on a trajectory, (B,) each, the noisier first."""
-    first = first_level(s, net)
-    if s.curriculum == "shrinking gap":
-        t = batch.times(0.0, first)
-        return t, torch.minimum(net.path.t_of_ratio(nearer(net.path.ratio(t), batch.step, batch.total)), t)
-    # Even in t, which on the variance exploding path is the Karras grid; the highest point is where sampling starts.
-    points = grid_points(batch.step, batch.total, s)
-    n = batch.indices(points - 1) + 1
-    spacing = times(first / (points - 1), n)
-    return n * spacing, (n - 1) * spacing
+    first = first_level(s.first_level, net)
+    if s.curriculum != "shrinking gap":
+        return neighbours(batch, grid_points(batch.step, batch.total, s), first)
+    t = batch.times(0.0, first)
+    return t, torch.minimum(net.path.t_of_ratio(nearer(net.path.ratio(t), batch.step, batch.total)), t)
 
 
 def grid_points(step: int, total: int, s: Settings) -> int:
-    """Points of the grid at `step` (from 0) of `total` (arXiv:2303.01469, app. C; s0 is `FEWEST_POINTS`)."""
-    if s.curriculum == "fixed":
-        return s.discretisation
-    low, high = FEWEST_POINTS**2, s.discretisation**2
-    return math.ceil(math.sqrt(step / total * (high - low) + low) - 1) + 1
+    """Points of the grid at `step` (from 0) of `total`."""
+    return s.discretisation if s.curriculum == "fixed" else growing(step, total, s.discretisation)
 
 
 def target_ema(step: int, total: int, s: Settings) -> float:
@@ -122,32 +101,6 @@ def target_ema(step: int, total: int, s: Settings) -> float:
         return s.target_ema
     share: float = s.target_ema ** (FEWEST_POINTS / grid_points(step, total, s))
     return share
-
-
-def nearer(ratio: Tensor, step: int, total: int) -> Tensor:
-    """The noise level sigma/alpha of the nearer neighbour of `ratio`, (B,) (Easy Consistency Tuning, arXiv:2406.14548).
-
-    At first it is half the level or less, and 0 where there is little noise; each stage halves the gap.
-    """
-    stage = step * GAP_STAGES // total
-    gap = 2.0 ** -(stage + 1) * (1 + 8 * torch.sigmoid(-ratio))
-    return ratio * (1 - gap).clamp(min=0)
-
-
-def start_of(net: Denoiser, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
-    """The consistency function f(noised, t), (B, ...): the network's own jump to the least noise of its path.
-
-    There the jump is the identity whatever the network says, on every path and for every prediction type, and the
-    student starts as exactly the teacher. The paper's c_skip and c_out (sec. 3) have the first property alone.
-    """
-    return jump(net(noised, t, cond), net.path, times(0.0, noised))
-
-
-def teacher_step(teacher: Guided, noised: Tensor, t: Tensor, s: Tensor, cond: Condition, settings: Settings) -> Tensor:
-    """The teacher's trajectory through `noised` at times t, followed to s < t."""
-    if settings.solver == "heun":
-        return heun(teacher, noised, t, s, cond)
-    return jump(teacher(noised, t, cond), teacher.path, s)
 
 
 def distance(x: Tensor, y: Tensor, s: Settings) -> Tensor:
@@ -159,8 +112,7 @@ def distance(x: Tensor, y: Tensor, s: Settings) -> Tensor:
 
 def cost(s: Settings) -> float:
     """Per step: the student's update, the target, and the teacher's one or two evaluations, doubled by guidance."""
-    guided = 2 if s.guidance_scale != 1 else 1
-    return 3 + 1 + guided * (2 if s.solver == "heun" else 1)
+    return 3 + 1 + (2 if s.guidance_scale != 1 else 1) * (2 if s.solver == "heun" else 1)
 
 
 METHOD = Method(
@@ -188,9 +140,7 @@ METHOD = Method(
             {"curriculum": "growing", "discretisation": 150},
         ),
         "short": Preset(
-            "Cheaper steps",
-            "The teacher steps with one evaluation instead of two, which is less exact.",
-            {"solver": "euler"},
+            "Cheaper steps", "One evaluation for a teacher's step, less exact than two.", {"solver": "euler"}
         ),
     },
     notes=(

@@ -6,23 +6,22 @@ about less noise than the student's step begins with. Other shields than matchin
 and a discriminator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.recipe import RecipeError
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.heads import Heads, example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -32,9 +31,7 @@ Shield = Literal["matching", "mean and variance", "adversarial"]
 
 class Settings(BaseSettings):
     student_steps: int = setting(4, "Network evaluations of the finished student", low=1, high=8, unit="steps")
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     guidance_scale: float = setting(
         1.0, "Guidance of the teacher, which is the spear; 1 leaves the shield alone", low=1, high=20
     )
@@ -82,13 +79,8 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(teacher.denoiser, teacher.trainable(), teacher.fake_score(), features, heads)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each of them follows the others
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.fake_score_learning_rate, betas),
-    }
+# No momentum: each of them follows the others.
+optimizers = adams((0.0, 0.999), discriminator="fake_score_learning_rate")
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -117,7 +109,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         if s.shield != "matching":
             terms["shield"] = s.shield_weight * other_shield(nets, x, batch, s)
         metrics = {"spear": spear.abs().mean(), "score_difference": (fake + spear - real).abs().mean()}
-        yield Update(nets.student, terms, metrics)
+        yield Update(nets.student, terms, metrics, sample=x)
 
 
 @torch.no_grad()

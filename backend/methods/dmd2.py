@@ -5,29 +5,26 @@ network, which is trained all the while on the student's samples (two time-scale
 term on real data, with the fake score network's features as discriminator, lets the student pass the teacher.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Need, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Need, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     fake_score_updates: int = setting(1, "Fake score updates per student update; more steps want more", low=1, high=20)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
@@ -75,13 +72,8 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), fake_score, heads)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each of them follows the others
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.fake_score_learning_rate, betas),
-    }
+# No momentum: each of them follows the others.
+optimizers = adams((0.0, 0.999), discriminator="fake_score_learning_rate")
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -104,7 +96,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
             terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, batch.cond, batch))
         if s.embedding_weight:
             terms["embedding"] = s.embedding_weight * losses.embedding(x, batch.cond, *batch.real, batch.generator)
-        yield Update(nets.student, terms, metrics)
+        yield Update(nets.student, terms, metrics, sample=x)
 
     # One rollout serves both turns: the fake score learns what the student just made.
     x = x.detach()

@@ -12,16 +12,15 @@ from typing import Literal, Self
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
 from backend.noise import per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -46,9 +45,7 @@ class Settings(BaseSettings):
         "jensen-shannon",
         "What is made small: from neyman and reverse-kl, which keep to modes, to forward-kl, which covers all of them",
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     fake_score_updates: int = setting(1, "Fake score updates per student update", low=1, high=20)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
@@ -121,13 +118,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(guided, features, teacher.trainable(), teacher.fake_score(), discriminator)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each of them follows the others
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.discriminator_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.999))  # no momentum: each of them follows the others
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -166,7 +157,7 @@ def student_update(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Update:
     if s.gan_weight:
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits)
     metrics = {"score_difference": (fake - real).abs().mean(), "least_weight": h.min(), "largest_weight": h.max()}
-    return Update(nets.student, terms, metrics)
+    return Update(nets.student, terms, metrics, sample=x)
 
 
 def weights(nets: Nets, logits: Tensor, t: Tensor, s: Settings) -> Tensor:

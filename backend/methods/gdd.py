@@ -5,21 +5,20 @@ here: the student starts as the teacher and is trained by a GAN loss on real dat
 inside the blocks stay the teacher's, and what is trained merely steers them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.freezing import Frozen, freeze
 from backend.networks.heads import Heads, example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels, times
 from backend.teachers import Teacher
 
@@ -28,9 +27,7 @@ PENALTY_EVERY = 16
 
 
 class Settings(BaseSettings):
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     frozen: Frozen = setting("none", "What the student keeps of the teacher; block convolutions is GDD-I")
     learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "Discriminator's learning rate", low=1e-7, high=1e-2)
@@ -60,12 +57,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(features, student, nn.ModuleList(Heads(example) for _ in range(s.noise_levels)))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.99)
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.discriminator_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.99))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -78,7 +70,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     wanted = {"gan": losses.generator_logistic(on_fake)}
     if s.embedding_weight:
         wanted["embedding"] = s.embedding_weight * losses.embedding(x, batch.cond, *batch.real, batch.generator)
-    yield Update(nets.student, wanted)
+    yield Update(nets.student, wanted, sample=x)
 
     with torch.no_grad():
         fake_views = views(nets, x, batch.cond, batch, s)

@@ -6,14 +6,13 @@ scales: one network, half the cost, any sampler. The paper's second stage, fewer
 from such a student (`progressive` with a range of its own).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
@@ -21,7 +20,7 @@ from backend.contract.settings import setting
 from backend.methods import Batch, Method, Preset, Update
 from backend.networks import Denoiser, Guided, Prediction
 from backend.noise import per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler
 from backend.teachers import Teacher
 
@@ -61,8 +60,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, None), teacher.trainable().extended("guidance"))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

@@ -5,26 +5,22 @@ learns that function by regression: in one evaluation, from the noise alone, whe
 loss's least value is the coupling itself, so that losses of different runs may be compared.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Denoiser
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels
+from backend.stores import pairs_level
 from backend.teachers import Teacher
 
-# Of an epsilon teacher's trajectories. The student is told a later time for the same noise, where its clean sample is
-# no difference of large numbers: on digits-eps, 150 steps with the student at alpha 0.04, 0.16, 0.4 gave a Frechet
-# distance of 5.9, 1.25, 0.86.
-PAIRS_ALPHA = 0.04
 HELD_OUT_EVERY = 10  # steps between two looks at pairs that are never trained on
 
 
@@ -36,9 +32,7 @@ class Settings(BaseSettings):
     guidance_scale: float = setting(
         1.0, "Guidance of the teacher that makes the pairs, folded into the student; 1 is none", low=1, high=20
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -50,16 +44,11 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(teacher.trainable())
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
     return Sampler("deterministic", student_levels(net.path, 1, start_level(net, s.first_level)))
-
-
-def pairs_from(s: Settings, net: Denoiser) -> float:
-    return net.path.on_grid(start_level(net, least_alpha=PAIRS_ALPHA))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
@@ -100,7 +89,7 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("pairs",),
     only_as_trained=lambda s: True,
-    pairs_from=pairs_from,
+    pairs_from=lambda s, net: pairs_level(net),
     training={
         "steps": 2000,
         "batch_size": 48,

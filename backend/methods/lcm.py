@@ -5,29 +5,24 @@ times, so that the start spreads in few of them, and it is guided with a scale d
 is told. The finished student takes its guidance as a number and evaluates its network once a step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
-from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
+from backend.boundary import distance, first_level, start_of, step_ends
 from backend.contract.recipe import RecipeError
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Denoiser, Guided
 from backend.networks.adapters import follower
-from backend.noise import per_sample
-from backend.optimizers import adam
-from backend.samplers import Sampler, jump, start_level, student_levels, times
+from backend.optimizers import adams
+from backend.samplers import Sampler, jump, student_levels
 from backend.teachers import Teacher
-
-LEAST_ALPHA = 0.16  # of the start with an epsilon teacher, as of every student that learns from noised data
-TIMES = 1000  # of a full path, by which grid and skip are counted whatever the teacher's own number
 
 
 class Settings(BaseSettings):
@@ -45,9 +40,7 @@ class Settings(BaseSettings):
     distance: Literal["pseudo-huber", "l2"] = setting("pseudo-huber", "Between student and target")
     huber_offset: float = setting(1e-3, "Difference below which pseudo-huber is quadratic", low=1e-5, high=1)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")
     def _scale_is_learnt(self) -> Self:
@@ -83,17 +76,12 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(guided, student, follower(student))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
     levels = student_levels(net.path, s.student_steps, first_level(s.first_level, net))
     return Sampler("renoise", levels, guidance=s.guidance_scale if s.told else None)
-
-
-def first_level(asked: float, net: Denoiser) -> float:
-    return start_level(net, asked, LEAST_ALPHA)
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
@@ -108,30 +96,6 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     mine = start_of(nets.student(noised, t, cond).x0, noised, t)
     yield Update(nets.student, {"consistency": distance(mine, answer, s.distance, s.huber_offset)})
     losses.ema_update(nets.target, nets.student, s.target_ema)
-
-
-def step_ends(batch: Batch, points: int, skip: int, first: float) -> tuple[Tensor, Tensor]:
-    """Times of a point of the grid and of where the teacher's step from it leads, (B,) each; the last is 0."""
-    n = batch.indices(points) + 1
-    t = n * times(first / points, n)
-    return t, (t - skip / TIMES).clamp(min=0)
-
-
-def start_of(x0: Tensor, noised: Tensor, t: Tensor) -> Tensor:
-    """The consistency function c_skip noised + c_out x0, (B, ...): at t = 0 the point itself, above it all but x0.
-
-    c_skip = 0.25 / (u² + 0.25), c_out = u / sqrt(u² + 0.25) with u ten times the time of 1000 (arXiv:2310.04378,
-    app. C; the scaling of the published code).
-    """
-    u = 10 * TIMES * t
-    skip, out = 0.25 / (u**2 + 0.25), u / (u**2 + 0.25).sqrt()
-    return per_sample(skip, noised) * noised + per_sample(out, x0) * x0
-
-
-def distance(x: Tensor, y: Tensor, kind: str, offset: float) -> Tensor:
-    """Scalar: mean of the squared difference, or of sqrt(difference² + offset²) - offset, element by element."""
-    difference = (x - y).square()
-    return difference.mean() if kind == "l2" else ((difference + offset**2).sqrt() - offset).mean()
 
 
 def cost(s: Settings) -> float:

@@ -5,22 +5,21 @@ velocity v belong together by u = v - (t - r) du/dt along the trajectory (eq. 6)
 derivative of the network itself makes the target. Here v is the teacher's, or, as in the paper, that of noise and data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import derivatives, losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.noise import Path, per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, normal, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -57,9 +56,7 @@ class Settings(BaseSettings):
         "forward mode", "How the network is differentiated: exactly, or by differences, which any network can take"
     )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")
     def _mix_is_of_data(self) -> Self:
@@ -81,8 +78,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

@@ -5,22 +5,21 @@ features. A few heads, drawn anew at every step, look at one noise level; a hund
 so that none learns the student by heart. No real data, no fake score.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.discriminators import HeadPool
 from backend.networks.heads import example_features
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, sample, start_level, student_levels, teacher_sampler, times
 from backend.teachers import Teacher
 
@@ -39,9 +38,7 @@ class Settings(BaseSettings):
     refresh: float = setting(0.01, "Share of the heads that start anew after each step", low=0, high=0.2)
     learning_rate: float = setting(5e-5, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "The heads' learning rate", low=1e-7, high=1e-2)
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")
     def _has_heads_enough(self) -> "Settings":
@@ -68,12 +65,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), features, teacher.trainable(), pool)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.99)  # without momentum, heads that do not look do not move
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "discriminator": adam(nets.discriminator, s.discriminator_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.99))  # without momentum, heads that do not look do not move
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -95,7 +87,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update(nets.discriminator, terms, recognised)
 
     on_fake = nets.discriminator(heads, *seen(nets, x, level, batch))
-    yield Update(nets.student, {"gan": losses.generator_hinge(on_fake)})
+    yield Update(nets.student, {"gan": losses.generator_hinge(on_fake)}, sample=x)
     nets.discriminator.refresh(s.refresh, batch.generator)
 
 

@@ -5,23 +5,22 @@ network before the last is to bring noise to the distribution that the teacher h
 over, and is matched there; for that the fake score learns states that were noised from a level, not from clean.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Denoiser, Guided, Prediction
 from backend.networks.experts import with_experts
 from backend.noise import Level, per_sample, transition
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, end_of_step, initial, jump_to, start_level, student_levels, times
 from backend.samplers import step as sampler_step
 from backend.teachers import Teacher
@@ -32,9 +31,7 @@ class Settings(BaseSettings):
     student_steps: int = setting(
         4, "Network evaluations of the finished student, as many for each phase", low=1, high=8, unit="steps"
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     fake_score_updates: int = setting(5, "Fake score updates per student update", low=1, high=20)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
@@ -92,12 +89,8 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, promoted, fake_score, untrained)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each follows the other, and a network whose phase is not on must stay still
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-    }
+# No momentum: each follows the other, and a network whose phase is not on must stay still.
+optimizers = adams((0.0, 0.999))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

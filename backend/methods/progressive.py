@@ -7,22 +7,21 @@ Guidance is folded in by the first stage, at one scale or at a whole range of sc
 own at every stage (On Distillation of Guided Diffusion Models, arXiv:2210.03142, second stage).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.noise import per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Denoises, Sampler, even_levels, inverse_jump, jump, start_level, times
 from backend.teachers import Teacher
 
@@ -54,9 +53,7 @@ class Settings(BaseSettings):
         low=1,
         high=20,
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @property
     def is_told_guidance(self) -> bool:
@@ -91,8 +88,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, scale), student, stage_teacher, next_teacher)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

@@ -7,25 +7,25 @@ the first level alone is learnt (one-step distillation), for which a straight fl
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.optim import Optimizer
 
+from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
-from backend.networks import Denoiser, Prediction
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
+from backend.networks import Denoiser
 from backend.noise import Path, per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, even_levels, initial, start_level, times
+from backend.stores import pairs_level
 from backend.teachers import Teacher
 
-PAIRS_ALPHA = 0.04  # where an epsilon teacher's trajectories start, as in knowledge distillation
 BEND = 4.0  # of the U-shaped density: its ends have cosh(2) = 3.8 times the weight of its middle
 
 
@@ -41,9 +41,7 @@ class Settings(BaseSettings):
     guidance_scale: float = setting(
         1.0, "Guidance of the teacher that makes the pairs, folded into the student; 1 is none", low=1, high=20
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")
     def _distils_one_step_alone(self) -> Self:
@@ -64,8 +62,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(teacher.trainable())
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate)}
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -77,10 +74,6 @@ def first_level(s: Settings, net: Denoiser) -> float:
     return net.path.on_grid(start_level(net, s.first_level))
 
 
-def pairs_from(s: Settings, net: Denoiser) -> float:
-    return net.path.on_grid(start_level(net, least_alpha=PAIRS_ALPHA))
-
-
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     path, first = nets.student.path, first_level(s, nets.student)
     start, x0, cond = batch.pairs
@@ -88,7 +81,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     is_distilling = batch.step >= batch.total - round(s.distilled_share * batch.total)
     t = times(first, x0) if is_distilling else drawn_times(path, first, batch, s)
     prediction = nets.student(path.noised(x0, noise, t), t, cond)
-    error = velocity_error(prediction, x0, noise)
+    error = losses.flow_velocity_error(prediction, x0, noise)
     yield Update(nets.student, {"distillation" if is_distilling else "straightness": error.square().mean()})
 
 
@@ -112,15 +105,6 @@ def drawn_times(path: Path, first: float, batch: Batch, s: Settings) -> Tensor:
     return path.t_of_ratio(u * most / (1 - u * most)).clamp(max=first)
 
 
-def velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
-    """The error (B, ...) of noise - x0, rectified flow's velocity, whatever the network predicts and on any path.
-
-    Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
-    sigma/(alpha + sigma), so that this is the paper's objective (eq. 1). In x0 its weight is ((alpha + sigma)/sigma)².
-    """
-    return (prediction.noise - prediction.x0) - (noise - x0)
-
-
 def cost(s: Settings) -> float:
     """Per step: the student's update alone. The pairs come once."""
     return 3
@@ -139,7 +123,7 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("pairs",),
     only_as_trained=lambda s: s.distilled_share > 0,
-    pairs_from=pairs_from,
+    pairs_from=lambda s, net: pairs_level(net),
     training={
         "steps": 3000,
         "batch_size": 48,

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from backend import losses
+from backend.boundary import first_level, led_to_start, neighbours
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
-from backend.methods.consistency import LEAST_ALPHA, start_of
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adam
-from backend.samplers import Sampler, start_level, stochastic_jump, student_levels, times
+from backend.samplers import Sampler, stochastic_jump, student_levels, times
 from backend.teachers import Teacher
 
 
@@ -37,9 +37,7 @@ class Settings(BaseSettings):
     highest_level: float = setting(
         0.4, "Most noise, as time t, at which the discriminator looks", low=0, high=1, advanced=True
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -66,26 +64,22 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
-    return Sampler("renoise", student_levels(net.path, s.student_steps, first_level(s, net)))
-
-
-def first_level(s: Settings, net: Denoiser) -> float:
-    return start_level(net, s.first_level, LEAST_ALPHA)
+    return Sampler("renoise", student_levels(net.path, s.student_steps, first_level(s.first_level, net)))
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x0, cond = batch.real
-    n = batch.indices(s.discretisation - 1) + 1
-    spacing = times(first_level(s, nets.student) / (s.discretisation - 1), x0)
-    noised = nets.student.path.noised(x0, batch.noise(), n * spacing)
+    first = first_level(s.first_level, nets.student)
+    t, t_next = neighbours(batch, s.discretisation, first)
+    noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
-        reached = teacher_steps(nets.teacher, noised, n * spacing, spacing, cond, batch, s)
-        answer = start_of(nets.target, reached, (n - 1) * spacing, cond)
-    x = start_of(nets.student, noised, n * spacing, cond)
+        reached = teacher_steps(nets.teacher, noised, t, times(first / (s.discretisation - 1), t), cond, batch, s)
+        answer = led_to_start(nets.target, reached, t_next, cond)
+    x = led_to_start(nets.student, noised, t, cond)
     terms = {"consistency": (x - answer).square().mean()}
     if s.gan_weight:
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, cond, batch, s))
-    yield Update(nets.student, terms)
+    yield Update(nets.student, terms, sample=x)
     losses.ema_update(nets.target, nets.student, s.target_ema)
     if s.gan_weight:
         on_real, on_fake = logits(nets, x0, cond, batch, s), logits(nets, x.detach(), cond, batch, s)

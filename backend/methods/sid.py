@@ -5,7 +5,7 @@ score minus sample. So written it needs no score of the student that is differen
 its gradient goes through both networks. A uniform mixture over the student's steps is what is matched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -13,7 +13,6 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.recipe import RecipeError
@@ -21,7 +20,7 @@ from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided, Prediction
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, student_levels
 from backend.teachers import Teacher
 
@@ -90,12 +89,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), teacher.fake_score())
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each of them follows the other
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.999))  # no momentum: each of them follows the other
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -124,7 +118,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     if s.gan_weight:
         wanted = functional.softplus(-logits(nets, noised, t, batch.cond).float())
         terms["gan"] = s.gan_weight * (weight * losses.sample_mean(wanted)).mean()
-    yield Update(nets.student, terms, {"score_difference": (fake.x0 - real.x0).detach().abs().mean()})
+    metrics = {"score_difference": (fake.x0 - real.x0).detach().abs().mean()}
+    yield Update(nets.student, terms, metrics, sample=x)
 
 
 def compared_times(nets: Nets, batch: Batch, s: Settings) -> Tensor:

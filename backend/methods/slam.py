@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from backend import losses
+from backend.boundary import distance, first_level, start_of, step_ends
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Preset, StartLevel, Update
-from backend.methods.lcm import distance, first_level, start_of, step_ends
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.adapters import follower
 from backend.noise import Path, per_sample

@@ -5,21 +5,20 @@ pushed along teacher minus fake score, both guided alike. The fake score is the 
 adapters, so beside the student nearly nothing is kept; and no pictures are needed at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Denoiser, Guided
 from backend.networks.adapters import with_adapters
 from backend.noise import per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels
 from backend.teachers import Teacher
 
@@ -28,9 +27,7 @@ DROPPED = 10
 
 
 class Settings(BaseSettings):
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     rank: int = setting(16, "Rank of the fake score's adapters; more can follow the student closer", low=1, high=128)
     learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(
@@ -55,11 +52,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), fake_score)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {
-        "student": adam(nets.student, s.learning_rate),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate),
-    }
+optimizers = adams()
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -75,7 +68,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         fake = Guided(nets.fake_score, s.guidance_scale)(noised, t, batch.cond).x0
         gradient = per_sample(schedule(*level(nets, t)), x) * (fake - real)
     metrics = {"score_difference": (fake - real).abs().mean()}
-    yield Update(nets.student, {"matching": losses.pushed(x, gradient)}, metrics)
+    yield Update(nets.student, {"matching": losses.pushed(x, gradient)}, metrics, sample=x)
 
     x, t, noise, cond = x.detach(), batch.times(), batch.noise(), batch.cond
     if s.guidance_scale != 1 and batch.index(DROPPED) == 0:
@@ -100,8 +93,8 @@ def schedule(alpha: Tensor, sigma: Tensor) -> Tensor:
 
 
 def cost(s: Settings) -> float:
-    """Per step: the student's update, both scores, doubled by guidance, and the fake score's update."""
-    return 3 + 2 * (2 if s.guidance_scale != 1 else 1) + 3
+    """Per step: the student's update, both scores, doubled by guidance, and that of the adapters, through the base."""
+    return 3 + 2 * (2 if s.guidance_scale != 1 else 1) + 2
 
 
 METHOD = Method(

@@ -5,21 +5,20 @@ step began, and pushed along the difference between the teacher's score and a fa
 level, so that one fake score serves them all. Told its step's end, one student serves several numbers of steps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.noise import Level, per_sample, transition
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, end_of_step, jump_to, start_level, student_levels, times, trajectory
 from backend.teachers import Teacher
 
@@ -34,9 +33,7 @@ class Settings(BaseSettings):
     several_budgets: bool = setting(
         False, "The student is also taught every lower number of steps, and told which it is to take"
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
     fake_score_updates: int = setting(1, "Fake score updates per student update", low=1, high=20)
     fake_score_target: Literal["clean sample", "sub-interval"] = setting(
         "clean sample",
@@ -69,12 +66,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, fake_score)
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    betas = (0.0, 0.999)  # no momentum: each of them follows the other
-    return {
-        "student": adam(nets.student, s.learning_rate, betas),
-        "fake_score": adam(nets.fake_score, s.fake_score_learning_rate, betas),
-    }
+optimizers = adams((0.0, 0.999))  # no momentum: each of them follows the other
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -98,7 +90,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
             real = nets.teacher(made.noised, made.t, batch.cond).x0
             fake = nets.fake_score(made.noised, made.t, made.told_fake).x0
         metrics = {"score_difference": (fake - real).abs().mean()}
-        yield Update(nets.student, {"matching": matching(made.x0, real, fake, s)}, metrics)
+        yield Update(nets.student, {"matching": matching(made.x0, real, fake, s)}, metrics, sample=made.x0)
 
 
 @dataclass(frozen=True)

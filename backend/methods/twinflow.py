@@ -6,20 +6,19 @@ difference of the two rectifies the one-step map, as the difference of two score
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.methods import Batch, Method, Preset, StartLevel, Update
+from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Prediction
 from backend.noise import Path, per_sample
-from backend.optimizers import adam
+from backend.optimizers import adams
 from backend.samplers import Sampler, even_levels, initial, start_level, times
 from backend.teachers import Teacher
 
@@ -40,9 +39,7 @@ class Settings(BaseSettings):
     offset: float = setting(
         0.01, "First stretch of the average velocity, in flow time; less is noisier", low=2e-3, high=0.05, advanced=True
     )
-    first_level: StartLevel = setting(
-        0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
-    )
+    first_level: FirstLevel = 0.0
 
 
 @dataclass
@@ -56,8 +53,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(student, student.copy().requires_grad_(False))
 
 
-def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
-    return {"student": adam(nets.student, s.learning_rate, (0.9, 0.99))}
+optimizers = adams((0.9, 0.99))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:

@@ -4,21 +4,20 @@ from collections.abc import Iterator
 
 import torch
 
+from backend.boundary import first_level, led_to_start, neighbours
 from backend.methods import Batch, Update
-from backend.methods.consistency import Nets, Settings, distance, first_level, start_of
+from backend.methods.consistency import Nets, Settings, distance
 from backend.proofs import Proof
-from backend.samplers import times
 
 
 def without_the_teacher(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     """The stub: neighbouring times must lead to the same start, but at one and the same point."""
     x0, cond = batch.real
-    n = batch.indices(s.discretisation - 1) + 1
-    spacing = times(first_level(s, nets.student) / (s.discretisation - 1), x0)
-    noised = nets.student.path.noised(x0, batch.noise(), n * spacing)
+    t, t_next = neighbours(batch, s.discretisation, first_level(s.first_level, nets.student))
+    noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
-        answer = start_of(nets.target, noised, (n - 1) * spacing, cond)
-    yield Update(nets.student, {"consistency": distance(start_of(nets.student, noised, n * spacing, cond), answer, s)})
+        answer = led_to_start(nets.target, noised, t_next, cond)
+    yield Update(nets.student, {"consistency": distance(led_to_start(nets.student, noised, t, cond), answer, s)})
 
 
 PROOF = Proof(

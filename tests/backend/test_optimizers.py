@@ -1,6 +1,7 @@
 """What optimizers keep in memory, counted; and activations that are computed again, which change nothing."""
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from backend.contract.recipe import RecipeError, Training
+from backend.contract.settings import Settings, setting
 from backend.networks import Condition, Denoiser
 from backend.networks.mlp import MLP
 from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching, Trigonometric
-from backend.optimizers import adam, factored, state_bytes
+from backend.optimizers import adam, adams, factored, state_bytes
 from backend.train import _keep_few_activations, _Trained
 
 
@@ -116,3 +118,26 @@ def test_a_network_that_cannot_compute_them_again_is_refused() -> None:
     with pytest.raises(RecipeError, match="keeps all its activations; set gradient_checkpointing to false"):
         _keep_few_activations(make_dataclass("Nets", ["student"])(student))
     assert Training(batch_size=4, accumulation=3).samples_per_step == 12
+
+
+@dataclass
+class Nets:
+    teacher: nn.Module
+    student: nn.Module
+    fake_score: nn.Module
+    discriminator: nn.Module
+
+
+class Rates(Settings):
+    learning_rate: float = setting(1e-3, "The student's")
+    fake_score_learning_rate: float = setting(2e-3, "The fake score's")
+
+
+def test_each_network_that_has_a_rate_has_its_own_optimizer() -> None:
+    nets = Nets(*(nn.Linear(2, 2) for _ in range(4)))
+    found = adams((0.0, 0.999))(nets, Rates())
+    assert {name: o.param_groups[0]["lr"] for name, o in found.items()} == {"student": 1e-3, "fake_score": 2e-3}
+    assert found["student"].param_groups[0]["betas"] == (0.0, 0.999)
+    others = adams(discriminator="fake_score_learning_rate")(nets, Rates())
+    assert others.keys() == {"student", "fake_score", "discriminator"}
+    assert others["discriminator"].param_groups[0]["lr"] == 2e-3

@@ -145,12 +145,17 @@ def test_terms_are_summed_and_reported_apart() -> None:
         yield Update(nets.critic, {"one": 1 * bias.sum(), "three": 3 * bias.sum()}, {"seen": torch.tensor(8.0)})
 
     run = begin(step)
-    before = run.nets.critic.bias.item()
+    before, size = run.nets.critic.bias.item(), norm([p.detach() for p in run.nets.critic.parameters()])
     (progress,) = train(run)
     assert before - run.nets.critic.bias.item() == pytest.approx(4 * RATE)
-    assert numbers(progress) == pytest.approx(
-        {"one": before, "three": 3 * before, "seen": 8, "critic_gradient_norm": 4}
-    )
+    expected = {
+        "one": before,
+        "three": 3 * before,
+        "seen": 8,
+        "critic_gradient_norm": 4,
+        "critic_step": 4 * RATE / size,
+    }
+    assert numbers(progress) == pytest.approx(expected, rel=1e-4)
 
 
 def test_long_gradients_are_cut_to_length_and_short_ones_left() -> None:

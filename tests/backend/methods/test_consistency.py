@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend import train
+from backend import boundary, train
 from backend.methods import Update, consistency
 from backend.networks import Condition, Denoiser
 from backend.samplers import heun, sample, times
@@ -29,9 +29,9 @@ def test_at_the_least_noise_any_network_answers_with_its_input(kind, untrained):
         for parameter in net.parameters():
             parameter.normal_()
     x = torch.randn(256, 2, dtype=torch.float64)
-    answer = consistency.start_of(net, x, times(0.0, x), Condition.none(256))
+    answer = boundary.led_to_start(net, x, times(0.0, x), Condition.none(256))
     assert torch.allclose(answer, x, rtol=0, atol=1e-9)
-    above = consistency.start_of(net, x, times(0.5, x), Condition.none(256))
+    above = boundary.led_to_start(net, x, times(0.5, x), Condition.none(256))
     assert not torch.allclose(above, x, atol=0.1)
 
 
@@ -93,7 +93,7 @@ def test_a_growing_grid_has_the_papers_points_and_its_target_follows():
 
 def test_a_shrinking_gap_is_of_the_noise_level_and_halves_with_each_stage():
     ratio = torch.tensor([1e-3, 0.5, 40.0], dtype=torch.float64)
-    early, late, last = (consistency.nearer(ratio, k, 800) for k in (0, 400, 799))
+    early, late, last = (boundary.nearer(ratio, k, 800) for k in (0, 400, 799))
     assert early.tolist() == pytest.approx([0, 0, 20.0])
     assert float(1 - late[2] / 40) == pytest.approx(2**-5)
     assert float(1 - late[1] / 0.5) == pytest.approx(2**-5 * (1 + 8 / (1 + math.exp(0.5))))
@@ -167,7 +167,7 @@ def test_without_the_target_the_flow_is_not_found(begin, ring8, monkeypatch):
     def step(nets, batch, s):  # the student learns where the samples come from instead of what the target says
         x0, cond = batch.real
         t = (batch.indices(s.discretisation - 1) + 1) * times(1 / (s.discretisation - 1), x0)
-        answer = consistency.start_of(nets.student, nets.student.path.noised(x0, batch.noise(), t), t, cond)
+        answer = boundary.led_to_start(nets.student, nets.student.path.noised(x0, batch.noise(), t), t, cond)
         yield Update(nets.student, {"consistency": consistency.distance(answer, x0, s)})
 
     begun = begin("consistency", ring8.teacher, 1000, 512, learning_rate=1e-3)

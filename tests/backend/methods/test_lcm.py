@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend import train
+from backend import boundary, train
 from backend.contract.recipe import RecipeError
 from backend.contract.settings import problems
 from backend.methods import Batch, lcm
@@ -47,15 +47,15 @@ def asked_of(net: torch.nn.Module) -> list[tuple[Tensor, Condition]]:
 
 def test_the_boundary_is_the_point_at_time_0_and_all_but_x0_above() -> None:
     x0, noised, t = torch.zeros(3, 2), torch.ones(3, 2), torch.tensor([0.0, 1e-3, 0.5], dtype=torch.float64)
-    found = lcm.start_of(x0, noised, t)
+    found = boundary.start_of(x0, noised, t)
     assert found[0].tolist() == [1, 1]
     assert found[1].tolist() == pytest.approx([0.25 / 100.25] * 2)  # the published code's at its first time
     assert float(found[2].abs().max()) < 1e-7
-    assert lcm.start_of(noised, x0, t)[0].tolist() == [0, 0]
+    assert boundary.start_of(noised, x0, t)[0].tolist() == [0, 0]
 
 
 def test_the_grid_has_all_its_points_and_the_teacher_skips_k_of_1000() -> None:
-    t, t_next = lcm.step_ends(batch(4000), 50, 20, 0.8)
+    t, t_next = boundary.step_ends(batch(4000), 50, 20, 0.8)
     torch.testing.assert_close(t.unique(), 0.8 * torch.arange(1, 51).double() / 50)
     torch.testing.assert_close(t_next, (t - 0.02).clamp(min=0))
     assert bool((t_next == 0).any())
@@ -63,8 +63,8 @@ def test_the_grid_has_all_its_points_and_the_teacher_skips_k_of_1000() -> None:
 
 def test_distances_and_their_gradients_are_known() -> None:
     x, y = torch.tensor([[3.0, 0.0]], requires_grad=True), torch.zeros(1, 2)
-    assert float(lcm.distance(x, y, "l2", 1e-3).detach()) == pytest.approx(4.5)
-    loss = lcm.distance(x, y, "pseudo-huber", 4.0)
+    assert float(boundary.distance(x, y, "l2", 1e-3).detach()) == pytest.approx(4.5)
+    loss = boundary.distance(x, y, "pseudo-huber", 4.0)
     assert float(loss.detach()) == pytest.approx(0.5)  # (5 - 4) / 2
     (gradient,) = torch.autograd.grad(loss, x)
     assert gradient.tolist()[0] == pytest.approx([0.3, 0.0])  # 3 / 5 / 2
@@ -114,7 +114,7 @@ def test_the_answer_is_the_guided_teachers_step_seen_by_the_target() -> None:
     made = lcm.build(teacher, s)
     (update,) = lcm.step(made, batch(64), s)
     again = batch(64)
-    t, t_next = lcm.step_ends(again, s.discretisation, s.skip, 1.0)
+    t, t_next = boundary.step_ends(again, s.discretisation, s.skip, 1.0)
     x0, cond = again.real
     noised = made.student.path.noised(x0, again.noise(), t)
     w = again.times(2.0, 6.0)
@@ -124,8 +124,8 @@ def test_the_answer_is_the_guided_teachers_step_seen_by_the_target() -> None:
         for i in range(64)
     ])  # fmt: skip
     told = cond.with_part("guidance", w)
-    answer = lcm.start_of(made.student(reached, t_next, told).x0, reached, t_next)
-    mine = lcm.start_of(made.student(noised, t, told).x0, noised, t)
+    answer = boundary.start_of(made.student(reached, t_next, told).x0, reached, t_next)
+    mine = boundary.start_of(made.student(noised, t, told).x0, noised, t)
     assert float(update.losses["consistency"].detach()) == pytest.approx(
         float((mine - answer).square().mean().detach()), rel=1e-4
     )

@@ -79,7 +79,7 @@ def test_the_error_is_that_of_the_clean_sample_times_its_weight(kind: str, untra
     prediction = net(net.path.noised(x0, noise, t), t, Condition.none(64))
     alpha, sigma = net.path.alpha(t)[:, None], net.path.sigma(t)[:, None]
     expected = -(alpha + sigma) / sigma * (prediction.x0 - x0)
-    torch.testing.assert_close(reflow.velocity_error(prediction, x0, noise), expected)
+    torch.testing.assert_close(losses.flow_velocity_error(prediction, x0, noise), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,7 +157,7 @@ def straightness(net: Denoises, noise: Tensor, reached: Tensor) -> float:
     for k in range(32):
         t = times((k + 0.5) / 32, noise)
         prediction = net(net.path.noised(reached, noise, t), t, Condition.none(len(noise)))
-        found.append(reflow.velocity_error(prediction, reached, noise).square().sum(1).mean())
+        found.append(losses.flow_velocity_error(prediction, reached, noise).square().sum(1).mean())
     return float(torch.stack(found).mean())
 
 

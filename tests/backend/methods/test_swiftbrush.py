@@ -118,5 +118,5 @@ def test_conditions_are_left_out_of_every_tenth_step_under_guidance(scale: float
 
 
 def test_its_cost_is_counted() -> None:
-    assert swiftbrush.cost(swiftbrush.Settings()) == 3 + 1 + 1 + 3
-    assert swiftbrush.cost(swiftbrush.Settings(guidance_scale=4.5)) == 3 + 2 + 2 + 3
+    assert swiftbrush.cost(swiftbrush.Settings()) == 3 + 1 + 1 + 2
+    assert swiftbrush.cost(swiftbrush.Settings(guidance_scale=4.5)) == 3 + 2 + 2 + 2
