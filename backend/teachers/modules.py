@@ -6,6 +6,7 @@ Weights are read here and not by diffusers, which gives what a file lacks random
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -92,12 +93,18 @@ def load(kind: str, config: Mapping[str, Any], folder: FilePath) -> nn.Module:
 
 
 def digest(files: list[FilePath]) -> str:
-    """SHA-256 of the content of files, in this order."""
+    """SHA-256 of the content of files, in this order; a process reads each once."""
     found = hashlib.sha256()
     for file in files:
-        with file.open("rb") as content:
-            found.update(hashlib.file_digest(content, "sha256").digest())
+        now = file.stat()
+        found.update(_file_digest(file, now.st_size, now.st_mtime_ns, now.st_ino))
     return found.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _file_digest(file: FilePath, *_state: int) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def _finite(tensor: Tensor, name: str, file: FilePath) -> Tensor:

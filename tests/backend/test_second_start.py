@@ -1,0 +1,89 @@
+"""A second run of the same content: what text encoders and autoencoders made for the first is there, and they rest."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from backend.assembly import start_run
+from backend.contract.recipe import Recipe
+from backend.networks.codec import Autoencoder
+from backend.teachers import modules, prompts
+from backend.train import train
+
+from .teachers import tiny
+
+Models = Callable[[str], Path]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number, words in enumerate((*tiny.PROMPTS, "a honeybee")):
+        Image.new("RGB", (16, 16), (60 * number, 90, 10)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(words)
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What was loaded, asked and read, in order, with a cache that begins empty."""
+    monkeypatch.setenv("DISTILL_STUDIO_CACHE", str(tmp_path / "cache"))
+    modules._file_digest.cache_clear()
+    seen: list[str] = []
+
+    def counted(owner: Any, name: str) -> None:
+        call = getattr(owner, name)
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            seen.append(name)
+            return call(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    counted(prompts, "load_encoder")
+    counted(prompts, "_call")
+    counted(Autoencoder, "encode")
+    return seen
+
+
+def recipe(model: Path, data: Path | None, seed: int, method: str = "dmd2") -> Recipe:
+    settings = {"gan_weight": 0.1} if data else {}
+    training = {"steps": 1, "batch_size": 2, "seed": seed, "preview_every": 0}
+    asked = {"teacher": str(model), "method": method, "settings": settings, "training": training}
+    return Recipe.from_values({**asked, **({"data": str(data)} if data else {})})
+
+
+def trained(asked: Recipe) -> None:
+    assert [progress.step for progress in train(start_run(asked))] == [1]
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sana"])
+def test_the_second_run_asks_no_encoder_and_loads_none(
+    name: str, tiny_model: Models, photographs: Path, calls: list[str]
+) -> None:
+    trained(recipe(tiny_model(name), photographs, seed=0))
+    assert {"load_encoder", "_call", "encode"} == set(calls)
+    calls.clear()
+    trained(recipe(tiny_model(name), photographs, seed=1))
+    trained(recipe(tiny_model(name), None, seed=1))
+    assert calls == []
+
+
+def test_other_content_is_encoded_anew(tiny_model: Models, photographs: Path, calls: list[str]) -> None:
+    trained(recipe(tiny_model("sd"), photographs, seed=0))
+    calls.clear()
+    (photographs / "1.txt").write_text("an ant")  # its words, and so its pictures' labels, are new
+    trained(recipe(tiny_model("sd"), photographs, seed=0))
+    assert "_call" in calls
+    assert "encode" in calls
+
+
+def test_a_process_reads_each_file_of_weights_once(tiny_model: Models, calls: list[str]) -> None:
+    start_run(recipe(tiny_model("sd"), None, seed=0))
+    read = modules._file_digest.cache_info().misses
+    start_run(recipe(tiny_model("sd"), None, seed=0))
+    assert modules._file_digest.cache_info().misses == read
