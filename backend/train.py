@@ -306,6 +306,8 @@ def _on_sample(update: Update) -> dict[str, Tensor]:
     """
     x, found = update.sample, {}
     for name, term in update.losses.items() if x is not None and x.requires_grad else ():
+        if not term.requires_grad:  # such as of classes that none of the real samples has
+            continue
         (gradient,) = torch.autograd.grad(term, x, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
         if gradient is not None:
             found[f"{name}_on_sample"] = gradient.detach().norm() * gradient.numel() ** 0.5

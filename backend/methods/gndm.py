@@ -42,6 +42,6 @@ METHOD = Method(
         ),
         "large-groups": Preset("Groups of eight", "Fewer conditions in a batch.", {"group_size": 8}),
     },
-    notes="Of the paper only its abstract was known to us: what a group shares is our reading of it. Rewards beside the "
-    "teacher's (GNDMR) are left out, as they need a reward model, and so is importance sampling.",
+    notes="Of the paper only its abstract was known to us: what a group shares is our reading of it. Rewards beside "
+    "the teacher's (GNDMR) are left out, as they need a reward model, and so is importance sampling.",
 )
