@@ -41,6 +41,7 @@ class Table(StrEnum):
     acceleration = "acceleration"
     memory = "memory"
     methods = "methods"
+    health = "health"
     quality = "quality"
 
 
@@ -194,6 +195,10 @@ def teachers(
             print(f"licence: {card.licence}\nmethods that can use it: {', '.join(usable['methods'])}")
             if usable["methods_with_data"]:
                 print(f"methods that can with real data: {', '.join(usable['methods_with_data'])}")
+            if usable["methods_refusing"]:
+                lacks = "no classes or prompts" if card.condition == "none" else "no unconditional mode"
+                print(f"methods that cannot with their defaults, as it has {lacks}: ", end="")
+                print(", ".join(usable["methods_refusing"]))
             for key, value in card.figures.items():
                 print(f"{key.replace('_', ' ')}: {value:.4g}")
 
@@ -593,6 +598,8 @@ def bench(
             table(*memory_table(done["memory"]))
         if "methods" in done:
             table(*proofs_table(done["methods"]))
+        if "health" in done:
+            table(*health_table(done["health"]))
         if "quality" in done:
             table(*quality_table(done["quality"]))
         print(f"{done['threads']} threads")
@@ -624,6 +631,22 @@ def proofs_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]
             *(f"{row[name]:.3g}" for name in ("with", "without", "required")),
             row["specification"],
             "" if row["ok"] else "MISSED",
+        ]
+        for row in rows
+    ]
+    return lines, head
+
+
+def health_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """A row for each run with a fault and without: the sign that names it, when, and the reading behind it."""
+    head = ["fault", "method", "bench", "sign", "step", "reading", "other signs", ""]
+    lines = [
+        [
+            *(row[name] for name in ("fault", "method", "bench", "sign")),
+            "" if row["step"] is None else str(row["step"]),
+            row["reading"],
+            ", ".join(row["others"]),
+            "" if row["ok"] else "MISSED" if row["sign"] else "FALSE ALARM",
         ]
         for row in rows
     ]

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import footprints, judge
+from backend import faults, footprints, judge
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -23,6 +23,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.recorder import BATCH_SECONDS, Recorder
 from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
+from backend.networks.discriminators import DataDiscriminator, HeadPool
 from backend.networks.heads import Heads
 from backend.proofs import proof_names, prove
 from backend.samplers import teacher_sampler
@@ -34,18 +35,22 @@ ROWS_PER_SECOND = 2050  # a little more than is promised, because a step's pace 
 
 
 class Stopwatch:
-    """Adds up the time inside the calls it wraps."""
+    """Adds up the time inside the calls it wraps; of calls within calls, the outer one's."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._inside = False
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **named: Any) -> Any:
-            begun = time.perf_counter()
+            if self._inside:
+                return call(*arguments, **named)
+            begun, self._inside = time.perf_counter(), True
             try:
                 return call(*arguments, **named)
             finally:
                 self.seconds += time.perf_counter() - begun
+                self._inside = False
 
         return wrapped
 
@@ -55,7 +60,8 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
     """While inside, `watch` adds up every network's forward and every backward of `run`."""
     grad = torch.autograd.grad
     inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
-    networks = {id(m): m for m in inside if isinstance(m, Heads) or hasattr(m, "null_label")}
+    heads = Heads | HeadPool | DataDiscriminator
+    networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
     for net in networks.values():
         net.forward = watch.timed(net.forward)
         if hasattr(net, "features"):
@@ -71,9 +77,10 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
 
 
 def recipe(method: str, steps: int, batch_size: int) -> Recipe:
-    """The method's defaults on the bundled digits."""
+    """The method's defaults on the bundled digits; where it learns from pairs, from few and poor ones."""
     training = {**load_method(method).training, "steps": steps, "batch_size": batch_size, "preview_every": 0}
-    return Recipe.from_values({"teacher": "digits", "method": method, "training": training})
+    pairs = {"count": 2 * batch_size, "steps": 2}
+    return Recipe.from_values({"teacher": "digits", "method": method, "training": training, "pairs": pairs})
 
 
 def step_overhead(method: str, steps: int = 30, warm_up: int = 5, batch_size: int = 64) -> dict[str, float]:
@@ -230,12 +237,14 @@ def kept_cells() -> Path:
 
 
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, and `methods` and `quality` (rows), which take hours."""
+    """The tables asked for: `step` (by method), `recording`, `health` (rows), and `methods` and `quality` (rows), which
+    take hours."""
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
         report("measuring steps")
-        found["step"] = {name: step_overhead(name, 10 if quick else 30) for name in names}
+        how = {"steps": 2, "warm_up": 1, "batch_size": 4} if quick else {}
+        found["step"] = {name: step_overhead(name, **how) for name in method_names()}
     if "recording" in tables:
         report("measuring what recording costs")
         found["recording"] = recording_cost(pairs=3 if quick else 50)
@@ -251,6 +260,11 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         for asked in list(footprints.cases())[: 1 if quick else None]:
             report(f"running {' '.join(str(part) for part in asked.values())}")
             found["memory"].append(footprints.row(kept_cells(), **asked))
+    if "health" in tables:
+        found["health"] = []
+        for case in faults.FAULTS[:1] if quick else (*faults.FAULTS, *faults.SOUND):
+            report(f"training {case.key}")
+            found["health"].append(faults.row(case, kept_cells()))
     if "quality" in tables:
         found["quality"] = []
         for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):

@@ -34,6 +34,7 @@ from backend.contract.recorder import Recorder
 from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
 from backend.datasets import DataError
+from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.memory import peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.stores import PART
@@ -59,6 +60,7 @@ class Worker:
         self.path, self.run_id, self.run, self.recorder = path, run_id, run, recorder
         self.interrupted = threading.Event()
         self.vitals = Vitals(run.device)
+        self.diagnostics, self.reads_teacher = Diagnostics(run), True
         self.seen = health.Seen()
         self.signs: dict[str, health.Level] = {}
         self.saved_step = self.previewed_step = -1
@@ -95,7 +97,9 @@ class Worker:
                     self.signs[event.data["sign"]] = event.data["level"]
             curves = {series.name: project.points(series, last=run.step) for series in project.series(self.run_id)}
         for name, curve in curves.items():
-            if not name.startswith("preview_"):
+            if is_reading(name):
+                self.seen.readings[name] = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
+            elif not name.startswith("preview_"):
                 self.seen.recent[name] = deque(curve.values[-health.RECENT :].tolist(), maxlen=health.RECENT)
             elif run.method.stage_sampler is None:  # previews of earlier stages may not be compared with later ones
                 self.seen.figures[name.removeprefix("preview_")] = curve.values.tolist()
@@ -115,6 +119,7 @@ class Worker:
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
             self.wall = time.monotonic() - begun
             self.seen.add_step(numbers)
+            numbers |= self._read_more()
             numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
             if run.step == 1:
@@ -156,6 +161,18 @@ class Worker:
         self.seen.add_preview(run.step, score, scores)
         self._judge()
         return score
+
+    def _read_more(self) -> dict[str, float]:
+        """What is read every so often, for the curves; news of health are said at once."""
+        if not self.diagnostics.due:
+            return {}
+        found, seen = self.diagnostics.look(), self.seen
+        if self.reads_teacher:
+            seen.teacher, seen.guidance = teacher_reading(self.run), guidance_reading(self.run)
+            self.reads_teacher = False
+        seen.add_readings(self.run.step, found)
+        self._judge()
+        return found
 
     def _judge(self) -> None:
         """Say which signs of health have changed."""

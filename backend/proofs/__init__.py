@@ -123,12 +123,18 @@ def prove(name: str, kept: Path, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def _cell(name: str, key_term: bool, seed: int, kept: Path) -> dict[str, float]:
-    place = kept / f"{name}-{'with' if key_term else 'without'}-{seed}-{_code(name)[:16]}.json"
+def _cell(name: str, key_term: bool, seed: int, folder: Path) -> dict[str, float]:
+    place = folder / f"{name}-{'with' if key_term else 'without'}-{seed}"
+    return kept(place, code_of(name), lambda: figures(name, key_term, seed))
+
+
+def kept(place: Path, code: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` gives, which JSON can hold; from the file PLACE-CODE.json where it was made by this code before."""
+    place = place.with_name(f"{place.name}-{code[:16]}.json")
     if place.is_file():
-        found: dict[str, float] = json.loads(place.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         return found
-    found = figures(name, key_term, seed)
+    found = make()
     place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = place.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(found), encoding="utf-8")
@@ -136,10 +142,10 @@ def _cell(name: str, key_term: bool, seed: int, kept: Path) -> dict[str, float]:
     return found
 
 
-def _code(name: str) -> str:
-    """SHA-256 of what a proof's figures depend on: the method, its proof, the bench and what methods share."""
+def code_of(name: str, *more: Path) -> str:
+    """SHA-256 of what a proof's figures depend on: the method, its proof, the bench, what methods share, and `more`."""
     backend = Path(__file__).parent.parent
     files = [backend / "methods" / f"{name}.py", backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
     files += [backend / f"{shared}.py" for shared in ("losses", "noise", "samplers", "train", "stores", "optimizers")]
-    files += sorted((backend / "networks").glob("*.py"))
+    files += [*sorted((backend / "networks").glob("*.py")), *more]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

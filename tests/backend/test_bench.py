@@ -1,5 +1,7 @@
 """That every table is measured, on runs too short for the figures to mean anything."""
 
+import time
+
 import pytest
 import torch
 
@@ -11,6 +13,23 @@ def test_the_share_outside_the_networks_is_a_share_of_the_step():
     row = bench.step_overhead("gdd", steps=2, warm_up=1, batch_size=2)
     assert row["seconds_per_step"] > 0
     assert 0 < row["share_outside_networks"] < 1
+
+
+def test_of_calls_within_calls_the_outer_one_is_timed(monkeypatch):
+    """A clock that shows a second more at each look: the outer call takes what lies between its two looks."""
+    seconds = iter(range(100))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+    watch = bench.Stopwatch()
+    inner = watch.timed(lambda: None)
+    watch.timed(lambda: [inner(), time.perf_counter(), inner()])()
+    assert watch.seconds == 2
+    inner()
+    assert watch.seconds == 3
+
+
+def test_pairs_for_a_measured_step_are_few():
+    row = bench.step_overhead("knowledge", steps=1, warm_up=1, batch_size=2)
+    assert row["seconds_per_step"] > 0
 
 
 def test_every_row_that_was_recorded_while_measuring_is_kept():

@@ -176,7 +176,7 @@ def test_all_is_good_in_the_demo() -> None:
     told = findings(seen([13.4, 1.08, 0.61, 0.40, 0.375, 0.382], figures, **curves), STEPS, {"class_std": 0.25})
     assert {f.level for f in told} == {"good"}
     assert told[-1].sign == "overall"
-    assert len(told) == 5
+    assert len(told) == 6
 
 
 def test_what_is_not_finite_is_left_out_of_means() -> None:

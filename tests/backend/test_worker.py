@@ -284,6 +284,7 @@ def test_signs_of_health_are_told_when_they_change_also_after_a_resume(
         return [health.Finding("a", next(levels), f"At {step}.", "read")]  # type: ignore[arg-type]
 
     monkeypatch.setattr(health, "findings", stand_in)
+    monkeypatch.setattr("backend.worker.Diagnostics.due", False)
     after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
     run = add(project, preview_every=10)
     work(project, run)
