@@ -186,3 +186,12 @@ def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
     screen.show()
     qtbot.waitUntil(lambda: "no run yet" in screen.hint.text())
     assert not screen.start.isEnabled()
+
+
+def test_a_student_of_a_method_of_adapters_alone_has_a_lora(qtbot, screen, project_path):
+    with ProjectFile.open(project_path) as project:
+        recipe = Recipe.from_values(project.run(1).recipe)
+        run = project.add_run(recipe, name="told", declaration={"adapters": True})
+    screen.show_item(run)
+    qtbot.waitUntil(lambda: screen.run.currentText() == "told")
+    assert screen.formats["lora"].isEnabled()
