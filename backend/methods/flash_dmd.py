@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     clean_steps: int = setting(
         2, "The last of these, which learn from real data alone; the others learn from the teacher", low=1, high=7
     )
-    fake_score_updates: int = setting(2, "Fake score updates per student update", low=1, high=5)
+    fake_score_updates: int = setting(1, "Fake score updates per student update; long runs gain by 2", low=1, high=5)
     kept_share: float = setting(
         0.999,
         "Share of the fake score network kept when it is drawn towards the student; 1 leaves it",
