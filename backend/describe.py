@@ -1,16 +1,25 @@
 """What the backend offers on this machine, as data: the catalogue that the window and the command line show."""
 
 import importlib.metadata
-from typing import Any
+from typing import Any, Literal, get_args
 
 import psutil
 import torch
 
 from backend.assembly import find_method
 from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, PresetCard, TeacherCard
+from backend.contract.errors import UserError
+from backend.contract.settings import Settings
 from backend.methods import Method, load_method, method_names
-from backend.teachers import BUNDLED, TeacherError, load_teacher, quick
+from backend.networks import Denoiser
+from backend.networks.mlp import MLP
+from backend.noise import FlowMatching
+from backend.preflight import guidance_problems
+from backend.teachers import BUNDLED, Teacher, TeacherError, load_teacher, quick
 from backend.teachers.quick import sorted_for
+
+Lacking = Literal["classes or prompts", "unconditional mode"]
+LACKING: tuple[Lacking, ...] = get_args(Lacking)
 
 
 def version() -> str:
@@ -33,6 +42,7 @@ def method_card(key: str, method: Method[Any, Any]) -> MethodCard:
         needs=method.needs(defaults),
         family=method.family,
         needs_when=_needs_when(method),
+        refuses=_refuses(method),
         cost_words=f"{cost:g} forwards of the teacher per step and sample, with the defaults",
         cost=cost,
         presets=tuple(_preset_card(name, method) for name in method.presets),
@@ -49,6 +59,32 @@ def _needs_when(method: Method[Any, Any]) -> dict[str, tuple[str, ...]]:
             more = tuple(need for need in brought if need not in method.needs(defaults))
             found |= {name: more} if more else {}
     return found
+
+
+def _refuses(method: Method[Any, Any]) -> tuple[Lacking, ...]:
+    """What a teacher may not lack for the method's defaults, found by trying on teachers of a few numbers."""
+    defaults = method.settings()
+    return tuple(lacking for lacking in LACKING if _refuses_one(method, defaults, _without(lacking)))
+
+
+def _refuses_one(method: Method[Any, Any], settings: Settings, teacher: Teacher) -> bool:
+    if guidance_problems(method, settings, teacher):
+        return True
+    try:
+        with torch.random.fork_rng(devices=[]):
+            method.build(teacher, settings)
+    except UserError:
+        return True
+    return False
+
+
+def _without(lacking: Lacking) -> Teacher:
+    """The smallest teacher that lacks this, in the plane."""
+    labels = tuple("0123456789") if lacking == "unconditional mode" else ()
+    network = MLP(width=8, depth=2, classes=len(labels))
+    network.null_label = None
+    net = Denoiser(network, FlowMatching(), "flow").frozen()
+    return Teacher("", "", net, net.copy, "", labels)
 
 
 def _preset_card(name: str, method: Method[Any, Any]) -> PresetCard:

@@ -126,12 +126,13 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher)) or teacher
     few = recipe.training.batch_size
     data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
-    problems += _guidance_problems(method, chosen, teacher)
+    problems += guidance_problems(method, chosen, teacher)
     if problems:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
     known.warnings.extend(_start_warnings(method, chosen, teacher))
     known.warnings.extend(_prompt_warnings(recipe, asked))
+    known.warnings.extend(_guidance_warnings(method, chosen, asked))
 
     def start() -> Run:
         with ProjectFile.open(project, readonly=True) as opened:
@@ -292,7 +293,8 @@ def _unavailable(recipe: Recipe) -> list[str]:
     return []
 
 
-def _guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+def guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+    """Why a teacher cannot be guided where the settings ask for that; empty where they do not, or it can."""
     told = "guidance" in method.inputs(chosen)
     if getattr(chosen, "guidance_scale", 1) == 1 and not told:
         return []
@@ -313,6 +315,16 @@ def _prompt_warnings(recipe: Recipe, teacher: Teacher) -> list[str]:
     if recipe.prompts and not teacher.prompts:
         return [f"The prompts {recipe.prompts} are not used: the teacher takes none."]
     return list(teacher.notes) if teacher.prompts else []
+
+
+def _guidance_warnings(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+    asked, meant = getattr(chosen, "guidance_scale", None), teacher.guidance_scale
+    if asked != 1 or meant == 1 or "guidance" in method.inputs(chosen):
+        return []
+    return [
+        f"The teacher is meant to be sampled under guidance {meant:g}, and the student would learn from it without; "
+        f"set guidance_scale to {meant:g}."
+    ]
 
 
 def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[str]:

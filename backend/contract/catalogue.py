@@ -52,7 +52,8 @@ class MethodCard(_Card):
 
     key: its name in recipes. paper: where it comes from, such as "arXiv:2405.14867". settings: JSON Schema of its
     settings. defaults: their values. needs: of "real data", "prompts", "pairs", "class labels", ...
-    needs_when: setting -> what it needs besides where that setting is not 0.
+    needs_when: setting -> what it needs besides where that setting is not 0. refuses: which teachers it cannot use with
+    its defaults: those without "classes or prompts", or with these but without an "unconditional mode".
     family: of `FAMILIES`, empty for none of them. kinds: run kinds it can make.
     cost: of one step, in words and as a multiple of one forward pass of the teacher.
     """
@@ -65,6 +66,7 @@ class MethodCard(_Card):
     defaults: dict[str, Any]
     needs: tuple[str, ...] = ()
     needs_when: dict[str, tuple[str, ...]] = {}
+    refuses: tuple[Literal["classes or prompts", "unconditional mode"], ...] = ()
     family: str = ""
     kinds: tuple[str, ...] = ("train",)
     cost_words: str
@@ -86,6 +88,7 @@ class TeacherCard(_Card):
     classes: how many labels, 0 without. parameters: how many numbers it has. figures: its own quality,
     name -> figure. data: the real data it goes with, empty where a person must bring some. licence: of its weights.
     problem: why it cannot be used, empty when it can. guidance_scale: at which it is meant to be sampled, 1 for none.
+    unconditional: whether it can also be asked without its condition, as guidance does.
     """
 
     key: str
@@ -104,6 +107,7 @@ class TeacherCard(_Card):
     licence: str = ""
     problem: str = ""
     guidance_scale: float = 1.0
+    unconditional: bool = False
 
 
 class DataCard(_Card):

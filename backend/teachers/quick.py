@@ -49,7 +49,7 @@ def card(where: str) -> TeacherCard:
         stored = tensors_in(weights_files(model.network_folder, "diffusion_pytorch_model"))
         _check_first_layer(model, stored)
         size = _bytes(model)
-    _, labels = classes_of(model)
+    null_label, labels = classes_of(model)
     condition = "text" if model.encoders else "class" if model.family.key == "dit" or labels else "none"
     return TeacherCard(
         key=where,
@@ -67,6 +67,7 @@ def card(where: str) -> TeacherCard:
         data=words(model.about, "data") or "",
         licence=words(model.about, "licence") or "unknown",
         guidance_scale=model.guidance_scale,
+        unconditional=condition == "text" or null_label is not None,
     )
 
 
@@ -77,12 +78,23 @@ def methods_for(teacher: TeacherCard) -> dict[str, list[str]] | None:
 
 
 def sorted_for(teacher: TeacherCard, methods: Sequence[MethodCard]) -> dict[str, list[str]]:
-    """The names of the methods that can use a teacher: as it is, and with real data that a person brings."""
-    brought = [method.key for method in methods if "real data" in method.needs and not teacher.data]
+    """The names of the methods that can use a teacher with their defaults: as it is, and with real data that a person
+    brings; and of those that cannot, some of which can with other settings."""
+    refused = [method.key for method in methods if _lacks(teacher) in method.refuses]
+    left = [method for method in methods if method.key not in refused]
+    brought = [method.key for method in left if "real data" in method.needs and not teacher.data]
     return {
-        "methods": [method.key for method in methods if method.key not in brought],
+        "methods": [method.key for method in left if method.key not in brought],
         "methods_with_data": brought,
+        "methods_refusing": refused,
     }
+
+
+def _lacks(teacher: TeacherCard) -> str:
+    """Which of what methods may ask for it does not have, in the words of `MethodCard.refuses`."""
+    if teacher.condition == "none":
+        return "classes or prompts"
+    return "" if teacher.unconditional else "unconditional mode"
 
 
 def _summary(model: Layout, path: str, prediction_type: str, size: int) -> str:

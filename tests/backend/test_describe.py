@@ -67,13 +67,28 @@ def test_figures_of_another_form_are_left_out(tmp_path, content):
     assert measured(tmp_path / "figures.json") == {}
 
 
+def teacher(**about):
+    return TeacherCard(key="x", title="X", summary="", source="x", **about)
+
+
 def test_methods_are_sorted_by_whether_data_must_be_brought():
-    bare = TeacherCard(key="x", title="X", summary="", source="x")
+    bare = teacher(condition="text", unconditional=True)
     needing = [card.key for card in describe.methods()[0] if "real data" in card.needs]
     found = describe.methods_for(bare)
     assert found["methods_with_data"] == needing
+    assert found["methods_refusing"] == []
     assert sorted(found["methods"] + needing) == method_names()
     assert describe.methods_for(bare.model_copy(update={"data": "digits"}))["methods"] == method_names()
+
+
+def test_methods_that_are_guided_or_share_classes_out_refuse_teachers_without():
+    guided = {"adapter_guidance", "guidance", "meanflow", "scm", "snoopi", "swiftbrush"}
+    unconditional = set(describe.methods_for(teacher(data="x"))["methods_refusing"])
+    of_classes = set(describe.methods_for(teacher(data="x", condition="class", classes=10))["methods_refusing"])
+    assert unconditional >= {*guided, "msd"}
+    assert guided <= of_classes
+    assert "msd" not in of_classes
+    assert not {"dmd2", "consistency", "progressive", "gdd", "reflow", "tdm"} & (unconditional | of_classes)
 
 
 @pytest.mark.parametrize("name", method_names())

@@ -27,6 +27,7 @@ def test_what_is_said_at_once_is_what_is_loaded(name: str, tiny_model: Models) -
     assert (card.shape, card.parameters, card.prediction_type) == (found.shape, found.parameters, found.prediction_type)
     assert (card.path, card.labels) == (type(found.path).__name__, found.labels)
     assert card.condition == ("class" if name == "dit" else "text")
+    assert card.unconditional  # by the class that means none, or the empty prompt
     side = 32 if name == "sana" else 16
     assert f"{side}x{side} pixels" in card.summary
 
