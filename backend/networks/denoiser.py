@@ -63,6 +63,7 @@ class Prediction:
         self.alpha, self.sigma = path.alpha(t), path.sigma(t)  # (B,)
         self._a, self._b = output_weights(kind, self.alpha, self.sigma, sigma_data)
         self._t, self._path = t, path
+        self._views: dict[tuple[str, bool], Tensor] = {}
 
     @cached_property
     def _determinant(self) -> Tensor:
@@ -74,23 +75,26 @@ class Prediction:
         sign = determinant.sign().masked_fill(determinant == 0, 1)
         return torch.where(determinant.abs() < _SMALLEST, sign * _SMALLEST, determinant)
 
-    def _mix(self, from_noised: Tensor, from_output: Tensor) -> Tensor:
-        noised, output = self.noised, self.output
-        return per_sample(from_noised, noised) * noised + per_sample(from_output, output) * output
+    def _mix(self, name: str, from_noised: Tensor, from_output: Tensor) -> Tensor:
+        """A view, computed once; and once more with its gradient where it was first asked for without."""
+        key, noised, output = (name, torch.is_grad_enabled()), self.noised, self.output
+        if key not in self._views:
+            self._views[key] = per_sample(from_noised, noised) * noised + per_sample(from_output, output) * output
+        return self._views[key]
 
-    @cached_property
+    @property
     def x0(self) -> Tensor:
         """The clean sample."""
         if self.kind == "sample":
             return self.output
-        return self._mix(self._b / self._determinant, -self.sigma / self._determinant)
+        return self._mix("x0", self._b / self._determinant, -self.sigma / self._determinant)
 
-    @cached_property
+    @property
     def noise(self) -> Tensor:
         """The unit normal noise in `noised`."""
         if self.kind == "epsilon":
             return self.output
-        return self._mix(-self._a / self._determinant, self.alpha / self._determinant)
+        return self._mix("noise", -self._a / self._determinant, self.alpha / self._determinant)
 
     @property
     def velocity(self) -> Tensor:

@@ -56,7 +56,7 @@ def after(calls: int, effect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let distribution matching do its work `calls` times and then something else."""
     real, made = losses.distribution_matching, [0]
 
-    def stand_in(*arguments: torch.Tensor) -> torch.Tensor:
+    def stand_in(*arguments: Any) -> torch.Tensor:
         made[0] += 1
         return real(*arguments) if made[0] <= calls else effect(*arguments)
 

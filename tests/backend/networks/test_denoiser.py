@@ -123,6 +123,21 @@ def test_gradients_flow_through_every_view(path: Path, kind: PredictionType) -> 
         assert (gradient != 0).all()
 
 
+@pytest.mark.parametrize("view", ["x0", "noise"])
+def test_a_view_first_asked_for_without_a_gradient_has_one_all_the_same(view: str) -> None:
+    output = torch.ones(2, 3, requires_grad=True)
+    prediction = Prediction(
+        torch.ones(2, 3), output, torch.full((2,), 0.5, dtype=torch.float64), FlowMatching(), "flow"
+    )
+    with torch.no_grad():
+        first = getattr(prediction, view)
+    second = getattr(prediction, view)
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+    (gradient,) = torch.autograd.grad(second.sum(), output)
+    assert gradient.abs().min() == 0.5  # x0 = noised - t output, noise = noised + (1 - t) output
+
+
 @every_combination
 def test_error_is_zero_for_an_ideal_network_alone(path: Path, kind: PredictionType) -> None:
     generator = torch.Generator().manual_seed(3)
