@@ -61,7 +61,7 @@ class Pareto(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(look.GAP)
-        whole.addLayout(self._controls)
+        whole.addWidget(self.choices)
         whole.addWidget(self._parts, 1)
         whole.addWidget(self.empty, 1)
         self._show()
@@ -85,8 +85,10 @@ class Pareto(QWidget):
         self.measure, self.figure, self.axis = QComboBox(), QComboBox(), QComboBox()
         self.axis.addItem(self.tr("Time per picture"), SECONDS)
         self.axis.addItem(self.tr("Network evaluations (NFE)"), "nfe")
-        self._controls = QHBoxLayout()
-        self._controls.setSpacing(look.GAP)
+        self.choices = QWidget()
+        row = QHBoxLayout(self.choices)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(look.GAP)
         for words, box in (
             (self.tr("&Quality"), self.figure),
             (self.tr("a&gainst"), self.axis),
@@ -97,8 +99,8 @@ class Pareto(QWidget):
             box.setAccessibleName(words.replace("&", ""))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(14)
-            self._controls.addWidget(label)
-            self._controls.addWidget(box, 3 if box is self.measure else 2)
+            row.addWidget(label)
+            row.addWidget(box, 3 if box is self.measure else 2)
         self.measure.setMinimumContentsLength(10)
         self.measure.activated.connect(lambda _: self._fill_figures())
         self.figure.activated.connect(lambda _: self._show())
@@ -171,6 +173,7 @@ class Pareto(QWidget):
         self.front = quality.front([point for point in self.points if point.is_student], higher)
         shown = bool(self.points)
         self._parts.setVisible(shown)
+        self.choices.setVisible(bool(self._evaluations))  # nothing can be chosen before the first
         self.empty.setVisible(not shown)
         if self._evaluations:
             self.empty.setText(

@@ -116,6 +116,16 @@ def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
     assert look(asked, project, dry_run=False).warnings == []
 
 
+def test_a_guided_teacher_is_not_learnt_from_without_guidance_in_silence(project):
+    asked = {"teacher": "emoji", "method": "dmd2"}
+    (words,) = look(asked, project, dry_run=False).warnings
+    assert words == (
+        "The teacher is meant to be sampled under guidance 2, and the student would learn from it without; "
+        "set guidance_scale to 2."
+    )
+    assert look({**asked, "settings": {"guidance_scale": 2}}, project, dry_run=False).warnings == []
+
+
 def test_data_that_is_not_used_is_named(lab, project):
     asked = {**lab.recipe(), "data": "digits"}
     (words,) = look(asked, project, dry_run=False).warnings
