@@ -9,6 +9,7 @@ Parts in use, each with the batch in front:
 | `text_mask`  | (B, L)    | 1 where a token counts, 0 where it only fills up                       |
 | `pooled`     | (B, P)    | one vector for a whole prompt                                          |
 | `time_ids`   | (B, 6)    | SDXL's sizes: original height and width, crop top and left, target's   |
+| `picture`    | (B, C, H, W) | a picture of the same size, to which the sample belongs: translation     |
 | `guidance`   | (B,)      | guidance scale, for networks that are told it                          |
 | `end_time`   | (B,)      | time t to which a step leads, for networks that are told it            |
 | `away`       | (B,)      | how strongly a network is steered away from its negative prompt        |

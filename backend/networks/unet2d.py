@@ -9,14 +9,21 @@ from backend.networks.told import ToldNetwork
 
 
 class UNet2D(ToldNetwork):
-    """Wraps `unet`; `null_label` is the class embedding that stands for no class, None where it has none."""
+    """Wraps `unet`; `null_label` is the class embedding that stands for no class, None where it has none.
 
-    def __init__(self, unet: UNet2DModel, null_label: int | None = None) -> None:
+    picture_channels: of its input, how many are the condition's part `picture`, after those of the noised sample.
+    """
+
+    def __init__(self, unet: UNet2DModel, null_label: int | None = None, picture_channels: int = 0) -> None:
         super().__init__()
-        self.unet, self.null_label = unet, null_label
+        self.unet, self.null_label, self.picture_channels = unet, null_label, picture_channels
         size = unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else tuple(size)
-        self.shape = (int(unet.config.in_channels), height, width)
+        self.shape = (int(unet.config.in_channels) - picture_channels, height, width)
+
+    def _seen(self, x: Tensor, cond: Condition) -> Tensor:
+        """The network's input: the noised sample, and where it takes one the picture beside it."""
+        return torch.cat([x, cond.part("picture").to(x.dtype)], 1) if self.picture_channels else x
 
     def _labels(self, cond: Condition) -> Tensor | None:
         if self.unet.class_embedding is None:
@@ -28,6 +35,7 @@ class UNet2D(ToldNetwork):
         return torch.full((len(cond),), self.null_label, device=self.unet.device)
 
     def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        x = self._seen(x, cond)
         return self.unet(x, time, class_labels=self._labels(cond), return_dict=False)[0]  # type: ignore[no-any-return]
 
     def _time_embeddings(self) -> list[nn.Module]:
@@ -45,6 +53,7 @@ class UNet2D(ToldNetwork):
         labels = self._labels(cond)
         if labels is not None:
             emb = emb + unet.class_embedding(labels)
+        x = self._seen(x, cond)
         if unet.config.center_input_sample:
             x = 2 * x - 1
         h, skip = unet.conv_in(x), x

@@ -17,9 +17,8 @@ PROOF = Proof(
     bench="ring8:flow",
     figure="velocity_error",
     good=0.0041,
-    bad=0.0082,
     change=straighten,
     settings={"components": 4, "learning_rate": 1e-3},
     training={"steps": 1200, "batch_size": 256, "gradient_clip": 10.0},
-    expected="0.0041 with rates and 0.0179 without, by fitting the first step alone; coupling 0.106 after 3,000 steps",
+    expected="0.0041 with rates and 0.0179 without; coupling errors of 0.106 and 0.099, which do not tell them apart",
 )

@@ -3,11 +3,12 @@
 `ring` is mixture-2d itself, unequal modes, for methods that match distributions. `ring8` has eight equal narrow modes,
 `wide` eight broad ones with their numbers as classes: there the exact probability flow says where each noise leads,
 with or without guidance, and a trajectory method's figure is its distance from that. `small` is `ring8` with its modes
-as classes and students that are too small for all of them. `NAME:KIND` puts one on another path.
+as classes and students that are too small for all of them; in `quadrants` two modes make a class. `NAME:KIND` puts one
+on another path.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -139,7 +140,7 @@ def _bench(name: str, mixture: Mixture, kind: str, conditional: bool, width: int
             fitted.append(fit(exact, seed=0, steps=2500, width=width))
         return fitted[0].copy()
 
-    labels = tuple(str(k) for k in range(len(mixture.means))) if conditional else ()
+    labels = tuple(str(k) for k in range(mixture.classes)) if conditional else ()
     teacher = Teacher(f"{name}:{kind}", name, exact.frozen(), trainable, mixture.digest, labels=labels, draws=mixture)
     return Bench(teacher, exact, mixture)
 
@@ -151,6 +152,7 @@ def _mixtures() -> dict[str, tuple[Mixture, bool, int]]:
         "ring": (MIXTURE, False, 128),
         "ring8": (ring(0.7, 0.04, equal), False, 192),
         "wide": (ring(0.7, 0.25, equal), True, 192),
+        "quadrants": (replace(ring(0.7, 0.04, equal), groups=(0, 0, 1, 1, 2, 2, 3, 3)), True, 192),
         "small": (ring(0.7, 0.04, equal), True, 8),
     }
 

@@ -29,17 +29,33 @@ from backend.teachers import Teacher, TeacherError
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """sum_k weights_k N(means_k, std² I). means: (K, D); weights: (K,), sum 1; float64."""
+    """sum_k weights_k N(means_k, std² I). means: (K, D); weights: (K,), sum 1; float64.
+
+    groups: of each mode its class, from 0; by default every mode is a class of its own.
+    """
 
     means: Tensor
     weights: Tensor
     std: float
+    groups: tuple[int, ...] = ()
     encoded = True
 
     @property
     def digest(self) -> str:
         """SHA-256 of the numbers that define it."""
-        return hashlib.sha256(repr((self.means.tolist(), self.weights.tolist(), self.std)).encode()).hexdigest()
+        grouped = (self.groups,) if self.groups else ()
+        numbers = (self.means.tolist(), self.weights.tolist(), self.std, *grouped)
+        return hashlib.sha256(repr(numbers).encode()).hexdigest()
+
+    @cached_property
+    def class_of_mode(self) -> Tensor:
+        """The class of each mode, (K,)."""
+        return torch.tensor(self.groups or range(len(self.means)))
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.class_of_mode.max()) + 1
 
     @cached_property
     def sigma_data(self) -> float:
@@ -48,11 +64,11 @@ class Mixture:
         return float(second.sqrt())
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """n exact samples (n, D) float32 and the mode each came from, (n,)."""
+        """n exact samples (n, D) float32 and the class of each, (n,)."""
         device = generator.device
         modes = torch.multinomial(self.weights.to(device), n, replacement=True, generator=generator)
         noise = torch.randn(n, self.means.shape[1], generator=generator, device=device)
-        return self.means.to(device).float()[modes] + self.std * noise, modes
+        return self.means.to(device).float()[modes] + self.std * noise, self.class_of_mode.to(device)[modes]
 
     def _squares(self, noised: Tensor, alpha: Tensor) -> Tensor:
         return (noised[:, None] - alpha[:, None, None] * self.means.to(noised)).square().sum(-1)  # (B, K)
@@ -69,14 +85,14 @@ class Mixture:
     ) -> tuple[Tensor, Tensor]:
         """Posterior means of the clean sample and of the noise, (B, D) each, in closed form at every alpha and sigma.
 
-        alpha, sigma: (B,). `labels` (B,) restricts each row to one mode, K to none. The noise is not the difference
-        noised - alpha x0 over sigma, which loses its digits as sigma falls.
+        alpha, sigma: (B,). `labels` (B,) restricts each row to one class, the number after the last to none. The noise
+        is not the difference noised - alpha x0 over sigma, which loses its digits as sigma falls.
         """
         variance = (alpha**2 * self.std**2 + sigma**2)[:, None]
         logits = -self._squares(noised, alpha) / (2 * variance) + self.weights.to(noised).log()
         if labels is not None:
-            modes = torch.arange(len(self.means), device=noised.device)
-            other = (labels[:, None] != modes) & (labels[:, None] < len(modes))
+            classes = self.class_of_mode.to(noised.device)
+            other = (labels[:, None] != classes) & (labels[:, None] < self.classes)
             logits = logits.masked_fill(other, -math.inf)
         mean = logits.softmax(1) @ self.means.to(noised)
         rest = (noised - alpha[:, None] * mean) / variance
@@ -96,7 +112,7 @@ class ClosedForm(nn.Module):
         super().__init__()
         self.mixture, self.path, self.prediction_type, self.sigma_data = mixture, path, prediction_type, sigma_data
         self.shape = (mixture.means.shape[1],)
-        self.null_label = len(mixture.means) if conditional else None
+        self.null_label = mixture.classes if conditional else None
 
     def answer(self, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """The ideal output, computed in float64 and returned in the dtype of `noised`."""

@@ -1,6 +1,7 @@
 """The closed-form teacher against torch's own derivative of its log density, and against Bayes by brute force."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,25 @@ def test_score_is_the_gradient_of_the_log_density(kind: str, mixture: Mixture) -
     found = net(noised.detach(), t, Condition.none(len(t))).score
     assert found.dtype == torch.float64
     assert ((found - score).norm(dim=1) / score.norm(dim=1).clamp(min=1e-3)).max() < 1e-6
+
+
+def test_modes_of_a_group_are_one_class() -> None:
+    grouped = replace(WIDE, groups=(0, 0, 1, 1))
+    path, prediction_type = KINDS["flow"]
+    noised, t = points(path)
+    labels = torch.arange(len(t)) % 3  # two classes, and 2 for none of them
+    found = ClosedFormDenoiser(grouped, path, prediction_type, conditional=True)(noised, t, Condition.of_labels(labels))
+    for label, modes in enumerate(([0, 1], [2, 3], [0, 1, 2, 3])):
+        share = WIDE.weights[modes] / WIDE.weights[modes].sum()
+        one = ClosedFormDenoiser(Mixture(WIDE.means[modes], share, WIDE.std), path, prediction_type)
+        rows = labels == label
+        expected = one(noised[rows], t[rows], Condition.none(int(rows.sum()))).x0
+        torch.testing.assert_close(found.x0[rows], expected)
+    samples, classes = grouped.draw(500, torch.Generator().manual_seed(0))
+    nearest = (samples[:, None] - WIDE.means.float()).square().sum(-1).argmin(1)
+    assert (classes == nearest // 2).float().mean() > 0.9
+    assert WIDE.digest != grouped.digest
+    assert WIDE.classes == 4
 
 
 @every_kind
