@@ -292,6 +292,7 @@ def facts_of(path: Path, student: "Student") -> "Facts":
     counts = [row.recipe["count"] for row in rows if row.recipe["of"] == "student"]
     # Figures of other numbers of samples may not stand beside the student's.
     newest = {row.recipe["of"]: row for row in rows if counts and row.recipe["count"] == counts[-1]}
+    needs_data = "real data" in student.method.needs(student.settings)
     words = {"student": "student", "teacher_at_student_nfe": "teacher", "teacher": "teacher"}
     measured = tuple(
         Measured(words[who], row.recipe["nfe"], {k: v for k, v in row.figures.items() if v is not None})
@@ -312,4 +313,5 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         measured_by=by,
         picture=student.teacher.data_shape[1:] if len(student.teacher.data_shape) == 3 else None,
         adapters=size_in_words(student.denoiser),
+        data=(student.recipe.data or student.teacher.data or "") if needs_data else "",
     )

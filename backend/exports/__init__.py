@@ -41,6 +41,7 @@ class Facts:
     labels: names of the classes, empty where there are none. measured_by: the feature network and the number of
     samples behind the figures, without which they mean nothing. picture: height and width of what it makes in pixels,
     where that is not the size of a sample. adapters: of a student with adapters how large these are, in words.
+    data: the real data that the method learnt from, empty where it takes none.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Facts:
     measured_by: str = ""
     picture: tuple[int, int] | None = None
     adapters: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True)

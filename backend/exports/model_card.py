@@ -44,7 +44,7 @@ Sampler: {sampler}.
 | Teacher's weights, SHA-256 | `{teacher_digest}` |
 | Licence | {licence} |
 | Method | {method}, {paper} |
-| Training | {step} steps, seed {recipe_seed} |{adapters}
+| Training | {step} steps, seed {recipe_seed} |{adapters}{data}
 | Recipe, SHA-256 | `{recipe_hash}` |
 
 The licence is the teacher's and its data's: a student is made from both.
@@ -142,6 +142,7 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
         method=facts.method,
         paper=paper_link(facts.paper),
         step=facts.step,
+        data=f"\n| Real data | {facts.data} |" if facts.data else "",
         adapters=f"\n| Trained | {facts.adapters} |" if facts.adapters else "",
         recipe_seed=facts.recipe.training.seed,
         recipe_hash=facts.recipe.hash(),

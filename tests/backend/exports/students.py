@@ -51,4 +51,5 @@ FACTS = Facts(
     labels=tuple(str(i) for i in range(CLASSES)),
     measured=(Measured("student", 1, {"frechet": 1.25}), Measured("teacher", 16, {"frechet": 1.0, "kernel": 0.1})),
     measured_by="digits-features on 1,000 samples",
+    data="digits",
 )

@@ -67,6 +67,7 @@ def test_the_card_says_where_the_student_comes_from(exported):
     card = (exported.path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: diffusers\n")
     for words in (
+        "| Real data | digits |",
         FACTS.title,
         FACTS.method,
         "https://arxiv.org/abs/2405.14867",
