@@ -4,6 +4,7 @@
 answers are known or on the bundled digits; the seeds are fixed.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -103,7 +104,7 @@ def _unguided(run: Run) -> None:
 
 def _deaf(bench: Bench) -> Teacher:
     """A teacher whose empty condition is no other than the condition itself."""
-    denoiser = bench.exact.frozen()
+    denoiser = copy.copy(bench.exact).frozen()  # the bench itself is for other cases too
     denoiser.null = lambda cond: cond  # type: ignore[method-assign]
     return replace(bench.teacher, denoiser=denoiser)
 
