@@ -35,7 +35,8 @@ PLAN = Plan(steps=1900, batch=48, rate=1.5e-3, warm_up=200, decay=0.3, save_ever
 WATCHED = 100
 KIND = (
     "It is in the layout of Stable Diffusion 3 without its third text encoder: `SD3Transformer2DModel`, two CLIP text "
-    "encoders, of which the first is that of `emoji` and the second next to nothing, `AutoencoderKL`."
+    "encoders, of which the first is that of `emoji` and the second next to nothing, `AutoencoderKL`. Plain diffusers "
+    "loads it with `text_encoder_3=None, tokenizer_3=None`."
 )
 
 

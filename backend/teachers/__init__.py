@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.networks import Condition, Denoiser, Guided
     from backend.networks.codec import Codec
 
-BUNDLED = ("digits", "digits-eps", "digits-flow", "emoji")
+BUNDLED = ("digits", "digits-eps", "digits-flow", "emoji", "emoji-flow")
 
 
 class TeacherError(UserError, ValueError):
