@@ -83,8 +83,7 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
-    # The last of as many steps: at first the scores are equal, and the student would have nothing to learn from them.
-    student_turn = (batch.step + 1) % s.fake_score_updates == 0
+    student_turn = batch.step % s.fake_score_updates == 0
     plan = sampler(s, nets.student)
     index = batch.index(plan.nfe)
     with torch.set_grad_enabled(student_turn):

@@ -102,7 +102,10 @@ def test_preflight_prints_figures(distill, lab, tmp_path):
     [
         (["runs"], "Missing argument 'project'."),
         (["runs", "lab", "--loud"], "No such option: --loud"),
-        (["bench", "speed"], "'speed' is not one of 'step', 'recording', 'acceleration', 'methods', 'quality'."),
+        (
+            ["bench", "speed"],
+            "'speed' is not one of 'step', 'recording', 'acceleration', 'memory', 'methods', 'health', 'quality'.",
+        ),
         (["distil"], "No such command 'distil'"),
     ],
 )

@@ -97,7 +97,7 @@ def test_unknown_names_get_the_closest_one(refused, lab, project):
         "There is no setting batchsize; did you mean batch_size?"
     )
     assert refused(*run(project, "mixture-2d:vp")).startswith("mixture-2d has no kind 'vp'; choose one of edm,")
-    assert refused("methods", "zzz").startswith("There is no method zzz; choose one of adm, ")
+    assert refused("methods", "zzz").startswith("There is no method zzz; choose one of acd, ")
 
 
 def test_a_name_that_is_a_number_is_refused(refused, project):

@@ -49,7 +49,7 @@ def test_the_fake_score_is_drawn_to_the_student_at_its_turns_alone(untrained: Ca
                     for p in nets.student.parameters():
                         p.add_(1)
         moved = [float((p.detach() - old).mean()) for p, old in zip(nets.fake_score.parameters(), before, strict=True)]
-        assert moved == pytest.approx([0.01 if step == 1 else 0.0] * len(moved), abs=1e-6)
+        assert moved == pytest.approx([0.01 if step == 0 else 0.0] * len(moved), abs=1e-6)
 
 
 def test_the_noisy_term_is_dmd2s(untrained: Callable[[str], Teacher]) -> None:
