@@ -120,5 +120,6 @@ METHOD = Method(
     },
     notes="The fake score has adapters whatever the recipe says of it. The student's start is the highest that suits "
     "the teacher, not index 999 with alpha² = 0.0047; on other paths than the variance preserving one its weights are "
-    "taken at the same noise over data, and the fake score learns in the teacher's own output.",
+    "taken at the same noise over data, and the fake score learns in the teacher's own output. In closed form, on "
+    "eight unequal modes, it misses by 0.33 where 0.22 is asked.",
 )
