@@ -168,7 +168,7 @@ def follow(path: Path, run: int) -> Iterator[Watched]:
             yield Watched(run, state, steps, project.latest_metrics(run))
             if not state.is_live:
                 return
-            time.sleep(FOLLOW_SECONDS)
+            time.sleep(FOLLOW_SECONDS)  # rows are looked at anew: SQLite notifies no other process
 
 
 def find(path: Path, text: str) -> Run:
@@ -189,7 +189,7 @@ def resume(path: Path, run: int) -> RunState:
     state = launch.wait_for_start(path, run)
     deadline = time.monotonic() + RESUME_SECONDS
     while state.state == "paused" and time.monotonic() < deadline:
-        time.sleep(FOLLOW_SECONDS)
+        time.sleep(FOLLOW_SECONDS)  # as in `follow`
         with ProjectFile.open(path, readonly=True) as project:
             state = project.run_state(run)
     return state
@@ -228,7 +228,7 @@ def tell(path: Path, run: int, verb: Verb, arguments: Mapping[str, Any] | None =
     deadline = time.monotonic() + ANSWER_SECONDS
     with ProjectFile.open(path, readonly=True) as project:
         while (asked := project.command(command)).finished is None and time.monotonic() < deadline:
-            time.sleep(FOLLOW_SECONDS)
+            time.sleep(FOLLOW_SECONDS)  # as in `follow`
     return asked.result or ""
 
 

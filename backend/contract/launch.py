@@ -117,7 +117,7 @@ def wait_for_start(project_path: str | Path, run: int, *, seconds: float = START
                 return project.run_state(run)
             if time.monotonic() > deadline:
                 return project.run_state(run)
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # the worker tells through rows, and SQLite notifies no other process
 
 
 def stop(project_path: str | Path, run: int) -> int:
@@ -270,7 +270,7 @@ def _gone_within(attempt: Attempt, seconds: float) -> bool:
         _clear_children()
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)  # a process that is not our child cannot be waited for
     return True
 
 

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Preset, Update
+from backend.methods.guidance import require_in_range
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.gates import rank_within, with_gated_adapters
 from backend.optimizers import adam
@@ -42,16 +43,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _lies_in_a_range(self) -> Self:
-        if not self.lowest_guidance < self.highest_guidance:
-            raise ValueError(
-                f"lowest_guidance is {self.lowest_guidance:g} and highest_guidance {self.highest_guidance:g}; "
-                "give a range, the lowest first."
-            )
-        if not self.lowest_guidance <= self.guidance_scale <= self.highest_guidance:
-            raise ValueError(
-                f"guidance_scale is {self.guidance_scale:g}, which the adapters do not learn; choose it from "
-                f"{self.lowest_guidance:g} to {self.highest_guidance:g}, or widen that range."
-            )
+        require_in_range(self.guidance_scale, self.lowest_guidance, self.highest_guidance)
         return self
 
 

@@ -37,17 +37,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _lies_in_a_range(self) -> Self:
-        if not self.lowest_guidance < self.highest_guidance:
-            raise ValueError(
-                f"lowest_guidance is {self.lowest_guidance:g} and highest_guidance {self.highest_guidance:g}; "
-                "give a range, the lowest first."
-            )
-        if not self.lowest_guidance <= self.guidance_scale <= self.highest_guidance:
-            raise ValueError(
-                f"guidance_scale is {self.guidance_scale:g}, which the student does not learn; choose it from "
-                f"{self.lowest_guidance:g} to {self.highest_guidance:g}, or widen that range."
-            )
+        require_in_range(self.guidance_scale, self.lowest_guidance, self.highest_guidance)
         return self
+
+
+def require_in_range(scale: float, lowest: float, highest: float) -> None:
+    """Raise ValueError where the guidance that is shown is none of those that are learnt, or these are no range."""
+    if not lowest < highest:
+        raise ValueError(
+            f"lowest_guidance is {lowest:g} and highest_guidance {highest:g}; give a range, the lowest first."
+        )
+    if not lowest <= scale <= highest:
+        raise ValueError(
+            f"guidance_scale is {scale:g}, which the student does not learn; choose it from {lowest:g} to "
+            f"{highest:g}, or widen that range."
+        )
 
 
 @dataclass

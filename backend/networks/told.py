@@ -71,7 +71,7 @@ class ToldNetwork(nn.Module):
                 hook.remove()
 
     def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        """What the architecture makes of the batch."""
+        """What the architecture makes of the batch. Each architecture says, as of the two below."""
         raise NotImplementedError
 
     def _time_embeddings(self) -> list[nn.Module]:

@@ -228,7 +228,7 @@ def test_the_base_is_never_touched_and_its_cost_is_what_it_does() -> None:
     ("settings", "words"),
     [
         ({"lowest_guidance": 6.0}, "lowest_guidance is 6 and highest_guidance 6; give a range"),
-        ({"guidance_scale": 7.5}, "guidance_scale is 7.5, which the adapters do not learn; choose it from 1 to 6"),
+        ({"guidance_scale": 7.5}, "guidance_scale is 7.5, which the student does not learn; choose it from 1 to 6"),
     ],
 )
 def test_scales_that_do_not_fit_together_are_refused(settings: dict[str, float], words: str) -> None:
