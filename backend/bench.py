@@ -64,15 +64,16 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
     networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
     for net in networks.values():
         net.forward = watch.timed(net.forward)
-        if hasattr(net, "features"):
-            net.features = watch.timed(net.features)
+        for name in ("features", "with_features"):
+            if hasattr(net, name):
+                setattr(net, name, watch.timed(getattr(net, name)))
     torch.autograd.grad = watch.timed(grad)
     try:
         yield
     finally:
         torch.autograd.grad = grad
         for net in networks.values():
-            for name in ("forward", "features"):
+            for name in ("forward", "features", "with_features"):
                 net.__dict__.pop(name, None)
 
 

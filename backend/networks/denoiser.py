@@ -136,6 +136,11 @@ class Network(Protocol):
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """Feature maps (B, C, ...) of the encoding half, finest first, without running the rest."""
 
+    def with_features(
+        self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What a call makes, without gradient where that is not wanted, and the feature maps on the way to it."""
+
     def fixed(self) -> list[nn.Parameter]:
         """Parameters that no student may change."""
 
@@ -200,6 +205,9 @@ class Denoiser(nn.Module):
         x, time = self._input(noised, t)
         with self._precision(x):
             output = self.network(x, time, cond)
+        return self._prediction(noised, output, t)
+
+    def _prediction(self, noised: Tensor, output: Tensor, t: Tensor) -> Prediction:
         return Prediction(noised, self._widened(output), t, self.path, self.prediction_type, self.sigma_data)
 
     def features(self, noised: Tensor, t: Tensor, cond: Condition) -> list[Tensor]:
@@ -208,6 +216,19 @@ class Denoiser(nn.Module):
         with self._precision(x):
             maps = self.network.features(x, time, cond)  # type: ignore[operator]
         return [self._widened(h) for h in maps]
+
+    def with_features(
+        self, noised: Tensor, t: Tensor, cond: Condition, *, prediction_in_graph: bool = True
+    ) -> tuple[Prediction, list[Tensor]]:
+        """The prediction and `features` from one pass.
+
+        prediction_in_graph: whether the prediction has a gradient; without it, only what the maps need is kept.
+        """
+        x, time = self._input(noised, t)
+        with self._precision(x):
+            output, maps = self.network.with_features(x, time, cond, result_in_graph=prediction_in_graph)  # type: ignore[operator]
+        whole = noised if prediction_in_graph else noised.detach()
+        return self._prediction(whole, output, t), [self._widened(h) for h in maps]
 
     def null(self, cond: Condition) -> Condition | None:
         """The same batch without its condition, or None where the network has no such mode."""

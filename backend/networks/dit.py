@@ -7,7 +7,7 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
-from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.feature_maps import as_map, first_half
 from backend.networks.told import ToldNetwork
 
 
@@ -43,11 +43,12 @@ class DiT(ToldNetwork):
     def _width(self) -> int:
         return int(self.transformer.inner_dim)
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """Outputs of blocks up to the middle, as maps (B, C, H, W)."""
-        side = self.shape[1] // self.transformer.config.patch_size
-        blocks = first_half(self.transformer.transformer_blocks)
-        return [as_map(h, side, side) for h in outputs_of(blocks, lambda: self._run(x, time, cond))]
+    def _feature_blocks(self) -> list[nn.Module]:
+        return first_half(self.transformer.transformer_blocks)
+
+    def _map(self, h: Tensor, x: Tensor) -> Tensor:
+        patch = self.transformer.config.patch_size
+        return as_map(h, x.shape[-2] // patch, x.shape[-1] // patch)
 
 
 class _LabelsAndNumbers(nn.Module):

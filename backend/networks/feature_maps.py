@@ -1,7 +1,9 @@
-"""Feature maps of a network's blocks, without running what follows the last of them."""
+"""Feature maps of a network's blocks, with what follows the last of them or without running it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+import torch
 from torch import Tensor, nn
 
 MOST_MAPS = 4
@@ -16,22 +18,45 @@ def outputs_of(blocks: Sequence[nn.Module], run: Callable[[], object], place: in
 
     place: which of a block's outputs, where it has several.
     """
+
+    def end() -> None:
+        raise _ReachedError
+
+    with _watched(blocks, place, end) as found, suppress(_ReachedError):
+        run()
+    return found
+
+
+def outputs_and_result(
+    blocks: Sequence[nn.Module], run: Callable[[], Tensor], place: int = 0, *, result_in_graph: bool = True
+) -> tuple[list[Tensor], Tensor]:
+    """`outputs_of`, and what `run()` comes to: without gradient, and the memory for it, where that is not wanted."""
+
+    def leave_the_graph() -> None:
+        if not result_in_graph:
+            torch.set_grad_enabled(False)
+
+    with torch.set_grad_enabled(torch.is_grad_enabled()), _watched(blocks, place, leave_the_graph) as found:
+        result = run()
+    return found, result if result_in_graph else result.detach()
+
+
+@contextmanager
+def _watched(blocks: Sequence[nn.Module], place: int, after_last: Callable[[], None]) -> Iterator[list[Tensor]]:
+    """A list that the blocks' outputs are put in while inside. after_last: called when the last of them has run."""
     found: list[Tensor] = []
 
     def keep(module: nn.Module, given: object, made: Tensor | tuple[Tensor, ...]) -> None:
         found.append(made if isinstance(made, Tensor) else made[place])
         if module is blocks[-1]:
-            raise _ReachedError
+            after_last()
 
     hooks = [block.register_forward_hook(keep) for block in blocks]
     try:
-        run()
-    except _ReachedError:
-        pass
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
-    return found
 
 
 def first_half(blocks: Sequence[nn.Module]) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
-from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.feature_maps import as_map, first_half
 from backend.networks.text import PromptedNetwork, rows
 
 GUIDANCE_SCALE = 3.5  # what the network is told by default, as in diffusers' pipeline
@@ -21,6 +21,8 @@ class Flux(PromptedNetwork):
 
     shape: of one latent, unpacked, (C, H, W), H and W even.
     """
+
+    place = 1  # a block makes (text, picture)
 
     def __init__(self, transformer: FluxTransformer2DModel, shape: tuple[int, ...], null: Mapping[str, Tensor]) -> None:
         super().__init__(null)
@@ -52,11 +54,11 @@ class Flux(PromptedNetwork):
     def _width(self) -> int:
         return int(self.transformer.inner_dim)
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """The picture's tokens after double-stream blocks up to their middle, as maps (B, C, H/2, W/2)."""
-        blocks = first_half(self.transformer.transformer_blocks)
-        maps = outputs_of(blocks, lambda: self._run(x, time, cond), place=1)  # a block makes (text, picture)
-        return [as_map(h, x.shape[-2] // 2, x.shape[-1] // 2) for h in maps]
+    def _feature_blocks(self) -> list[nn.Module]:
+        return first_half(self.transformer.transformer_blocks)
+
+    def _map(self, h: Tensor, x: Tensor) -> Tensor:
+        return as_map(h, x.shape[-2] // 2, x.shape[-1] // 2)
 
 
 def pack(x: Tensor) -> Tensor:

@@ -53,8 +53,16 @@ class MLP(nn.Module):
             maps.append(h)
         return maps
 
+    def with_features(
+        self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What a call makes, and the feature maps that it passes through."""
+        maps = self.features(x, time, cond)
+        with torch.set_grad_enabled(result_in_graph and torch.is_grad_enabled()):
+            return self.head(maps[-1]), maps
+
     def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        return self.head(self.features(x, time, cond)[-1])  # type: ignore[no-any-return]
+        return self.with_features(x, time, cond)[0]
 
     def fixed(self) -> list[nn.Parameter]:
         return []

@@ -123,6 +123,19 @@ class Routed(nn.Module):
         own = self.partition(cond)
         return split(own, lambda k, rows: self.students[k].features(x[rows], time[rows], cond[rows]))  # type: ignore[operator]
 
+    def with_features(
+        self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        own = self.partition(cond)
+
+        def both(k: int, rows: Tensor) -> list[Tensor]:
+            some = x[rows], time[rows], cond[rows]
+            made, maps = self.students[k].with_features(*some, result_in_graph=result_in_graph)  # type: ignore[operator]
+            return [made, *maps]
+
+        made, *maps = split(own, both)
+        return made, maps
+
     def fixed(self) -> list[nn.Parameter]:
         return [parameter for student in self.students for parameter in student.fixed()]  # type: ignore[operator]
 

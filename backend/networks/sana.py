@@ -6,7 +6,7 @@ from diffusers import SanaTransformer2DModel
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
-from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.feature_maps import as_map, first_half
 from backend.networks.text import PromptedNetwork, rows
 
 GUIDANCE_SCALE = 4.5  # what a network that is told its guidance is told by default, as in diffusers' pipelines
@@ -41,9 +41,9 @@ class Sana(PromptedNetwork):
     def _width(self) -> int:
         return int(self.transformer.scale_shift_table.shape[1])
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """Outputs of blocks up to the middle, as maps (B, C, H, W)."""
+    def _feature_blocks(self) -> list[nn.Module]:
+        return first_half(self.transformer.transformer_blocks)
+
+    def _map(self, h: Tensor, x: Tensor) -> Tensor:
         patch = self.transformer.config.patch_size
-        blocks = first_half(self.transformer.transformer_blocks)
-        maps = outputs_of(blocks, lambda: self._run(x, time, cond))
-        return [as_map(h, x.shape[-2] // patch, x.shape[-1] // patch) for h in maps]
+        return as_map(h, x.shape[-2] // patch, x.shape[-1] // patch)

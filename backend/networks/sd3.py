@@ -6,12 +6,14 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
-from backend.networks.feature_maps import as_map, first_half, outputs_of
+from backend.networks.feature_maps import as_map, first_half
 from backend.networks.text import PromptedNetwork
 
 
 class SD3(PromptedNetwork):
     """Wraps `transformer`. Condition: `text` and `pooled`. shape: of one latent, (C, H, W)."""
+
+    place = 1  # a block makes (text, picture)
 
     def __init__(self, transformer: SD3Transformer2DModel, shape: tuple[int, ...], null: Mapping[str, Tensor]) -> None:
         super().__init__(null)
@@ -33,9 +35,9 @@ class SD3(PromptedNetwork):
     def _width(self) -> int:
         return int(self.transformer.inner_dim)
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """The picture's tokens after blocks up to the middle, as maps (B, C, H, W)."""
+    def _feature_blocks(self) -> list[nn.Module]:
+        return first_half(self.transformer.transformer_blocks)
+
+    def _map(self, h: Tensor, x: Tensor) -> Tensor:
         patch = self.transformer.config.patch_size
-        blocks = first_half(self.transformer.transformer_blocks)
-        maps = outputs_of(blocks, lambda: self._run(x, time, cond), place=1)  # a block makes (text, picture)
-        return [as_map(h, x.shape[-2] // patch, x.shape[-1] // patch) for h in maps]
+        return as_map(h, x.shape[-2] // patch, x.shape[-1] // patch)

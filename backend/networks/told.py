@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
+from backend.networks.feature_maps import outputs_and_result, outputs_of
 from backend.networks.inputs import NumberEmbeddings
 
 
 class ToldNetwork(nn.Module):
     """A wrapper that says which modules embed the time and how it is called; this adds the numbers.
 
-    native: numbers that the architecture takes by itself.
+    native: numbers that the architecture takes by itself. place: which of its blocks' outputs is the picture's.
     """
 
     shape: tuple[int, ...]
     null_label: int | None
     native: tuple[str, ...] = ()
+    place = 0
     inputs: tuple[str, ...] = ()
     numbers: NumberEmbeddings | None
 
@@ -80,6 +82,28 @@ class ToldNetwork(nn.Module):
 
     def _width(self) -> int:
         raise NotImplementedError
+
+    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
+        """Feature maps (B, C, ...) of the encoding half, finest first, without running the rest."""
+        maps = outputs_of(self._feature_blocks(), lambda: self._run(x, time, cond), self.place)
+        return [self._map(h, x) for h in maps]
+
+    def with_features(
+        self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What a call makes, and the feature maps that it passes through."""
+        maps, made = outputs_and_result(
+            self._feature_blocks(), lambda: self._run(x, time, cond), self.place, result_in_graph=result_in_graph
+        )
+        return made, [self._map(h, x) for h in maps]
+
+    def _feature_blocks(self) -> list[nn.Module]:
+        """The blocks whose outputs are the feature maps, in the order in which they run."""
+        raise NotImplementedError
+
+    def _map(self, h: Tensor, x: Tensor) -> Tensor:
+        """A block's output as a map (B, C, ...); x is the network's input."""
+        return h
 
     def fixed(self) -> list[nn.Parameter]:
         """Parameters that no student may change: none."""

@@ -44,29 +44,10 @@ class UNet2D(ToldNetwork):
     def _width(self) -> int:
         return int(self.unet.time_embedding.linear_2.out_features)
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """The output of every down block and of the middle block, (B, C, H, W), finest first."""
-        unet = self.unet
-        emb = unet.time_embedding(unet.time_proj(time).to(x.dtype))
-        if self.numbers is not None:
-            emb = emb + self.numbers.added(cond.parts)
-        labels = self._labels(cond)
-        if labels is not None:
-            emb = emb + unet.class_embedding(labels)
-        x = self._seen(x, cond)
-        if unet.config.center_input_sample:
-            x = 2 * x - 1
-        h, skip = unet.conv_in(x), x
-        maps = []
-        for block in unet.down_blocks:
-            if hasattr(block, "skip_conv"):  # the blocks that carry a shrunken input along
-                h, _, skip = block(hidden_states=h, temb=emb, skip_sample=skip)
-            else:
-                h = block(hidden_states=h, temb=emb)[0]
-            maps.append(h)
-        if unet.mid_block is not None:
-            maps.append(unet.mid_block(h, emb))
-        return maps
+    def _feature_blocks(self) -> list[nn.Module]:
+        """Every down block and the middle block."""
+        middle = self.unet.mid_block
+        return [*self.unet.down_blocks, *([] if middle is None else [middle])]
 
     def fixed(self) -> list[nn.Parameter]:
         """The first layer of the time embedding, where it ignores some frequencies.

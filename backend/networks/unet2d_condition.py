@@ -8,7 +8,6 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
-from backend.networks.feature_maps import outputs_of
 from backend.networks.steering import steering
 from backend.networks.text import PromptedNetwork, rows
 
@@ -48,9 +47,7 @@ class UNet2DCondition(PromptedNetwork):
     def _width(self) -> int:
         return int(self.unet.time_embedding.linear_2.out_features)
 
-    def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        """The output of every down block and of the middle block, (B, C, H, W), finest first."""
-        blocks = [*self.unet.down_blocks]
-        if self.unet.mid_block is not None:
-            blocks.append(self.unet.mid_block)
-        return outputs_of(blocks, lambda: self._run(x, time, cond))
+    def _feature_blocks(self) -> list[nn.Module]:
+        """Every down block and the middle block."""
+        middle = self.unet.mid_block
+        return [*self.unet.down_blocks, *([] if middle is None else [middle])]

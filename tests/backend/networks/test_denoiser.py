@@ -340,9 +340,31 @@ def test_features_are_what_the_unet_computes_on_its_way(settings: dict[str, Any]
         net(x, time, cond)
         expected = list(passed)
         found = net.features(x, time, cond)
+        both = net.with_features(x, time, cond)
     assert len(found) == len(expected) == len(blocks)
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip([*found, *both[1]], [*expected, *expected], strict=True):
         assert torch.equal(one, other)
+    assert torch.equal(both[0], net(x, time, cond))
+
+
+@pytest.mark.parametrize("network", [MLP(2, classes=3), UNet2D(unet(num_class_embeds=4), null_label=3)])
+@pytest.mark.parametrize("kind", ["flow", "epsilon"])
+def test_one_pass_gives_what_two_would(network: MLP | UNet2D, kind: PredictionType) -> None:
+    net, t = Denoiser(network, FlowMatching(), kind), torch.tensor([0.3, 0.9], dtype=torch.float64)
+    noised = torch.randn(2, *net.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    cond = Condition.of_labels(torch.tensor([0, 2]))
+    alone = [*net.features(noised, t, cond), net(noised, t, cond).x0]
+    for in_graph in (True, False):
+        prediction, maps = net.with_features(noised, t, cond, prediction_in_graph=in_graph)
+        for one, other in zip([*maps, prediction.x0], alone, strict=True):
+            assert torch.equal(one, other)
+        assert prediction.x0.requires_grad == in_graph
+        assert torch.is_grad_enabled()
+        (mine, theirs) = (torch.autograd.grad(m[-2].sum(), noised, retain_graph=True)[0] for m in ([*maps, 0], alone))
+        assert torch.equal(mine, theirs)
+    with torch.no_grad():
+        prediction, maps = net.with_features(noised, t, cond)
+    assert not any(made.requires_grad for made in (*maps, prediction.output))
 
 
 def test_a_unet_takes_its_null_label_for_an_unconditional_batch() -> None:

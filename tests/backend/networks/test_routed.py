@@ -39,6 +39,8 @@ def test_each_class_is_answered_by_its_own_network() -> None:
     cond, own = labels(5, 0, 2, 3, 1, 4), [2, 0, 1, 1, 0, 2]
     x, t = torch.randn(6, 2), torch.linspace(0.1, 0.9, 6).double()
     answer, maps = net(x, t, cond).output, net.features(x, t, cond)
+    both = net.with_features(x, t, cond)
+    assert all(torch.equal(one, other) for one, other in zip([both[0].output, *both[1]], [answer, *maps], strict=True))
     for i, k in enumerate(own):
         row = slice(i, i + 1)
         torch.testing.assert_close(answer[row], alone[k](x[row], t[row], cond[row]).output)

@@ -120,6 +120,12 @@ def test_feature_maps_keep_their_places_and_their_gradient(name: str, tiny_model
     assert not any(name.startswith(f"network.{last}") for name in touched for last in LAST_LAYERS)
     whole = net(noised, t, teacher.each_condition(2)).output
     assert whole.shape == noised.shape
+    prediction, same = net.with_features(noised, t, teacher.each_condition(2), prediction_in_graph=False)
+    assert torch.equal(prediction.output, whole)
+    assert not prediction.output.requires_grad
+    for one, other in zip(same, maps, strict=True):
+        assert torch.equal(one, other)
+        assert one.requires_grad
 
 
 @every_prompted
