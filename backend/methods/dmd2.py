@@ -61,9 +61,9 @@ class Nets:
     fake_score: Denoiser
     discriminator: nn.Module
 
-    def judged(self, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """The discriminator's logits (B,) of noised samples (B, ...) at times t (B,)."""
-        return self.discriminator(self.fake_score.features(noised, t, cond)[-1:])  # type: ignore[no-any-return]
+    def judged(self, maps: list[Tensor], cond: Condition) -> Tensor:
+        """The discriminator's logits (B,) from the fake score's feature maps."""
+        return self.discriminator(maps[-1:])  # type: ignore[no-any-return]
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
@@ -92,8 +92,6 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         x = rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
     if student_turn:
         terms, metrics = matching(nets, x, batch, s)
-        if s.gan_weight:
-            terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, batch.cond, batch))
         if s.embedding_weight:
             terms["embedding"] = s.embedding_weight * losses.embedding(x, batch.cond, *batch.real, batch.generator)
         yield Update(nets.student, terms, metrics, sample=x)
@@ -101,13 +99,15 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     # One rollout serves both turns: the fake score learns what the student just made.
     x = x.detach()
     t, noise = batch.times(), batch.noise()
-    prediction = nets.fake_score(nets.fake_score.path.noised(x, noise, t), t, batch.cond)
-    terms = {"fake_score": losses.denoising(prediction, x, noise)}
+    noised = nets.fake_score.path.noised(x, noise, t)
     if not s.gan_weight:
-        yield Update(nets.fake_score, terms)
+        yield Update(
+            nets.fake_score, {"fake_score": losses.denoising(nets.fake_score(noised, t, batch.cond), x, noise)}
+        )
         return
-    real, real_cond = batch.real
-    on_real, on_fake = logits(nets, real, real_cond, batch), logits(nets, x, batch.cond, batch)
+    prediction, maps = nets.fake_score.with_features(noised, t, batch.cond)
+    terms = {"fake_score": losses.denoising(prediction, x, noise)}
+    on_real, on_fake = judged_real(nets, batch), nets.judged(maps, batch.cond)
     terms["discriminator"] = s.discriminator_weight * losses.discriminator_logistic(on_real, on_fake)
     yield Update((nets.fake_score, nets.discriminator), terms, losses.discriminator_metrics(on_real, on_fake))
 
@@ -120,13 +120,21 @@ def warm_up(nets: Nets, batch: Batch, s: Settings) -> Update:
 
 
 def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The distribution matching term (eq. 3), and the size of the score difference, which the term itself hides."""
+    """The distribution matching term (eq. 3), with the adversarial one from the same pass of the fake score.
+
+    Beside them the size of the score difference, which the term itself hides.
+    """
+    t = batch.times(s.lowest_time, s.highest_time)[firsts(batch, s)]
+    noised = nets.teacher.path.noised(x, batch.noise(), t)
+    terms = {}
+    if s.gan_weight:
+        prediction, maps = nets.fake_score.with_features(noised, t, batch.cond, prediction_in_graph=False)
+        terms["gan"] = s.gan_weight * losses.generator_logistic(nets.judged(maps, batch.cond))
     with torch.no_grad():
-        t = batch.times(s.lowest_time, s.highest_time)[firsts(batch, s)]
-        noised = nets.teacher.path.noised(x, batch.noise(), t)
-        real, fake = nets.teacher(noised, t, batch.cond).x0, nets.fake_score(noised, t, batch.cond).x0
-    term = losses.distribution_matching(x, real, fake, s.group_size)
-    return {"matching": term}, {"score_difference": (fake - real).abs().mean()}
+        real = nets.teacher(noised, t, batch.cond).x0
+        fake = (prediction if s.gan_weight else nets.fake_score(noised, t, batch.cond)).x0
+    matching = losses.distribution_matching(x, real, fake, s.group_size)
+    return {"matching": matching, **terms}, {"score_difference": (fake - real).abs().mean()}
 
 
 def firsts(batch: Batch, s: Settings) -> Tensor:
@@ -134,11 +142,10 @@ def firsts(batch: Batch, s: Settings) -> Tensor:
     return torch.arange(len(batch.cond), device=batch.device) // s.group_size * s.group_size
 
 
-def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:
-    """The discriminator's view of samples (B, ...) at noise of all levels, (B,)."""
-    t = batch.times()
-    noised = nets.fake_score.path.noised(x, batch.noise(), t)
-    return nets.judged(noised, t, cond)
+def judged_real(nets: Nets, batch: Batch) -> Tensor:
+    """The discriminator's logits (B,) of real data, noised to all levels."""
+    (x, cond), t = batch.real, batch.times()
+    return nets.judged(nets.fake_score.features(nets.fake_score.path.noised(x, batch.noise(), t), t, cond), cond)
 
 
 def needs(s: Settings) -> tuple[Need, ...]:
@@ -147,13 +154,14 @@ def needs(s: Settings) -> tuple[Need, ...]:
 
 
 def cost(s: Settings) -> float:
-    """Per step: rollout and fake score always, the student's turn and the adversarial half networks where they are.
+    """Per step: rollout and fake score always, the student's turn, and of the adversarial term what it adds: half a
+    network back to the sample in that turn, and half a network on real data. The rest it has from the others' passes.
 
     A step of the warm-up costs 3.
     """
     guided = 2 if s.guidance_scale != 1 else 1
-    student = (2 + guided + 1 + bool(s.gan_weight)) / s.fake_score_updates
-    return 1 + (s.student_steps - 1) / 2 + student + 3 + 3 * bool(s.gan_weight)
+    student = (2 + guided + 1 + bool(s.gan_weight) / 2) / s.fake_score_updates
+    return 1 + (s.student_steps - 1) / 2 + student + 3 + 1.5 * bool(s.gan_weight)
 
 
 METHOD = Method(

@@ -44,9 +44,8 @@ class Nets(dmd2.Nets):
     fake_score: RoutedDenoiser
     discriminator: RoutedHeads
 
-    def judged(self, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        own = self.fake_score.network.partition(cond)
-        return self.discriminator(self.fake_score.features(noised, t, cond)[-1:], own)  # type: ignore[no-any-return]
+    def judged(self, maps: list[Tensor], cond: Condition) -> Tensor:
+        return self.discriminator(maps[-1:], self.fake_score.network.partition(cond))  # type: ignore[no-any-return]
 
 
 def new_student(teacher: Teacher, s: Settings) -> RoutedDenoiser:

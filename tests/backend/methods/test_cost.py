@@ -73,11 +73,18 @@ class Stack(nn.Module):
             h = h + nn.functional.silu(layer(h))
         return [h]
 
+    def with_features(
+        self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        maps = self.features(x, time, cond)
+        with torch.set_grad_enabled(result_in_graph and torch.is_grad_enabled()):
+            h = maps[-1]
+            for layer in self.layers[HALF:]:
+                h = h + nn.functional.silu(layer(h))
+            return self.conv_out(h), maps
+
     def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        (h,) = self.features(x, time, cond)
-        for layer in self.layers[HALF:]:
-            h = h + nn.functional.silu(layer(h))
-        return self.conv_out(h)  # type: ignore[no-any-return]
+        return self.with_features(x, time, cond)[0]
 
     def fixed(self) -> list[nn.Parameter]:
         return []
