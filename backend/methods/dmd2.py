@@ -196,6 +196,7 @@ METHOD = Method(
             {"warm_up_steps": 200},
         ),
     },
-    notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average. Its warm-up "
-    "compares by mean squares, not by LPIPS.",
+    notes="Student and fake score are averaged and updated from one rollout; the paper keeps no average. The "
+    "discriminator reads the fake score's passes for the other terms, where the authors make passes of its own. "
+    "Its warm-up compares by mean squares, not by LPIPS.",
 )
