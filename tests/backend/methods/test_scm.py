@@ -180,6 +180,23 @@ def float_batch(n: int, step: int) -> Batch:
     return replace(given, real_samples=given.real_samples.float())
 
 
+@every_kind
+def test_uniform_times_are_uniform_in_the_angle_up_to_the_start(kind: str) -> None:
+    net = exact_start(kind)
+    ends = scm.trig_angle(net, torch.tensor([0.0, 0.9], dtype=torch.float64))
+    t = scm.drawn_times(batch(4001), net, scm.Settings(first_level=0.9))
+    share = (scm.trig_angle(net, t) - ends[0]) / (ends[1] - ends[0])
+    assert float(t.max()) <= 0.9
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(share.quantile(levels), levels, rtol=0, atol=0.03)
+
+
+@every_kind
+def test_the_time_of_an_angle_is_its_inverse(kind: str) -> None:
+    net, t = exact_start(kind), torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(scm.t_of_angle(net, scm.trig_angle(net, t)), t, rtol=1e-6, atol=1e-6)
+
+
 def test_log_normal_times_have_their_median_where_they_are_said_to() -> None:
     net = Denoiser(torch.nn.Identity(), paths()["edm"][0], "edm")
     t = scm.drawn_times(batch(4001), net, scm.Settings(times="log-normal", time_mean=-1.0, time_spread=0.5))
