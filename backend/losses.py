@@ -129,6 +129,23 @@ def adaptive(squares: Tensor, power: float, offset: float) -> Tensor:
     return (squares / (squares.detach() + offset) ** power).mean()
 
 
+def normalised(gradients: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+    """g / (|g| + offset), |g| the root mean square of each sample, and the share of samples that are no number.
+
+    Those become 0. The mean in place of the sum makes `offset` mean the same for samples of any size (sCM,
+    arXiv:2410.11081, sec. 4.2).
+    """
+    finite = gradients.flatten(1).isfinite().all(1)
+    g = torch.where(per_sample(finite.double(), gradients).bool(), gradients, 0)
+    size = sample_mean(g.square()).sqrt() + offset
+    return g / per_sample(size, g), 1 - finite.double().mean()
+
+
+def uncertainty(errors: Tensor, log_variance: Tensor) -> Tensor:
+    """Mean of exp(-w) e + w, least where w is the log of the mean of e; both (B,) (sCM, sec. 4.1)."""
+    return ((-log_variance).exp() * errors + log_variance).mean()
+
+
 def interval_target(state: Tensor, s: Level, t: Level, noise: Tensor) -> tuple[Tensor, Tensor]:
     """What a denoiser learns of states that are noised on, x0 and noise, (B, ...) (arXiv:2510.27684).
 
@@ -212,11 +229,18 @@ def pushed(x: Tensor, gradient: Tensor) -> Tensor:
     return 0.5 * functional.mse_loss(x, (x - gradient).detach())
 
 
-def flow_velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
-    """The error (B, ...) of noise - x0, rectified flow's velocity, whatever the network predicts and on any path.
+def flow_velocity(prediction: Prediction) -> Tensor:
+    """noise - x0, (B, ...): rectified flow's velocity, whatever the network predicts and on any path.
 
     Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
-    sigma/(alpha + sigma), so that its square is reflow's objective (arXiv:2209.03003, eq. 1). In x0 its weight is
-    ((alpha + sigma)/sigma)².
+    sigma/(alpha + sigma).
     """
-    return (prediction.noise - prediction.x0) - (noise - x0)
+    return prediction.noise - prediction.x0
+
+
+def flow_velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:
+    """The error (B, ...) of `flow_velocity`, whose square is reflow's objective (arXiv:2209.03003, eq. 1).
+
+    In x0 its weight is ((alpha + sigma)/sigma)².
+    """
+    return flow_velocity(prediction) - (noise - x0)

@@ -41,7 +41,8 @@ class Path(ABC):
     def velocity_weights(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(a, b) with velocity = a x0 + b noise = dx_t/ds along the path's natural clock s.
 
-        The clock is the angle atan2(sigma, alpha) for the variance preserving kinds, sigma for the others.
+        The clock is the angle atan2(sigma, alpha) for the variance preserving kinds, sigma for the others. On every
+        path alpha b - sigma a is 1, so that d(sigma/alpha)/ds is 1/alpha².
         """
 
     @abstractmethod
@@ -82,9 +83,19 @@ class Path(ABC):
         """Inverse of `log_snr`."""
         return self.t_of_ratio((-log_snr / 2).exp())
 
+    def flow_time(self, t: Tensor) -> Tensor:
+        """sigma / (alpha + sigma), the time of flow matching at which there is as much noise."""
+        sigma = self.sigma(t)
+        return sigma / (self.alpha(t) + sigma)
+
     def noised(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """alpha(t) x0 + sigma(t) noise. x0, noise: (B, ...); t: (B,)."""
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * noise
+
+    def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Its change by the natural clock at fixed x0 and noise, (B, ...); see `velocity_weights`."""
+        a, b = self.velocity_weights(t)
+        return per_sample(a, x0) * x0 + per_sample(b, x0) * noise
 
 
 @dataclass(frozen=True, eq=False)

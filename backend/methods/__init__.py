@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from backend.contract.settings import Settings, setting
 from backend.networks import Condition, Denoiser
+from backend.noise import Path
 from backend.samplers import Sampler, normal
 from backend.teachers import Teacher
 
@@ -112,6 +113,12 @@ class Batch:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         drawn = torch.rand(len(self.cond), generator=self.generator, device=self.generator.device, dtype=dtype)
         return (low + (high - low) * drawn).to(self.device)
+
+    def log_normal_times(self, path: Path, mean: float, spread: float, high: float) -> Tensor:
+        """New times at which ln(sigma/alpha) is normal, none above `high`, (B,) float64."""
+        z = normal((len(self.cond),), self.generator, self.device)
+        z = z if self.device.type == "mps" else z.double()
+        return path.t_of_ratio((mean + spread * z).exp()).clamp(max=high)
 
     def index(self, count: int) -> int:
         """One number in 0..count-1, the same for the whole batch."""

@@ -17,10 +17,10 @@ from backend import derivatives, losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
-from backend.networks import Condition, Denoiser, Guided, Prediction
+from backend.networks import Condition, Denoiser, Guided
 from backend.noise import Path, per_sample
 from backend.optimizers import adams
-from backend.samplers import Sampler, normal, start_level, student_levels
+from backend.samplers import Sampler, start_level, student_levels
 from backend.teachers import Teacher
 
 LEAST_ALPHA = 0.16  # of the start with an epsilon teacher, as of every student that learns from noised data
@@ -104,7 +104,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     told = cond.with_part("end_time", r)
     curve = correction(nets.student, noised, t, r, told, x0, noise, s)
     # The velocity u = noise - x0 at noised = (1 - tau) x0 + tau noise, less the correction, as x0 and noise.
-    tau = per_sample(flow_time(path, t), noised)
+    tau = per_sample(path.flow_time(t), noised)
     error = nets.student(noised, t, told).error(x0 + tau * curve, noise - (1 - tau) * curve)
     squares = error.square().flatten(1).sum(1)
     terms = {"average_velocity": losses.adaptive(squares, s.weight_power, s.weight_offset)}
@@ -115,10 +115,8 @@ def step_ends(batch: Batch, path: Path, s: Settings, first: float) -> tuple[Tens
     """Times t >= r, each (B,), at which steps begin and end; for the first share of the batch they are the same."""
     if s.times == "uniform":
         a, b = batch.times(0.0, first), batch.times(0.0, first)
-    else:
-        drawn = [normal((len(batch.cond),), batch.generator, batch.device).to(batch.times()) for _ in range(2)]
-        # tau / (1 - tau) is sigma / alpha, and of a logistic tau the exponential
-        a, b = (path.t_of_ratio((s.time_mean + s.time_spread * z).exp()).clamp(max=first) for z in drawn)
+    else:  # tau / (1 - tau) is sigma / alpha, and of a logistic tau the exponential
+        a, b = (batch.log_normal_times(path, s.time_mean, s.time_spread, first) for _ in range(2))
     t, r = torch.maximum(a, b), torch.minimum(a, b)
     still = instantaneous(len(t), s)
     return t, torch.cat([t[:still], r[still:]])
@@ -127,12 +125,6 @@ def step_ends(batch: Batch, path: Path, s: Settings, first: float) -> tuple[Tens
 def instantaneous(size: int, s: Settings) -> int:
     """How many samples of a batch have a step of no length."""
     return round(s.instantaneous_share * size)
-
-
-def flow_time(path: Path, t: Tensor) -> Tensor:
-    """sigma / (alpha + sigma), the time of the same noise level on the flow path, (B,)."""
-    sigma = path.sigma(t)
-    return sigma / (path.alpha(t) + sigma)
 
 
 def correction(
@@ -147,20 +139,13 @@ def correction(
     if still == len(t):
         return curve
     path, rest = student.path, slice(still, None)
-    a, b = path.velocity_weights(t)
-    alpha, sigma = path.alpha(t), path.sigma(t)
-    clock = (b * alpha - a * sigma) / (alpha + sigma) ** 2  # dtau/ds
-    weight = (flow_time(path, t) - flow_time(path, r)) / clock
-    velocity = per_sample(a, x0) * x0 + per_sample(b, x0) * noise
+    by_clock = (path.alpha(t) + path.sigma(t)) ** 2  # ds/dtau
+    weight = (path.flow_time(t) - path.flow_time(r)) * by_clock
+    velocity = path.velocity(x0, noise, t)
     curve[rest] = derivatives.along_trajectory(
-        student, flow_velocity, noised[rest], t[rest], told[rest], velocity[rest], weight[rest], s.derivative
+        student, losses.flow_velocity, noised[rest], t[rest], told[rest], velocity[rest], weight[rest], s.derivative
     )
     return curve
-
-
-def flow_velocity(prediction: Prediction) -> Tensor:
-    """noise - x0: the velocity in the coordinates x/(alpha + sigma), tau, in which steps are straight on every path."""
-    return prediction.noise - prediction.x0
 
 
 @torch.no_grad()

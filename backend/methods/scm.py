@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from backend import derivatives
+from backend import derivatives, losses, trigflow
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.losses import sample_mean
 from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Condition, Denoiser, Guided, Prediction
+from backend.networks.log_variance import LogVariance
 from backend.noise import per_sample
 from backend.optimizers import adam
-from backend.samplers import Sampler, normal, start_level, student_levels
+from backend.samplers import Sampler, start_level, student_levels
 from backend.teachers import Teacher
 
 LEAST_ALPHA = 0.16  # of the start with an epsilon teacher, as of every student that learns from noised data
@@ -57,21 +57,6 @@ class Settings(BaseSettings):
     first_level: StartLevel = setting(
         0.0, "Time t at which the student starts; 0 is the highest that suits the teacher", low=0, high=1, advanced=True
     )
-
-
-class LogVariance(nn.Module):
-    """w(angle), (B,) -> (B,), 0 until trained: the log of the squared error to be expected at that time (sec. 4.1)."""
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(3, width), nn.Linear(width, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, angle: Tensor) -> Tensor:
-        angle = angle.to(self.first.weight.dtype)
-        hidden = nn.functional.silu(self.first(torch.stack([angle, angle.sin(), angle.cos()], 1)))
-        return self.last(hidden)[:, 0]  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -111,17 +96,17 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
             there = nets.teacher(noised, t, cond)
         x0, noise = there.x0, there.noise
     prediction = student(noised, t, cond)
-    velocity = trig_velocity(prediction, sigma_data(student))
+    own = trigflow.turn_of(prediction, trigflow.spread(student))
     warmup = 1.0 if s.warmup_share == 0 else min(1.0, batch.step / (s.warmup_share * batch.total))
-    g, spoilt = normalised(tangent(student, prediction, t, cond, x0, noise, warmup, s), s.tangent_offset)
+    g, spoilt = losses.normalised(tangent(student, prediction, t, cond, x0, noise, warmup, s), s.tangent_offset)
     # The gradient of F's square distance from itself, moved by the tangent, is the tangent (algorithm 1).
-    error = sample_mean((velocity - velocity.detach() - g).square())
+    errors = losses.sample_mean((own - own.detach() - g).square())
     metrics = {"tangent": g.square().mean().sqrt(), "spoilt_tangents": spoilt}
-    if not s.learned_weight:
-        yield Update(student, {"tangent_loss": error.mean()}, metrics)
-        return
-    w = nets.weight(trig_angle(student, t))
-    yield Update((student, nets.weight), {"tangent_loss": ((-w).exp() * error + w).mean()}, metrics)
+    if s.learned_weight:
+        weighed = losses.uncertainty(errors, nets.weight(trigflow.angle(student, t)))
+        yield Update((student, nets.weight), {"tangent_loss": weighed}, metrics)
+    else:
+        yield Update(student, {"tangent_loss": errors.mean()}, metrics)
 
 
 def drawn_times(batch: Batch, net: Denoiser, s: Settings) -> Tensor:
@@ -130,33 +115,10 @@ def drawn_times(batch: Batch, net: Denoiser, s: Settings) -> Tensor:
     Uniform is meant in the angle: on the clock of another path most of them may lie where all is noise already.
     """
     first = first_level(s, net)
-    if s.times == "uniform":
-        low, high = trig_angle(net, torch.tensor([0.0, first], dtype=torch.float64)).tolist()
-        return t_of_angle(net, batch.times(low, high)).clamp(max=first)
-    z = normal((len(batch.cond),), batch.generator, batch.device).to(batch.times())
-    return net.path.t_of_ratio((s.time_mean + s.time_spread * z).exp()).clamp(max=first)
-
-
-def sigma_data(net: Denoiser) -> float:
-    """Spread of the data in TrigFlow's coordinates: an EDM network's own, with which F is what it returns; else 1."""
-    return net.sigma_data if net.prediction_type == "edm" else 1.0
-
-
-def trig_angle(net: Denoiser, t: Tensor) -> Tensor:
-    """TrigFlow's time at the same noise level, atan(sigma / (alpha sigma_data)), (B,) from 0 to pi/2 (app. B)."""
-    return torch.atan2(net.path.sigma(t), sigma_data(net) * net.path.alpha(t))
-
-
-def t_of_angle(net: Denoiser, angle: Tensor) -> Tensor:
-    """Inverse of `trig_angle`, (B,)."""
-    return net.path.t_of_ratio(sigma_data(net) * angle.sin() / angle.cos().clamp(min=1e-12))  # 0 at pi/2
-
-
-def trig_velocity(prediction: Prediction, spread: float) -> Tensor:
-    """F = cos(angle) noise - sin(angle) x0 / sigma_data, (B, ...): what a TrigFlow network would return (eq. 4)."""
-    angle = torch.atan2(prediction.sigma, spread * prediction.alpha)
-    x0, noise = prediction.x0, prediction.noise
-    return per_sample(angle.cos(), noise) * noise - per_sample(angle.sin() / spread, x0) * x0
+    if s.times == "log-normal":
+        return batch.log_normal_times(net.path, s.time_mean, s.time_spread, first)
+    low, high = trigflow.angle(net, torch.tensor([0.0, first], dtype=torch.float64)).tolist()
+    return trigflow.t_of_angle(net, batch.times(low, high)).clamp(max=first)
 
 
 @torch.no_grad()
@@ -175,39 +137,21 @@ def tangent(
     x0, noise: by which the trajectory moves on. warmup: in [0, 1], the share of the second term, whose derivative makes
     training unstable while the student is still the teacher.
     """
-    path, spread = student.path, sigma_data(student)
-    angle = trig_angle(student, t)
-    cos, sin = angle.cos(), angle.sin()
-    alpha, sigma = path.alpha(t), path.sigma(t)
-    a, b = path.velocity_weights(t)
-    clock = spread * (b * alpha - a * sigma) / ((spread * alpha) ** 2 + sigma**2)  # d angle/ds
+    path, spread, angle = student.path, trigflow.spread(student), trigflow.angle(student, t)
     change = derivatives.along_trajectory(
         student,
-        lambda made: trig_velocity(made, spread),
+        lambda made: trigflow.turn_of(made, spread),
         prediction.noised,
         t,
         cond,
-        per_sample(a, x0) * x0 + per_sample(b, x0) * noise,
-        cos * sin / clock,
+        path.velocity(x0, noise, t),
+        path.alpha(t) * path.sigma(t),  # by the path's clock, that is cos(angle) sin(angle) by the angle
         s.derivative,
     )
-    # x is the state in TrigFlow's coordinates, moved by `velocity`; the network's own F is `own`.
-    scale = per_sample(spread / ((spread * alpha) ** 2 + sigma**2).sqrt(), prediction.noised)
-    x, own = scale * prediction.noised, spread * trig_velocity(prediction, spread)
-    velocity = spread * per_sample(cos, noise) * noise - per_sample(sin, x0) * x0
-    unstable = per_sample(cos * sin, x) * x + spread * change
-    return -per_sample(cos**2, x) * (own - velocity) - warmup * unstable
-
-
-def normalised(tangents: Tensor, offset: float) -> tuple[Tensor, Tensor]:
-    """g / (|g| + offset), |g| the root mean square of each sample, and the share of samples that are no number.
-
-    Those become 0. The mean in place of the sum makes `offset` mean the same for samples of any size (sec. 4.2).
-    """
-    finite = tangents.flatten(1).isfinite().all(1)
-    g = torch.where(per_sample(finite.double(), tangents).bool(), tangents, 0)
-    size = sample_mean(g.square()).sqrt() + offset
-    return g / per_sample(size, g), 1 - finite.double().mean()
+    x = trigflow.state(student, prediction.noised, t)
+    away = spread * (trigflow.turn_of(prediction, spread) - trigflow.turn(x0, noise, angle, spread))
+    unstable = per_sample(angle.cos() * angle.sin(), x) * x + spread * change
+    return -per_sample(angle.cos() ** 2, x) * away - warmup * unstable
 
 
 def cost(s: Settings) -> float:

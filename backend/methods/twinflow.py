@@ -94,7 +94,7 @@ def any_step(nets: Nets, rows: int, batch: Batch, s: Settings) -> Tensor:
     x, cond, noise = real[:rows], real_cond[:rows], batch.noise()[:rows]
     t, share = flow_times(nets.student.path, rows, batch, s, nets.student), batch.times()[:rows]
     kind = torch.arange(rows, device=t.device) % 3
-    whole = torch.full_like(t, float(flow_time(nets.student.path, times(sampler(s, nets.student).levels[0], x[:1]))))
+    whole = torch.full_like(t, float(nets.student.path.flow_time(times(sampler(s, nets.student).levels[0], x[:1]))))
     t = torch.where(kind == 0, whole, t)
     r = torch.where(kind == 0, 0, t * (1 - torch.where(kind == 1, 0.05 * share, share)))
     state = mixed(x, noise, t)
@@ -153,15 +153,10 @@ def mixed(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return per_sample(1 - t, x) * x + per_sample(t, x) * noise
 
 
-def flow_time(path: Path, t: Tensor) -> Tensor:
-    """sigma / (alpha + sigma): 0 is data, 1 pure noise."""
-    return path.sigma(t) / (path.alpha(t) + path.sigma(t))
-
-
 def flow_times(path: Path, rows: int, batch: Batch, s: Settings, net: Denoiser) -> Tensor:
     """Flow times, (rows,), uniform from the least noise of the path to where the student starts."""
     drawn = batch.times()[:rows]
-    low, high = (flow_time(path, torch.full_like(drawn[:1], t)) for t in (0.0, sampler(s, net).levels[0]))
+    low, high = (path.flow_time(torch.full_like(drawn[:1], t)) for t in (0.0, sampler(s, net).levels[0]))
     return low + (high - low) * drawn
 
 

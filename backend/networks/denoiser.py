@@ -99,8 +99,7 @@ class Prediction:
     @property
     def velocity(self) -> Tensor:
         """dx_t/ds in the path's natural clock (`Path.velocity_weights`)."""
-        a, b = self._path.velocity_weights(self._t)
-        return per_sample(a, self.x0) * self.x0 + per_sample(b, self.x0) * self.noise
+        return self._path.velocity(self.x0, self.noise, self._t)
 
     @property
     def score(self) -> Tensor:

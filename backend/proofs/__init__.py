@@ -146,6 +146,7 @@ def code_of(name: str, *more: Path) -> str:
     """SHA-256 of what a proof's figures depend on: the method, its proof, the bench, what methods share, and `more`."""
     backend = Path(__file__).parent.parent
     files = [backend / "methods" / f"{name}.py", backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
-    files += [backend / f"{shared}.py" for shared in ("losses", "noise", "samplers", "train", "stores", "optimizers")]
+    shared = "losses noise samplers train stores optimizers boundary derivatives trigflow"
+    files += [backend / f"{module}.py" for module in shared.split()]
     files += [*sorted((backend / "networks").glob("*.py")), *more]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

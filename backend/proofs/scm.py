@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
+from backend import losses, trigflow
 from backend.methods import Batch, Update, scm
 from backend.methods.scm import Nets, Settings
+from backend.noise import per_sample
 from backend.proofs import Proof
 
 
@@ -16,11 +18,10 @@ def without_the_derivative(nets: Nets, batch: Batch, s: Settings) -> Iterator[Up
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
         there = nets.teacher(noised, t, cond)
-        spread = scm.sigma_data(nets.student)
-        angle = scm.trig_angle(nets.student, t)
-    own = scm.trig_velocity(nets.student(noised, t, cond), spread)
-    difference = (own.detach() - scm.trig_velocity(there, spread)) * angle.cos().float()[:, None] ** 2
-    g, _ = scm.normalised(-difference, s.tangent_offset)
+        spread, angle = trigflow.spread(nets.student), trigflow.angle(nets.student, t)
+    own = trigflow.turn_of(nets.student(noised, t, cond), spread)
+    difference = per_sample(angle.cos() ** 2, own) * (own.detach() - trigflow.turn_of(there, spread))
+    g, _ = losses.normalised(-difference, s.tangent_offset)
     yield Update(nets.student, {"tangent_loss": (own - own.detach() - g).square().mean()})
 
 

@@ -160,3 +160,13 @@ def test_copied_weights_are_equal_and_not_shared() -> None:
     losses.copy_weights(target, source)
     assert torch.equal(target.weight, source.weight)
     assert target.weight.data_ptr() != source.weight.data_ptr()
+
+
+def test_a_normalised_gradient_keeps_its_direction_and_a_spoilt_one_is_counted() -> None:
+    g = torch.tensor([[3.0, 4.0], [0.0, 0.0], [math.nan, 1.0], [300.0, 400.0]])
+    found, share = losses.normalised(g, 0.1)
+    size = math.sqrt(12.5)
+    torch.testing.assert_close(found[0], g[0] / (size + 0.1))
+    assert found[1].tolist() == found[2].tolist() == [0, 0]
+    torch.testing.assert_close(found[3], g[3] / (100 * size + 0.1))
+    assert float(share) == 0.25

@@ -136,6 +136,23 @@ def test_velocity_is_the_derivative_along_the_natural_clock(path: Path) -> None:
     assert torch.allclose((path.sigma(high) - path.sigma(low)) / passed, b, rtol=0, atol=1e-5)
 
 
+@every_path
+def test_by_the_natural_clock_the_ratios_rate_is_one_over_alpha_squared(path: Path) -> None:
+    t = GRID
+    a, b = path.velocity_weights(t)
+    torch.testing.assert_close(path.alpha(t) * b - path.sigma(t) * a, torch.ones_like(t), rtol=1e-9, atol=0)
+
+
+@every_path
+def test_velocity_is_its_weights_of_x0_and_noise_and_flow_time_that_of_the_same_ratio(path: Path) -> None:
+    t = torch.linspace(0, 1, 7, dtype=torch.float64)
+    x0, unit = torch.randn(2, 7, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, b = (weight[:, None, None] for weight in path.velocity_weights(t))
+    assert torch.equal(path.velocity(x0, unit, t), a * x0 + b * unit)
+    flow = FlowMatching()
+    torch.testing.assert_close(path.flow_time(t), flow.sigma(flow.t_of_ratio(path.ratio(t))), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["flow", "trigonometric", "vp-linear-zero-snr", "vp-squaredcos_cap_v2-zero-snr"])
 def test_pure_noise_is_pure(name: str) -> None:
     end = torch.ones(1, dtype=torch.float64)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend import trigflow
 from backend.methods import Batch, scm
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.denoiser import output_weights
-from backend.noise import VariancePreserving, linear_betas
+from backend.networks.log_variance import LogVariance
 from backend.samplers import times
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
@@ -84,9 +85,9 @@ def test_the_tangent_is_the_change_of_the_answer_by_differences(kind: str, untra
         made: Prediction = student(x * (scale[1] / scale[0])[:, None], s, Condition.none(len(x)))
         return made.x0
 
-    angles = [scm.trig_angle(student, t + side * h) for side in (1, -1)]
+    angles = [trigflow.angle(student, t + side * h) for side in (1, -1)]
     slope = (answer(1) - answer(-1)) / (angles[0] - angles[1])[:, None]
-    expected = scm.trig_angle(student, t).cos()[:, None] * slope
+    expected = trigflow.angle(student, t).cos()[:, None] * slope
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.detach().abs().max()))
 
 
@@ -97,42 +98,16 @@ def test_before_the_warm_up_the_student_is_only_drawn_to_the_trajectorys_directi
     x, t = points()
     student = untrained(kind).trainable().double()
     teacher = ClosedFormDenoiser(GAUSSIAN, *paths()[kind])
-    spread, cond = scm.sigma_data(student), Condition.none(len(x))
-    own, aim = (scm.trig_velocity(net(x, t, cond), spread) for net in (student, teacher))
-    expected = -((scm.trig_angle(student, t).cos() ** 2)[:, None]) * spread * (own - aim)
+    spread, cond = trigflow.spread(student), Condition.none(len(x))
+    own, aim = (trigflow.turn_of(net(x, t, cond), spread) for net in (student, teacher))
+    expected = -((trigflow.angle(student, t).cos() ** 2)[:, None]) * spread * (own - aim)
     torch.testing.assert_close(tangent(student, teacher, x, t, 0.0), expected, rtol=1e-6, atol=1e-9)
     assert float(tangent(teacher, teacher, x, t, 0.0).abs().max()) == 0
 
 
-def test_on_its_own_path_the_velocity_is_what_the_network_returns(untrained: Callable[[str], Teacher]) -> None:
-    x, t = points()
-    for kind, sign in (("trigonometric", 1), ("v_prediction", 1), ("edm", -1)):
-        net = untrained(kind).trainable().double()
-        made = net(x, t, Condition.none(len(x)))
-        torch.testing.assert_close(scm.trig_velocity(made, scm.sigma_data(net)), sign * made.output)
-
-
-def test_the_angle_matches_the_noise_level() -> None:
-    vp = Denoiser(torch.nn.Identity(), VariancePreserving.of_betas(linear_betas()), "epsilon")
-    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
-    torch.testing.assert_close(scm.trig_angle(vp, t).tan(), vp.path.sigma(t) / vp.path.alpha(t))
-    edm = Denoiser(torch.nn.Identity(), paths()["edm"][0], "edm", 0.5)
-    torch.testing.assert_close(0.5 * scm.trig_angle(edm, t).tan(), edm.path.sigma(t))
-
-
-def test_a_normalised_tangent_keeps_its_direction_and_a_spoilt_one_is_counted() -> None:
-    g = torch.tensor([[3.0, 4.0], [0.0, 0.0], [math.nan, 1.0], [300.0, 400.0]])
-    found, share = scm.normalised(g, 0.1)
-    size = math.sqrt(12.5)
-    torch.testing.assert_close(found[0], g[0] / (size + 0.1))
-    assert found[1].tolist() == found[2].tolist() == [0, 0]
-    torch.testing.assert_close(found[3], g[3] / (100 * size + 0.1))
-    assert float(share) == 0.25
-
-
 def test_the_losss_gradient_in_the_velocity_is_the_tangent_turned(untrained: Callable[[str], Teacher]) -> None:
     net = untrained("v_prediction").trainable().double()
-    nets = scm.Nets(Guided(ClosedFormDenoiser(MIXTURE, *paths()["v_prediction"]), 1.0), net, scm.LogVariance())
+    nets = scm.Nets(Guided(ClosedFormDenoiser(MIXTURE, *paths()["v_prediction"]), 1.0), net, LogVariance())
     made: list[Tensor] = []
 
     def kept(module: object, given: object, out: Tensor) -> Tensor:
@@ -144,19 +119,6 @@ def test_the_losss_gradient_in_the_velocity_is_the_tangent_turned(untrained: Cal
     (gradient,) = torch.autograd.grad(update.losses["tangent_loss"], made[0])
     size = gradient.square().mean().sqrt() * 8  # of -2 g / (elements of the batch)
     assert float(size) == pytest.approx(float(update.metrics["tangent"]), rel=1e-6)
-
-
-def test_the_learned_weight_settles_at_the_log_of_the_error() -> None:
-    weight, angle = scm.LogVariance(), torch.full((64,), 0.7, dtype=torch.float64)
-    assert torch.equal(weight(angle), torch.zeros(64))
-    optimizer = torch.optim.Adam(weight.parameters(), lr=1e-2)
-    for _ in range(300):
-        w = weight(angle)
-        loss = ((-w).exp() * 0.25 + w).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert float(weight(angle).mean().detach()) == pytest.approx(math.log(0.25), abs=0.02)
 
 
 @pytest.mark.parametrize(("step", "share", "expected"), [(0, 0.5, 0.0), (2, 0.5, 0.4), (5, 0.5, 1.0), (0, 0.0, 1.0)])
@@ -183,18 +145,12 @@ def float_batch(n: int, step: int) -> Batch:
 @every_kind
 def test_uniform_times_are_uniform_in_the_angle_up_to_the_start(kind: str) -> None:
     net = exact_start(kind)
-    ends = scm.trig_angle(net, torch.tensor([0.0, 0.9], dtype=torch.float64))
+    ends = trigflow.angle(net, torch.tensor([0.0, 0.9], dtype=torch.float64))
     t = scm.drawn_times(batch(4001), net, scm.Settings(first_level=0.9))
-    share = (scm.trig_angle(net, t) - ends[0]) / (ends[1] - ends[0])
+    share = (trigflow.angle(net, t) - ends[0]) / (ends[1] - ends[0])
     assert float(t.max()) <= 0.9
     levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
     torch.testing.assert_close(share.quantile(levels), levels, rtol=0, atol=0.03)
-
-
-@every_kind
-def test_the_time_of_an_angle_is_its_inverse(kind: str) -> None:
-    net, t = exact_start(kind), torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(scm.t_of_angle(net, scm.trig_angle(net, t)), t, rtol=1e-6, atol=1e-6)
 
 
 def test_log_normal_times_have_their_median_where_they_are_said_to() -> None:
@@ -202,4 +158,4 @@ def test_log_normal_times_have_their_median_where_they_are_said_to() -> None:
     t = scm.drawn_times(batch(4001), net, scm.Settings(times="log-normal", time_mean=-1.0, time_spread=0.5))
     assert float(net.path.sigma(t).log().median()) == pytest.approx(-1.0, abs=0.05)
     assert float(scm.drawn_times(batch(64), net, scm.Settings(first_level=0.5)).max()) <= 0.5
-    assert float(scm.trig_angle(net, times(1.0, torch.zeros(1, 2)))[0]) == pytest.approx(math.atan(10 / 0.5))
+    assert float(trigflow.angle(net, times(1.0, torch.zeros(1, 2)))[0]) == pytest.approx(math.atan(10 / 0.5))

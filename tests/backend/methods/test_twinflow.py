@@ -24,7 +24,7 @@ class MeanVelocity(ClosedFormDenoiser):
     """The exact mean velocity of a Gaussian's flow between any two times: the flow only rescales."""
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
-        start, end = (twinflow.flow_time(self.path, time) for time in (t, cond.part("end_time")))
+        start, end = (self.path.flow_time(time) for time in (t, cond.part("end_time")))
         end = end.masked_fill(cond.part("end_time") == 0, 0)  # the clean sample, also where the path ends before it
         ratio = spread(end) / spread(start)
         state = noised / (self.path.alpha(t) + self.path.sigma(t))[:, None]
