@@ -52,7 +52,9 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), teacher.trainable(), fake_score)
 
 
-optimizers = adams()
+# No momentum: each of them follows the other. With Adam's usual one the adapters overshoot: on eight unequal modes in
+# closed form TV is then 0.33 after 1,200 steps and 0.38 after 3,000, without 0.21 and 0.19.
+optimizers = adams((0.0, 0.999))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -120,6 +122,6 @@ METHOD = Method(
     },
     notes="The fake score has adapters whatever the recipe says of it. The student's start is the highest that suits "
     "the teacher, not index 999 with alpha² = 0.0047; on other paths than the variance preserving one its weights are "
-    "taken at the same noise over data, and the fake score learns in the teacher's own output. In closed form, on "
-    "eight unequal modes, it misses by 0.33 where 0.22 is asked.",
+    "taken at the same noise over data, and the fake score learns in the teacher's own output. The optimizers are "
+    "without the momentum of the paper's.",
 )

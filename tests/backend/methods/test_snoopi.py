@@ -74,6 +74,17 @@ def test_with_one_scale_it_is_swiftbrush(kind: str) -> None:
     torch.testing.assert_close(found, gradient * x.numel(), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["edm", "flow"])
+def test_on_average_the_push_is_that_of_the_middle_of_the_range(kind: str) -> None:
+    """So drawing changes how the student gets there, and not where: at no scale is a student that is right pushed."""
+    teacher, fake = exact(kind), exact(kind, Mixture(MIXTURE.means * 0.8, MIXTURE.weights, 0.1))
+    low, middle, high = (
+        first(teacher, fake, lowest_guidance=scale, highest_guidance=scale)[1] for scale in (0.5, 2.25, 4.0)
+    )
+    torch.testing.assert_close((low + high) / 2, middle, rtol=1e-5, atol=1e-7)
+    assert (high - low).abs().max() > 0.01  # the scale does count
+
+
 def test_both_scores_are_told_one_scale_which_is_another_at_the_next_step(untrained: Callable[..., Teacher]) -> None:
     teacher = untrained("flow", classes=True)
     run = start(METHOD, Settings(), Training(steps=60, batch_size=3), teacher, None, CPU)
