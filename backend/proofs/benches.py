@@ -5,8 +5,12 @@
 with or without guidance, and a trajectory method's figure is its distance from that. `small` is `ring8` with its modes
 as classes and students that are too small for all of them; in `quadrants` two modes make a class. `NAME:KIND` puts one
 on another path.
+
+In `shots` the teacher is `ring`, but the real data are ten samples of three modes that lie between its modes, and it is
+these modes by which a student is judged.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -157,13 +161,34 @@ def _mixtures() -> dict[str, tuple[Mixture, bool, int]]:
     }
 
 
+@dataclass(frozen=True)
+class Shots:
+    """A few real samples (N, D), drawn again and again."""
+
+    samples: Tensor
+    digest: str
+    encoded = True
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n of them and their classes, (n, D) and (n,)."""
+        return self.samples[torch.randint(len(self.samples), (n,), generator=generator)], torch.zeros(n).long()
+
+
+def _shots() -> Bench:
+    source = _bench("ring", MIXTURE, "edm", conditional=False, width=128)
+    angles = (2 * math.pi / 8) * (torch.tensor([0.0, 3.0, 5.0]).double() + 0.5)
+    target = Mixture(torch.stack([angles.cos(), angles.sin()], 1), torch.full((3,), 1 / 3).double(), MIXTURE.std)
+    shots = Shots(target.draw(10, torch.Generator().manual_seed(5))[0], target.digest)
+    return Bench(replace(source.teacher, draws=shots), ClosedFormDenoiser(target, *paths()["edm"]), target)
+
+
 def _all() -> Mapping[str, Callable[[], Bench]]:
     found = {}
     for name, (mixture, conditional, width) in _mixtures().items():
         for kind in paths():
             found[f"{name}:{kind}"] = cache(partial(_bench, name, mixture, kind, conditional, width))
         found[name] = found[f"{name}:edm"]
-    return found
+    return {**found, "shots": cache(_shots)}
 
 
 BENCHES = _all()
