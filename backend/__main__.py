@@ -287,6 +287,7 @@ def run(
 ) -> None:
     """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
     path = studio.project_path(project)
+    studio.require(path)  # before a recipe is looked at, for which torch is imported
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training, prompts)
     number_of_run = studio.start(path, asked, name, say, waits=queue)

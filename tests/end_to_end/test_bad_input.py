@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -288,6 +290,17 @@ VERBS = [
     ("stop", "1"),
     ("run", "--teacher", "digits", "--method", "dmd2"),
 ]
+
+
+def test_a_project_that_is_missing_is_said_before_torch_is_imported(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "backend", "run", str(tmp_path / "lab.distill")]
+    command += ["--teacher", "emoji", "--method", "dmd2"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "lab.distill is missing; check its name" in ended.stderr
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time")}
+    assert "backend.studio" in imported
+    assert imported.isdisjoint({"torch", "diffusers", "transformers"})
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
