@@ -34,6 +34,12 @@ def refuse(student: Denoiser, model: Layout | None) -> None:
         raise ExportError(
             f"{name} takes no LoRA in diffusers; export the student as diffusers or safetensors, its adapters merged."
         )
+    if student.inputs:
+        told = " and ".join(number.replace("_", " ") for number in student.inputs)
+        raise ExportError(
+            f"This student is told its {told} by layers of its own beside the adapters, for which a LoRA has no place; "
+            "export it as diffusers or safetensors, its adapters merged."
+        )
 
 
 def save(student: Denoiser, model: Layout, folder: FilePath, header: dict[str, str]) -> None:

@@ -218,3 +218,14 @@ def test_adapters_that_diffusers_cannot_load_are_refused(tiny_model: Models, tmp
     with pytest.raises(ExportError, match="takes no LoRA in diffusers"):
         export("lora", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "out", SEED, teacher)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lora_has_no_place_for_the_guidance_that_a_student_is_told(tiny_model: Models, tmp_path: Path) -> None:
+    teacher = load_teacher(str(tiny_model("sd")), prompts=tiny.PROMPTS)
+    student = with_adapters(teacher.denoiser, 2).extended("guidance")
+    sampler = Sampler("deterministic", student.path.grid(2), 3.0)
+    with pytest.raises(ExportError, match="is told its guidance by layers of its own beside the adapters"):
+        export("lora", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "lora", SEED, teacher)
+    assert not (tmp_path / "lora").exists()
+    done = export("diffusers", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "all", SEED, teacher)
+    assert done.path.is_dir()
