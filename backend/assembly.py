@@ -80,10 +80,17 @@ def data_of(
     return _with_labels_of(teacher, data, where)
 
 
-def asked_for_captions(recipe: Recipe, method: Method[Any, Any], settings: Settings, teacher: Teacher) -> Teacher:
+def asked_for_captions(
+    recipe: Recipe,
+    method: Method[Any, Any],
+    settings: Settings,
+    teacher: Teacher,
+    report: Report = lambda done, of: None,
+) -> Teacher:
     """The teacher, with the captions of the recipe's real data among its prompts if it takes any.
 
-    They are all of its prompts, unless the recipe names some. Raises `DataError` where the data cannot be read.
+    They are all of its prompts, unless the recipe names some. report: told how many are encoded. Raises `DataError`
+    where the data cannot be read.
     """
     where = recipe.data or teacher.data
     if not (teacher.prompts and where and teacher.folder and "real data" in method.needs(settings)):
@@ -97,7 +104,7 @@ def asked_for_captions(recipe: Recipe, method: Method[Any, Any], settings: Setti
 
     own = teacher.prompts if recipe.prompts else ()
     prompts = tuple(dict.fromkeys([*own, *captions]))
-    return replace(teacher, prompts=prompts, embedded=embed(layout(teacher.folder), prompts).cond)
+    return replace(teacher, prompts=prompts, embedded=embed(layout(teacher.folder), prompts, report).cond)
 
 
 def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
@@ -133,13 +140,13 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def teacher_of(recipe: Recipe) -> Teacher:
+def teacher_of(recipe: Recipe, report: Report = lambda done, of: None) -> Teacher:
     """The recipe's teacher with its prompts, whose networks to train are of the kind that the recipe asks for.
 
-    Raises `TeacherError`, and `DataError` for prompts that cannot be read.
+    report: told how many prompts are encoded. Raises `TeacherError`, and `DataError` for prompts that cannot be read.
     """
     prompts = named(recipe.prompts) if recipe.prompts else None
-    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts), recipe.student
+    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report), recipe.student
 
     def lora() -> Denoiser:
         return with_adapters(base, student.rank)
@@ -177,16 +184,18 @@ def start_run(
     project: ProjectFile | None = None,
     report: Report = lambda made, of: None,
     encoding: Report = lambda done, of: None,
+    reading: Report = lambda done, of: None,
 ) -> train.Run:
     """A run before its first step, from its recipe alone.
 
     project: where the recipe's start, another run's student, is looked up, and beside which pairs are kept.
-    report: told how many pairs are made, and of how many; encoding: the same of real pictures. Raises `RecipeError`,
+    report: told how many pairs are made, and of how many; encoding: the same of real pictures, reading: of
+    prompts. Raises `RecipeError`,
     `TeacherError`, `DataError`, `CheckpointError` or `ProjectFileError` for what a person can mend.
     """
     method, settings = method_of(recipe)
     device = device_of(recipe.training.device)
-    teacher = asked_for_captions(recipe, method, settings, teacher_of(recipe))
+    teacher = asked_for_captions(recipe, method, settings, teacher_of(recipe, reading), reading)
     data = data_of(recipe, method, settings, teacher, device, report=encoding)
     pairs = None
     if "pairs" in method.needs(settings):

@@ -347,7 +347,9 @@ def _work(path: Path, run_id: int) -> int:
         try:
             torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
             with ProjectFile.open(path, readonly=True) as project:
-                run = start_run(recipe, project, pairs_made(recorder), pictures_encoded(recorder))
+                run = start_run(
+                    recipe, project, pairs_made(recorder), encoded(recorder, "pictures"), encoded(recorder, "prompts")
+                )
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
@@ -387,15 +389,15 @@ def pairs_made(recorder: Recorder) -> Callable[[int, int], None]:
     return report
 
 
-def pictures_encoded(recorder: Recorder) -> Callable[[int, int], None]:
-    """Says in the log, about every twentieth, how many real pictures are encoded."""
+def encoded(recorder: Recorder, what: str) -> Callable[[int, int], None]:
+    """Says in the log, about every twentieth, how many real pictures or prompts are encoded."""
     said = 0
 
     def report(done: int, of: int) -> None:
         nonlocal said
         if done == of or done * 20 // of > said:
             said = done * 20 // of
-            recorder.event("info", f"Encoded {done:,} of {of:,} pictures.", data={"encoded": done, "of": of})
+            recorder.event("info", f"Encoded {done:,} of {of:,} {what}.", data={"encoded": done, "of": of})
 
     return report
 

@@ -130,11 +130,17 @@ class Teacher:
         return Condition.of_labels(numbers) if self.labels else Condition.none(len(numbers))
 
 
-def load_teacher(where: str, seed: int = 0, prompts: Sequence[str] | None = None) -> Teacher:
+def load_teacher(
+    where: str,
+    seed: int = 0,
+    prompts: Sequence[str] | None = None,
+    report: Callable[[int, int], object] = lambda done, of: None,
+) -> Teacher:
     """The bundled teacher of that name, or the one in the diffusers folder or safetensors file of that path.
 
     `seed` starts the network that stands in for a closed-form teacher. prompts: what a teacher that takes prompts is
-    asked for; None for those that come with it. Raises `TeacherError` where there is no such teacher.
+    asked for; None for those that come with it. report: told how many of them are encoded. Raises `TeacherError` where
+    there is no such teacher.
     """
     # Imported here because diffusers takes seconds and the closed form needs none of it.
     if where == "mixture-2d" or where.startswith("mixture-2d:"):
@@ -144,7 +150,8 @@ def load_teacher(where: str, seed: int = 0, prompts: Sequence[str] | None = None
     from backend.teachers import diffusers_folder, single_file  # noqa: PLC0415
 
     folder = folder_of(where, fetch=True)
-    return diffusers_folder.load(single_file.converted(folder) if folder.is_file() else folder, where, prompts)
+    folder = single_file.converted(folder) if folder.is_file() else folder
+    return diffusers_folder.load(folder, where, prompts, report)
 
 
 def folder_of(where: str, fetch: bool = False) -> FilePath:

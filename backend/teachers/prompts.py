@@ -7,8 +7,7 @@ means here what it means to plain diffusers.
 import hashlib
 import inspect
 import json
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -18,10 +17,9 @@ import diffusers
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from backend.cache import cache_folder
+from backend import cache
 from backend.networks import Condition
 from backend.teachers import TeacherError
 from backend.teachers.files import tensors_in, weights_files
@@ -29,8 +27,12 @@ from backend.teachers.layouts import Encoder, Layout
 from backend.teachers.modules import build, digest, quiet
 
 BATCH = 16
-FORM = "1"  # of what is kept; another form is made anew
+PART = 128
+"""Prompts in a file of the cache: what a killed process encodes again, at most."""
+FORM = "2"  # of what is kept; another form is made anew
 Parts = dict[str, Tensor]
+Report = Callable[[int, int], object]
+"""Told how many prompts are encoded, and of how many that were not kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,16 @@ class Embedded:
     cond: Condition
     null: Parts
     too_long: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Some prompts as a file of the cache has them: each one's place, its parts (n, ...), whether it was cut off."""
+
+    places: dict[str, int]
+    each: Parts
+    null: Parts
+    too_long: list[bool]
 
 
 def encoders_digest(model: Layout) -> str:
@@ -53,55 +65,71 @@ def encoders_digest(model: Layout) -> str:
     return hashlib.sha256(f"{digest(sorted(files))} {rest}".encode()).hexdigest()
 
 
-def embed(model: Layout, prompts: Sequence[str]) -> Embedded:
-    """The conditions of the prompts, in their order; from disk where they were made before.
+def embed(model: Layout, prompts: Sequence[str], report: Report = lambda done, of: None) -> Embedded:
+    """The conditions of the prompts, in their order; from disk those that were ever encoded by these encoders.
 
     Raises `TeacherError` where an encoder or tokenizer cannot be loaded.
     """
-    key = hashlib.sha256(json.dumps([encoders_digest(model), list(prompts)]).encode()).hexdigest()
-    file = cache_folder() / "prompts" / f"{key}.safetensors"
-    kept = _kept(file)
-    if kept is None:
+    shelf = cache.cache_folder() / "prompts" / encoders_digest(model)
+    names = {prompt: hashlib.sha256(prompt.encode()).hexdigest() for prompt in prompts}
+    files = list(_kept(shelf, set(names.values())))
+    known = {name for file in files for name in file.places}
+    new = [prompt for prompt, name in names.items() if name not in known]
+    if new:
         with quiet():
-            kept = _encoded(model, prompts)
-        _keep(kept, file)
-    return kept
+            pipe = _pipeline(model)
+            for first in range(0, len(new), PART):
+                some = new[first : first + PART]
+                made = _encoded(model, pipe, some, [names[prompt] for prompt in some])
+                _keep(made, shelf)
+                files.append(made)
+                report(first + len(some), len(new))
+    return _in_order([names[prompt] for prompt in prompts], files)
 
 
-def _kept(file: FilePath) -> Embedded | None:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            too_long = int(stored.metadata()["too_long"])
-        parts = {name.removeprefix("each/"): t for name, t in tensors.items() if name.startswith("each/")}
-        null = {name.removeprefix("null/"): t for name, t in tensors.items() if name.startswith("null/")}
-        return Embedded(Condition(len(parts["text"]), parts), null, too_long)
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
-        return None
+def _in_order(names: Sequence[str], files: Sequence[_Kept]) -> Embedded:
+    where = {name: (number, row) for number, file in enumerate(files) for name, row in file.places.items()}
+    parts = {key: part.new_empty(len(names), *part.shape[1:]) for key, part in files[0].each.items()}
+    for number, file in enumerate(files):
+        mine = [place for place, name in enumerate(names) if where[name][0] == number]
+        rows = [where[names[place]][1] for place in mine]
+        for key, part in parts.items():
+            part[mine] = file.each[key][rows]
+    too_long = sum(files[number].too_long[row] for number, row in (where[name] for name in names))
+    return Embedded(Condition(len(names), parts), files[0].null, too_long)
 
 
-def _keep(made: Embedded, file: FilePath) -> None:
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    tensors = {f"each/{name}": part for name, part in made.cond.parts.items()}
+def _kept(shelf: FilePath, wanted: set[str]) -> Iterator[_Kept]:
+    """What is kept of the prompts of these names; a file that is damaged is as one that is not there."""
+    for file in sorted(shelf.glob("*.safetensors")):
+        with suppress(OSError, SafetensorError, LookupError, TypeError, ValueError):
+            with safe_open(file, framework="pt") as stored:
+                names = json.loads(stored.metadata()["names"])
+            if wanted.isdisjoint(names) or (found := cache.kept(file)) is None:
+                continue
+            tensors, about = found
+            each = {name.removeprefix("each/"): t for name, t in tensors.items() if name.startswith("each/")}
+            null = {name.removeprefix("null/"): t for name, t in tensors.items() if name.startswith("null/")}
+            places = {name: place for place, name in enumerate(names)}
+            yield _Kept(places, each, null, json.loads(about["too_long"]))
+
+
+def _keep(made: _Kept, shelf: FilePath) -> None:
+    tensors = {f"each/{name}": part for name, part in made.each.items()}
     tensors |= {f"null/{name}": part for name, part in made.null.items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({n: t.contiguous() for n, t in tensors.items()}, unfinished, {"too_long": str(made.too_long)})
-        unfinished.replace(file)
-    except (OSError, SafetensorError):  # only a cache: the next start makes it again
-        with suppress(OSError):
-            unfinished.unlink()
+    about = {"names": json.dumps(list(made.places)), "too_long": json.dumps(made.too_long)}
+    key = hashlib.sha256(about["names"].encode()).hexdigest()
+    with suppress(OSError):  # only a cache: the next start makes it again
+        cache.keep(tensors, about, shelf / f"{key}.safetensors")
 
 
 @torch.no_grad()
-def _encoded(model: Layout, prompts: Sequence[str]) -> Embedded:
-    pipe = _pipeline(model)
+def _encoded(model: Layout, pipe: Any, prompts: Sequence[str], names: Sequence[str]) -> _Kept:
     made = [_call(model.family.key, pipe, list(prompts[i : i + BATCH]), False) for i in range(0, len(prompts), BATCH)]
     null = _call(model.family.key, pipe, [""], True)
     parts = {name: torch.cat([part[name] for part in made]) for name in made[0]}
-    return Embedded(
-        Condition(len(prompts), parts), {name: part[0] for name, part in null.items()}, _too_long(model, pipe, prompts)
-    )
+    places = {name: place for place, name in enumerate(names)}
+    return _Kept(places, parts, {name: part[0] for name, part in null.items()}, _too_long(model, pipe, prompts))
 
 
 def _call(family: str, pipe: Any, prompts: list[str], empty: bool) -> Parts:
@@ -174,10 +202,10 @@ def _loaded(place: FilePath, kind: str, **how: Any) -> Any:
         raise TeacherError(f"{place} cannot be loaded as a {kind} ({reason}); download the model again.") from error
 
 
-def _too_long(model: Layout, pipe: Any, prompts: Sequence[str]) -> int:
-    """How many prompts have more tokens than the encoder that takes most."""
+def _too_long(model: Layout, pipe: Any, prompts: Sequence[str]) -> list[bool]:
+    """Of each prompt whether it has more tokens than the encoder that takes most."""
     tokenizer = getattr(pipe, model.encoders[-1].tokenizer)
     # Stable Diffusion 3 without its T5 has CLIP's length.
     own = model.family.length if model.encoders[-1].tokenizer_class.startswith(("T5", "Gemma")) else 0
     most = own or tokenizer.model_max_length
-    return sum(len(ids) > most for ids in tokenizer(list(prompts), truncation=False, verbose=False).input_ids)
+    return [len(ids) > most for ids in tokenizer(list(prompts), truncation=False, verbose=False).input_ids]

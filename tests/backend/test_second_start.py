@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from backend.assembly import start_run
 from backend.contract.recipe import Recipe
 from backend.networks.codec import Autoencoder
 from backend.teachers import modules, prompts
+from backend.teachers.layouts import layout
 from backend.train import train
 
 from .teachers import tiny
@@ -80,6 +82,40 @@ def test_other_content_is_encoded_anew(tiny_model: Models, photographs: Path, ca
     trained(recipe(tiny_model("sd"), photographs, seed=0))
     assert "_call" in calls
     assert "encode" in calls
+
+
+def test_an_added_caption_alone_is_encoded(
+    tiny_model: Models, photographs: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    plain = prompts._call
+    trained(recipe(tiny_model("sd"), photographs, seed=0))
+    monkeypatch.setattr(prompts, "_call", lambda *given: asked.extend(given[2]) or plain(*given))
+    (photographs / "1.txt").write_text("an ant")
+    told: list[tuple[int, int]] = []
+    start_run(recipe(tiny_model("sd"), photographs, seed=0), reading=lambda done, of: told.append((done, of)))
+    assert asked == ["an ant", ""]
+    assert told == [(1, 1)]
+
+
+def test_a_process_that_was_killed_encodes_the_rest(
+    tiny_model: Models, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = layout(tiny_model("sd")), [f"the sea {number}" for number in range(5)]
+    whole = prompts.embed(model, asked).cond.part("text")
+    monkeypatch.setattr(prompts, "FORM", "of a cache that is empty")
+    monkeypatch.setattr(prompts, "PART", 2)
+
+    def killed(done: int, of: int) -> None:
+        assert (done, of) == (2, 5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prompts.embed(model, asked, killed)
+    told: list[tuple[int, int]] = []
+    later = prompts.embed(model, [*reversed(asked), asked[0]], lambda done, of: told.append((done, of)))
+    assert told == [(2, 3), (3, 3)]
+    torch.testing.assert_close(later.cond.part("text"), torch.cat([whole.flip(0), whole[:1]]))
 
 
 def test_a_process_reads_each_file_of_weights_once(tiny_model: Models, calls: list[str]) -> None:

@@ -251,7 +251,7 @@ def test_prompts_are_embedded_once(tiny_model: Models, monkeypatch: pytest.Monke
     first = load_teacher(str(tiny_model("sd")), prompts=asked).each_condition(1).part("text")
     monkeypatch.setattr(module, "_encoded", lambda *_: pytest.fail("the encoder ran again"))
     assert torch.equal(load_teacher(str(tiny_model("sd")), prompts=asked).each_condition(1).part("text"), first)
-    for file in (cache_folder() / "prompts").glob("*.safetensors"):
+    for file in (cache_folder() / "prompts").rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:50])  # damaged: as if it were not there
     monkeypatch.undo()
     assert torch.equal(load_teacher(str(tiny_model("sd")), prompts=asked).each_condition(1).part("text"), first)
