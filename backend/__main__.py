@@ -250,7 +250,7 @@ def preflight(
     path = studio.project_path(project)
     studio.require(path)
     asked = studio.recipe_of(recipe, None, None, None, {}, {})
-    found = look(asked, path)
+    found = look(asked, path, report=say)
 
     def show() -> None:
         for words in found.problems:

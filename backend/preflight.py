@@ -19,6 +19,7 @@ from backend.contract.recipe import Recipe, Training
 from backend.datasets import ImageSet, latents
 from backend.memory import peak_bytes
 from backend.methods import Method
+from backend.progress import Report
 from backend.samplers import teacher_sampler
 from backend.stores import PairStore
 from backend.stores import make as make_pairs
@@ -83,10 +84,11 @@ class Preflight:
         return {"ok": self.ok, **asdict(self)}
 
 
-def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
+def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Report = lambda words: None) -> Preflight:
     """Check a recipe for a project, and take a few steps of it whose results are thrown away.
 
     Never raises for what a person can mend: all that is wrong is in `problems`. The project is read and not written.
+    report: told what is being done where that takes long.
     """
     problems: list[str] = []
 
@@ -100,7 +102,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     problems += _unavailable(recipe)
     method = found(lambda: find_method(recipe.method))
     device = found(lambda: device_of(recipe.training.device))
-    teacher = found(lambda: teacher_of(recipe))
+    teacher = found(lambda: teacher_of(recipe, _reading(report)))
     known = Preflight(
         problems,  # the list itself: what is found below is in it too
         teacher=teacher.title if teacher else "",
@@ -123,7 +125,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
     )
     # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
     where = device if dry_run else CPU
-    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher)) or teacher
+    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher, _reading(report))) or teacher
     few = recipe.training.batch_size
     data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
     problems += guidance_problems(method, chosen, teacher)
@@ -149,7 +151,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
             problems.append(f"The disk has too little room for the checkpoints, {gigabytes}; free some space.")
             known.suggestions.extend(fewer_checkpoints(recipe.training))
         elif dry_run:
-            seconds, memory = _try(run)
+            seconds, memory = _try(run, report)
             known = replace(known, seconds=seconds, memory=memory + _of_data_to_come(recipe, run))
             _mind_size(known, recipe, method, chosen, run.device)
     except NotFiniteError as error:
@@ -158,8 +160,13 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True) -> Preflight:
         if not is_out_of_memory(error):
             raise
         problems.append("The device is out of memory; lower, in this order, the batch size or the student's steps.")
-        known.suggestions.extend(less_memory(recipe, chosen))
+        known.suggestions.extend(less_memory(recipe, method, chosen))
     return known
+
+
+def _reading(report: Report) -> Callable[[int, int], None]:
+    """Says how many prompts are encoded."""
+    return lambda done, of: report(f"Encoded {done:,} of {of:,} prompts.")
 
 
 def _few_pairs(
@@ -207,7 +214,7 @@ def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chose
             f"The run needs about {known.memory / 2**30:.1f} GiB of memory and this machine has {has / 2**30:.1f} GiB; "
             "make it smaller, or close other programs."
         )
-        known.suggestions.extend(less_memory(recipe, chosen))
+        known.suggestions.extend(less_memory(recipe, method, chosen))
     elif known.seconds is not None and known.seconds > LONG_SECONDS:
         known.warnings.append(
             f"The run takes about {known.seconds / 3600:.0f} hours on this machine; make it shorter, or let it run on."
@@ -222,7 +229,7 @@ def _memory_of(device: torch.device) -> int:
     return int(psutil.virtual_memory().total)
 
 
-def less_memory(recipe: Recipe, chosen: Any) -> list[Suggestion]:
+def less_memory(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> list[Suggestion]:
     """What lowers the memory of a step: it grows with the batch and, less, with the student's steps in training."""
     found = []
     batch = recipe.training.batch_size
@@ -232,7 +239,8 @@ def less_memory(recipe: Recipe, chosen: Any) -> list[Suggestion]:
             words = f"Lower the batch size from {batch} to {smaller}"
             found.append(Suggestion(words, {"training.batch_size": smaller}, smaller / batch))
     if getattr(chosen, "gan_weight", 0):
-        words = "Leave the adversarial loss out: a discriminator less, and no real data"
+        without = "real data" not in method.needs(chosen.model_copy(update={"gan_weight": 0.0}))
+        words = "Leave the adversarial loss out: a discriminator less" + (", and no real data" if without else "")
         found.append(Suggestion(words, {"settings.gan_weight": 0.0}, 0.7))
     if getattr(chosen, "student_steps", 1) > 1 and not hasattr(chosen, "start_steps"):
         words = "Make a student of one step: its training holds no longer rollout"
@@ -364,8 +372,9 @@ def _draw(run: Run) -> None:
         judge.draw(net, sampler, run.teacher, run.teacher.each_condition(count).to(run.device), judge.PREVIEW_SEED)
 
 
-def _try(run: Run) -> tuple[float, int]:
+def _try(run: Run, report: Report) -> tuple[float, int]:
     """Seconds for the whole run and bytes of memory, from a few steps of it. The run is spoilt by that."""
+    report(f"Taking {DRY_STEPS} steps of the run.")
     threads = torch.get_num_threads()
     torch.set_num_threads(run.training.threads or threads)
     if run.device.type == "cuda":

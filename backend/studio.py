@@ -131,7 +131,7 @@ def start(
     require(path)
     if name is not None and (not name.strip() or name.isdecimal()):
         raise UserError(f"A run cannot be named {name!r}, because a bare number means the run of it; add a word.")
-    found = preflight(recipe, path, dry_run=False)
+    found = preflight(recipe, path, dry_run=False, report=report or (lambda words: None))
     if not found.ok:
         raise RecipeError(" ".join(found.problems))
     if report is not None:

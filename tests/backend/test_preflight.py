@@ -230,3 +230,14 @@ def test_a_full_disk_comes_with_what_would_help(lab, project, monkeypatch):
     found = look(lab.recipe(steps=100, checkpoint_every=10, preview_every=20, keep_checkpoints=3), project)
     assert [suggestion.change.get("training.checkpoint_every") for suggestion in found.suggestions] == [0, None]
     assert look(lab.recipe(steps=1, checkpoint_every=0, preview_every=0), project).suggestions == []
+
+
+@pytest.mark.parametrize(("method", "said"), [("dmd2", True), ("acd", False), ("scott", False)])
+def test_only_where_the_adversarial_loss_alone_needs_it_real_data_is_saved(method, said):
+    card = load_method(method)
+    chosen = card.settings(gan_weight=0.4)
+    suggested = preflight.less_memory(Recipe(teacher="digits", method=method), card, chosen)
+    (words,) = (one.words for one in suggested if "settings.gan_weight" in one.change)
+    assert ("no real data" in words) == said
+    without = card.needs(card.settings(gan_weight=0))
+    assert ("real data" not in without) == said
