@@ -17,8 +17,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from backend import students, studio
+from backend import first_look, students, studio
 from backend.contract import catalogue, launch
+from backend.contract.checked import Preflight
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
@@ -245,12 +246,13 @@ def preflight(
     project: Project, recipe: Annotated[Path, typer.Option(help="Recipe as JSON.")], as_json: Json = False
 ) -> None:
     """Check a recipe before it runs: will it work, will it fit, what will it cost."""
-    from backend.preflight import preflight as look  # noqa: PLC0415
-
     path = studio.project_path(project)
     studio.require(path)
-    asked = studio.recipe_of(recipe, None, None, None, {}, {})
-    found = look(asked, path, report=say)
+    found = Preflight(first_look.problems_of(recipe))
+    if found.ok:
+        from backend.preflight import preflight as look  # noqa: PLC0415
+
+        found = look(studio.recipe_of(recipe, None, None, None, {}, {}), path, report=say)
 
     def show() -> None:
         for words in found.problems:
@@ -287,7 +289,10 @@ def run(
 ) -> None:
     """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
     path = studio.project_path(project)
-    studio.require(path)  # before a recipe is looked at, for which torch is imported
+    studio.require(path)
+    wrong = first_look.problems_of(recipe, teacher, prompts) if recipe else first_look.problems(teacher, prompts)
+    if wrong:
+        raise UserError(" ".join(wrong))
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training, prompts)
     number_of_run = studio.start(path, asked, name, say, waits=queue)

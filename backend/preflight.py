@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from backend import checkpoints, judge
 from backend.assembly import CPU, asked_for_captions, assemble, data_of, device_of, find_method, pair_source, teacher_of
 from backend.contract import settings
+from backend.contract.checked import Preflight, Suggestion
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
@@ -35,53 +36,6 @@ DRY_STEPS = 3
 FEW_PAIRS = 128
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What would change to make a run fit. change: dotted names of the recipe and their new values.
-
-    left: about what share of the memory, time or disk remains with it; 1 where it is not known to be less.
-    """
-
-    words: str
-    change: dict[str, Any]
-    left: float
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What a run would be. `problems` must be mended before it can start; `warnings` should be read.
-
-    suggestions: where memory, time or disk are short, what would help, the most first.
-
-    evaluations_per_step: in forwards of the teacher per sample; a forward and backward of a trained network is 3.
-    evaluations: the same for all samples of the whole run.
-    disk: bytes of the checkpoints that stay. memory: bytes, of the device where it is a GPU, else all that the process
-    of the dry run has needed; 0 where there was none.
-    seconds: the whole run at the dry run's pace, without previews; None where there was none.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    suggestions: list[Suggestion] = field(default_factory=list)
-    teacher: str = ""
-    method: str = ""
-    device: str = ""
-    parameters: int = 0
-    evaluations_per_step: float = 0.0
-    evaluations: float = 0.0
-    disk: int = 0
-    memory: int = 0
-    seconds: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the run can start."""
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        return {"ok": self.ok, **asdict(self)}
 
 
 def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Report = lambda words: None) -> Preflight:

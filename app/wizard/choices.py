@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from app.drafts import Values, value_at
 from app.models.fields import Field, fields_of, label_of
 from app.wizard.dropped import is_zip
 from backend.contract.catalogue import Catalogue, MethodCard, PresetCard, TeacherCard
+from backend.contract.errors import UserError
+from backend.contract.prompts import read_prompts
 from backend.contract.recipe import Pairs, Recipe, Student, Training
 
 PageKey = Literal["teacher", "data", "method", "student", "training", "compute", "review"]
@@ -238,11 +241,24 @@ def _prompt_problems(values: Values, teacher: TeacherCard | None) -> list[Proble
         return []
     if teacher is not None and teacher.condition != "text":
         words = f"{teacher.title} takes no prompts, so {prompts} would not be used; leave the field empty."
-    elif prompts in BUNDLED_PROMPTS or Path(prompts).expanduser().is_file():
+    elif prompts in BUNDLED_PROMPTS:
         return []
-    else:
+    elif not (path := Path(prompts).expanduser()).is_file():
         words = f"{prompts} is no file; choose a text file with one prompt a line."
-    return [Problem("data", "prompts", words)]
+    else:
+        now = path.stat()
+        words = _prompts_wrong(path, now.st_size, now.st_mtime_ns)
+    return [Problem("data", "prompts", words)] if words else []
+
+
+@lru_cache(maxsize=8)
+def _prompts_wrong(path: Path, *_state: int) -> str:
+    """Why a file's prompts cannot be used, empty where they can; read again only where the file has changed."""
+    try:
+        read_prompts(path)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _setting_problems(values: Values, card: MethodCard) -> list[Problem]:

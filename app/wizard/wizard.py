@@ -313,14 +313,12 @@ class Wizard(Screen):
         values, training = state.values, state.values["training"]
         method = state.method
         needs_data = method is not None and "real data" in choices.needs(method, values["settings"])
-        own = values["data"] is None
+        pictures = Path(values["data"]).name if values["data"] is not None else self.tr("the teacher's own")
+        prompts = Path(values.get("prompts") or "").name
+        data = ", ".join(words for words in (pictures if needs_data else "", prompts) if words)
         return {
             "teacher": state.teacher.title if state.teacher else Path(str(values["teacher"])).name,
-            "data": self.tr("none needed")
-            if not needs_data
-            else self.tr("the teacher's own")
-            if own
-            else Path(values["data"]).name,
+            "data": data or self.tr("none needed"),
             "method": method.title if method else str(values["method"]),
             "student": values["student"].get("start") or self.tr("from the teacher"),
             "training": self.tr("{0} steps of {1}").format(

@@ -1,4 +1,4 @@
-"""The one kind of error that is caught at the edges: what a person can act on."""
+"""The one kind of error that is caught at the edges, what a person can act on, and of it what both sides raise."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 class UserError(Exception):
     """Its text is one sentence that names the thing, says what is wrong with it and what to do."""
+
+
+class DataError(UserError, ValueError):
+    """Data or prompts cannot be used; the message says in one sentence what is wrong and what to do."""
 
 
 def unknown(what: str, name: str, known: Sequence[str]) -> str:

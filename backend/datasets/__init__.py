@@ -11,13 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from backend.contract.errors import UserError
+from backend.contract.errors import DataError as DataError
 
 BUNDLED = ("digits", "digits-held-out", "digits-all", "emoji")
-
-
-class DataError(UserError, ValueError):
-    """The data cannot be used; the message says in one sentence what is wrong and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from pathlib import Path as FilePath
 
 from backend.contract.errors import UserError
-from backend.datasets.prompts import read_prompts
+from backend.contract.prompts import read_prompts
 from backend.resources import RESOURCES
 from backend.teachers import TeacherError
 from backend.teachers.layouts import Layout, words

@@ -11,6 +11,7 @@ import torch
 
 from backend import checkpoints, judge, preflight, studio
 from backend.assembly import start_run
+from backend.contract.checked import Preflight
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.datasets import ImageSet, latents
@@ -27,7 +28,7 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-def look(asked: dict[str, Any], project: Path, **how: bool) -> preflight.Preflight:
+def look(asked: dict[str, Any], project: Path, **how: bool) -> Preflight:
     return preflight.preflight(Recipe.from_values(asked), project, **how)
 
 

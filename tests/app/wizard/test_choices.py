@@ -53,6 +53,22 @@ def test_prompts_stay_with_a_recipe_and_fit_its_teacher(tmp_path):
     assert found.words == f"Digits takes no prompts, so {names} would not be used; leave the field empty."
 
 
+def test_prompts_that_cannot_be_used_are_said_beside_their_field(tmp_path):
+    assert DIGITS is not None
+    told, names = DIGITS.model_copy(update={"condition": "text"}), tmp_path / "names.txt"
+    for content, words in (
+        (b"", "holds no prompt; write one a line."),
+        ("ein B\u00e4r".encode("latin-1"), "is not UTF-8 text (line 1); save it as UTF-8."),
+        ("a bear".encode("utf-16"), "is UTF-16 text; save it as UTF-8."),
+    ):
+        names.write_bytes(content)
+        (found,) = wrong({"prompts": str(names)}, told)
+        assert (found.page, found.name) == ("data", "prompts")
+        assert found.words == f"{names} {words}"
+    names.write_bytes(b"a red ball")  # the file is looked at again
+    assert wrong({"prompts": str(names)}, told) == []
+
+
 def test_the_guidance_of_a_teacher_comes_with_it_and_goes_with_it():
     assert DIGITS is not None
     guided = DIGITS.model_copy(update={"key": "guided", "guidance_scale": 3.0})

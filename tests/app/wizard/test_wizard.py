@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.widgets.grouped_list import KEY
+from app.widgets.step_list import WORDS
 from app.wizard.choices import recipe_of
 from app.wizard.data import DataPage
 from app.wizard.dropped import contents
@@ -301,6 +302,7 @@ def test_prompts_are_dropped_written_and_refused_beside_their_field(
     assert wizard.frame.start.isEnabled()
     assert wizard.state is not None
     assert recipe_of(wizard.draft.values, wizard.state.catalogue).prompts == str(tmp_path / "names.txt")
+    assert wizard.frame.steps.item(1).data(WORDS) == "names.txt"
     qtbot.keyClicks(data.prompt_file.line, "x")
     assert (
         data.wrong_prompts.text() == f"{tmp_path / 'names.txtx'} is no file; choose a text file with one prompt a line."

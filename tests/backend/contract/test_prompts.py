@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.datasets import DataError, prompts
-from backend.datasets.prompts import PromptFile, parse_prompts, read_prompts
+from backend.contract import prompts
+from backend.contract.errors import DataError
+from backend.contract.prompts import PromptFile, parse_prompts, read_prompts
 
 
 def test_one_prompt_a_line_in_the_files_order(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.datasets import DataError
+from backend.contract.errors import DataError
 
 MOST_PROMPTS = 100_000
 LONGEST_PROMPT = 10_000  # characters; a longer line is no prompt but another kind of file
