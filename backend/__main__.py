@@ -39,6 +39,7 @@ class Table(StrEnum):
 
     step = "step"
     recording = "recording"
+    start = "start"
     acceleration = "acceleration"
     memory = "memory"
     methods = "methods"
@@ -593,6 +594,8 @@ def bench(
             share = row["recorder_core_share"]
             print(f"the recorder takes {'an unknown share' if share is None else f'{share:.2%}'} of a core;")
             print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
+        if "start" in done:
+            table(*start_table(done["start"]))
         if "acceleration" in done:
             rows = [
                 [row["name"], str(row["nfe"]), f"{1000 * row['seconds_per_picture']:.1f} ms"]
@@ -611,6 +614,19 @@ def bench(
         print(f"{done['threads']} threads")
 
     answer(done, as_json, show)
+
+
+def start_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """A row for each start: seconds of each of its parts, and from the process's beginning to the first step."""
+    lines = [
+        [row["with"], row["cache"], *(f"{seconds:.1f} s" for seconds in (*row["seconds"].values(), _whole(row)))]
+        for row in rows
+    ]
+    return lines, ["emoji with", "cache", *rows[0]["seconds"], "in all"]
+
+
+def _whole(row: dict[str, Any]) -> float:
+    return math.fsum(row["seconds"].values())
 
 
 def memory_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:

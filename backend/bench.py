@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import faults, footprints, judge
+from backend import faults, footprints, judge, starts
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -238,8 +238,8 @@ def kept_cells() -> Path:
 
 
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, `health` (rows), and `methods` and `quality` (rows), which
-    take hours."""
+    """The tables asked for: `step` (by method), `recording`, `health`, `start` and `memory` (rows), and `methods` and
+    `quality` (rows), which take hours."""
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
@@ -256,11 +256,7 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         for name in ["dmd2"] if quick else proof_names():
             report(f"proving {name}")
             found["methods"].append(prove(name, kept_cells()))
-    if "memory" in tables:
-        found["memory"] = []
-        for asked in list(footprints.cases())[: 1 if quick else None]:
-            report(f"running {' '.join(str(part) for part in asked.values())}")
-            found["memory"].append(footprints.row(kept_cells(), **asked))
+    found |= _of_processes(tables, quick, report)
     if "health" in tables:
         found["health"] = []
         for case in faults.FAULTS[:1] if quick else (*faults.FAULTS, *faults.SOUND):
@@ -273,4 +269,20 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
             row = quality(name, teacher, steps=20 if quick else None)
             report(row["problem"] or str(row["student"]))
             found["quality"].append(row)
+    return found
+
+
+def _of_processes(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
+    """`start` and `memory`, whose lines are processes of their own."""
+    found: dict[str, Any] = {}
+    if "start" in tables:
+        found["start"] = []
+        for row in starts.rows(dict(list(starts.CASES.items())[: 1 if quick else None])):
+            report(f"started with {row['with']}, cache {row['cache']}")
+            found["start"].append(row)
+    if "memory" in tables:
+        found["memory"] = []
+        for asked in list(footprints.cases())[: 1 if quick else None]:
+            report(f"running {' '.join(str(part) for part in asked.values())}")
+            found["memory"].append(footprints.row(kept_cells(), **asked))
     return found

@@ -37,6 +37,7 @@ from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.memory import peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
+from backend.starting import Starting
 from backend.stores import PART
 from backend.teachers import TeacherError
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
@@ -56,9 +57,9 @@ class Stopped(Exception):
 class Worker:
     """One attempt: feeds what `train` reports to the recorder and does what the project asks."""
 
-    def __init__(self, path: Path, run_id: int, run: Run, recorder: Recorder) -> None:
+    def __init__(self, path: Path, run_id: int, run: Run, recorder: Recorder, starting: Starting) -> None:
         self.path, self.run_id, self.run, self.recorder = path, run_id, run, recorder
-        self.interrupted = threading.Event()
+        self.starting, self.interrupted = starting, threading.Event()
         self.vitals = Vitals(run.device)
         self.diagnostics, self.reads_teacher = Diagnostics(run), True
         self.seen = health.Seen()
@@ -114,6 +115,7 @@ class Worker:
         self.recorder.first_step(run.step + 1)
         if run.step == 0:
             self.preview()
+        self.starting.done("first preview")
         begun = time.monotonic()
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
@@ -122,6 +124,7 @@ class Worker:
             numbers |= self._read_more()
             numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
+            self.starting.step(self.recorder)
             if run.step == 1:
                 self._show_teacher()  # slow, and so after the first point, for which whoever started the run waits
             if run.step < run.training.steps:
@@ -340,6 +343,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _work(path: Path, run_id: int) -> int:
+    starting = Starting()
+    starting.done("imports")
     with ProjectFile.open(path) as project:
         attempt = project.begin_attempt(run_id)
         recipe = project.recipe(run_id)
@@ -354,9 +359,10 @@ def _work(path: Path, run_id: int) -> int:
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
                 project.set_declaration(run_id, run.method.settings.model_json_schema())
-            worker = Worker(path, run_id, run, recorder)
+            worker = Worker(path, run_id, run, recorder, starting)
             _heed_signals(worker)
             worker.resume()
+            starting.done("teacher, prompts and data")
             worker.work()
         except Stopped:
             return _end(recorder, "stopped", "It was asked to stop.")
