@@ -10,6 +10,7 @@ import diffusers
 
 from backend.exports.pipelines import PARTS, Part
 from backend.teachers.layouts import Layout
+from backend.teachers.modules import pipeline
 
 SAFE = (".json", ".txt", ".model", ".safetensors")
 """Endings of what is copied: settings, vocabularies and weights, nothing that runs."""
@@ -52,13 +53,13 @@ def _present(model: Layout) -> dict[str, list[str]]:
 
 
 def _parameters(model: Layout) -> dict[str, inspect.Parameter]:
-    pipeline = getattr(diffusers, model.family.pipelines[0])
-    return {name: p for name, p in inspect.signature(pipeline.__init__).parameters.items() if name != "self"}
+    kind = pipeline(model.family.pipelines[0])
+    return {name: p for name, p in inspect.signature(kind.__init__).parameters.items() if name != "self"}
 
 
 def _names(model: Layout) -> list[str]:
     """Every module the pipeline takes; what it takes besides are settings with a default that is no module."""
-    optional = getattr(diffusers, model.family.pipelines[0])._optional_components
+    optional = pipeline(model.family.pipelines[0])._optional_components
     return [n for n, p in _parameters(model).items() if p.default is p.empty or n in optional]
 
 

@@ -56,6 +56,16 @@ def quiet() -> Iterator[None]:
             log.set_verbosity(level)
 
 
+def pipeline(name: str) -> Any:
+    """diffusers' pipeline class of that name, None where it has none.
+
+    It is imported when it is first asked for, and with it transformers' readers of pictures, which remark that there
+    is no torchvision; no pipeline reads a picture here.
+    """
+    with quiet():
+        return getattr(diffusers, name, None)
+
+
 def check(module: nn.Module, stored: Mapping[str, Stored], folder: FilePath) -> dict[str, str]:
     """What the files call each tensor of `module`. Raises `TeacherError` unless they hold these, no more, no less."""
     state = module.state_dict()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-import diffusers
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -24,7 +23,7 @@ from backend.networks import Condition
 from backend.teachers import TeacherError
 from backend.teachers.files import tensors_in, weights_files
 from backend.teachers.layouts import Encoder, Layout
-from backend.teachers.modules import build, digest, quiet
+from backend.teachers.modules import build, digest, pipeline, quiet
 
 BATCH = 16
 PART = 128
@@ -161,7 +160,7 @@ def human_instruction(pipe: Any) -> list[str]:
 
 def _pipeline(model: Layout) -> Any:
     """The pipeline with its encoders alone."""
-    kind = getattr(diffusers, model.family.pipelines[0])
+    kind = pipeline(model.family.pipelines[0])
     names = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     given: dict[str, Any] = dict.fromkeys(names)
     for encoder in model.encoders:

@@ -56,12 +56,11 @@ def converted(file: FilePath) -> FilePath:
 
 
 def _convert(file: FilePath, settings: FilePath, out: FilePath) -> None:
-    import diffusers  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    from backend.teachers.modules import quiet  # noqa: PLC0415
+    from backend.teachers.modules import pipeline, quiet  # noqa: PLC0415
 
-    kind: Any = getattr(diffusers, str(read_json(settings / "model_index.json").get("_class_name")), None)
+    kind: Any = pipeline(str(read_json(settings / "model_index.json").get("_class_name")))
     if kind is None or not hasattr(kind, "from_single_file"):
         raise TeacherError(f"{settings / 'model_index.json'} names no pipeline that diffusers makes of one file.")
     out.parent.mkdir(parents=True, exist_ok=True)
