@@ -174,6 +174,7 @@ def _looked_at(where: str) -> tuple[catalogue.TeacherCard, dict[str, list[str]]]
         usable = quick.methods_for(card)
         if usable is not None:
             return card, usable
+    say("Asking every method what it needs; once, for some seconds.")
     from backend import describe  # noqa: PLC0415
 
     made = describe.catalogue()
@@ -193,7 +194,8 @@ def teachers(
 
         def show_one() -> None:
             print(f"{card.title} ({card.key}): {card.summary}")
-            print(f"samples {'x'.join(map(str, card.shape))}, {card.classes} classes, {card.parameters:,} parameters")
+            classes = f"{card.classes} classes, " if card.classes else ""
+            print(f"samples {'x'.join(map(str, card.shape))}, {classes}{card.parameters:,} parameters")
             print(f"licence: {card.licence}\nmethods that can use it: {', '.join(usable['methods'])}")
             if usable["methods_with_data"]:
                 print(f"methods that can with real data: {', '.join(usable['methods_with_data'])}")
