@@ -114,6 +114,7 @@ class Worker:
         run = self.run
         self.recorder.first_step(run.step + 1)
         if run.step == 0:
+            self.recorder.event("info", "Draws and scores the student as it is before training.")
             self.preview()
         self.starting.done("first preview")
         begun = time.monotonic()

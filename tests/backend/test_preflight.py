@@ -28,8 +28,8 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-def look(asked: dict[str, Any], project: Path, **how: bool) -> Preflight:
-    return preflight.preflight(Recipe.from_values(asked), project, **how)
+def look(asked: dict[str, Any], project: Path, dry_run: bool = True) -> Preflight:
+    return preflight.preflight(Recipe.from_values(asked), project, dry_run)
 
 
 @pytest.mark.parametrize("method", method_names())

@@ -90,7 +90,12 @@ def test_an_added_caption_alone_is_encoded(
     asked: list[str] = []
     plain = prompts._call
     trained(recipe(tiny_model("sd"), photographs, seed=0))
-    monkeypatch.setattr(prompts, "_call", lambda *given: asked.extend(given[2]) or plain(*given))
+
+    def call(family: str, pipe: Any, some: list[str], empty: bool) -> prompts.Parts:
+        asked.extend(some)
+        return plain(family, pipe, some, empty)
+
+    monkeypatch.setattr(prompts, "_call", call)
     (photographs / "1.txt").write_text("an ant")
     told: list[tuple[int, int]] = []
     start_run(recipe(tiny_model("sd"), photographs, seed=0), reading=lambda done, of: told.append((done, of)))

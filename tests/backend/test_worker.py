@@ -71,6 +71,8 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
         assert opened.find_checkpoint(run).step == 30
         assert max(sample.step for sample in opened.samples_after(run)) == 30
         assert "preview_frechet" in opened.latest_metrics(run)
+        (start,) = (event.data["start"] for event in opened.events_after(run) if "start" in event.data)
+        assert list(start) == ["imports", "teacher, prompts and data", "first preview", "first step"]
         assert opened.check() == []
 
 
