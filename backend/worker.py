@@ -226,8 +226,9 @@ class Worker:
         cond = run.teacher.each_condition(judge.preview_count(run.student.shape)).to(run.device)
         samples = judge.draw(net, sampler, run.teacher, cond, judge.PREVIEW_SEED)
         tiles = [pictures.scatter(samples)] if vectors else [pictures.picture(sample) for sample in samples]
+        names = () if vectors else run.teacher.prompts or run.teacher.labels  # in turn, as `each_condition` has them
         for position, tile in enumerate(tiles):
-            label = "" if vectors or not run.teacher.labels else run.teacher.labels[position % len(run.teacher.labels)]
+            label = names[position % len(names)] if names else ""
             self.recorder.sample(
                 step,
                 kind,

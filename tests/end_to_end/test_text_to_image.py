@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from backend.contract.project_file import ProjectFile
+
 from ..backend.teachers import tiny
 from ..conftest import Answer
 
@@ -42,6 +44,10 @@ def test_a_stable_diffusion_folder_becomes_a_student_that_diffusers_loads(
     assert done.status == 0, done.err
     shown = distill("samples", project, "1", "--out", tmp_path / "samples")
     assert shown.status == 0, shown.err
+    with ProjectFile.open(project, readonly=True) as opened:
+        labels = [sample.label for sample in opened.samples_after(1) if sample.kind in ("preview", "teacher")]
+    assert labels[:4] == [*tiny.PROMPTS, tiny.PROMPTS[0]]
+    assert set(labels) == set(tiny.PROMPTS)
     exported = distill("export", project, "1", "--format", "diffusers", "--out", tmp_path / "out", "--json")
     assert exported.status == 0, exported.err
     assert exported.json["max_abs_difference"] < 1e-5
