@@ -13,6 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
+from app.translations import said
 from backend.contract import catalogue
 from backend.contract.catalogue import Catalogue
 from backend.contract.launch import worker_environment
@@ -91,11 +92,11 @@ class Job(QObject):
         except ValueError:
             last = self._words[-1] if self._words else self.tr("it said nothing")
             self.failed.emit(
-                self.tr("`distill {0}` ended with status {1}: {2}").format(self.arguments[0], status, last)
+                self.tr("`distill {0}` ended with status {1}: {2}").format(self.arguments[0], status, said(last))
             )
             return
         if isinstance(found, dict) and set(found) == {"error"}:
-            self.failed.emit(str(found["error"]))
+            self.failed.emit(said(str(found["error"])))
         else:
             self.answered.emit(found)
 

@@ -7,6 +7,7 @@ right or wrong; what is wrong stands beside it in a sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -22,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.models.fields import Field, fields_of, matches
+from app.translations import said
 from app.widgets.icon_button import IconButton
 
 WIDEST_UNIT = "samples"
@@ -68,7 +70,7 @@ class BoolEditor(Editor):
 
     def __init__(self, field: Field, parent: QWidget) -> None:
         super().__init__(parent)
-        self.box = QCheckBox(field.label, self)
+        self.box = QCheckBox(said(field.label), self)
         _fill(self, self.box)
         self.box.clicked.connect(lambda on: self.edited.emit(bool(on)))
 
@@ -90,7 +92,7 @@ class ChoiceEditor(Editor):
         self.box.setMinimumContentsLength(8)
         _fill(self, self.box)
         for choice in field.choices:
-            self.box.addItem(words.get(choice, field.show(choice)), choice)
+            self.box.addItem(words.get(choice) or said(field.show(choice)), choice)
         self.box.activated.connect(lambda _: self.edited.emit(self.value()))
 
     def value(self) -> Any:
@@ -126,7 +128,7 @@ class SettingRow(QWidget):
 
     def __init__(self, field: Field, default: Any, words: Mapping[Any, str] | None, parent: QWidget) -> None:
         super().__init__(parent)
-        self.field, self.default = field, default
+        self.field, self.default, self._words = field, default, words or {}
         self.editor = editor_of(field, words, self)
         control = self.editor.focusProxy()
         assert control is not None
@@ -135,7 +137,7 @@ class SettingRow(QWidget):
         row.setSpacing(look.WIDE)
         about = QVBoxLayout()
         about.setSpacing(0)
-        head = look.label(field.label, "strong", parent=self)
+        head = look.label(said(field.label), "strong", parent=self)
         head.setBuddy(control)
         about.addWidget(head)
         self._range = look.label("", "caption", "muted", wraps=True, parent=self)
@@ -148,10 +150,10 @@ class SettingRow(QWidget):
         line = QHBoxLayout()
         line.setSpacing(look.GAP)
         line.addWidget(self.editor, 1)
-        unit = look.label(field.unit, "body", "muted", parent=self)
+        unit = look.label(said(field.unit), "body", "muted", parent=self)
         unit.setMinimumWidth(unit.fontMetrics().horizontalAdvance(WIDEST_UNIT))  # so that editors end below each other
         line.addWidget(unit)
-        words_of_reset = self.tr("Set {0} back to its default").format(field.label)
+        words_of_reset = self.tr("Set {0} back to its default").format(said(field.label))
         self.reset = IconButton("rotate-ccw", words_of_reset, alone=True, quiet=True, parent=self)
         policy = self.reset.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
@@ -164,7 +166,7 @@ class SettingRow(QWidget):
         side.addStretch(1)
         row.addLayout(side, 2)
 
-        control.setAccessibleName(field.label)
+        control.setAccessibleName(said(field.label))
         self._control = control
         self.editor.edited.connect(self._take)
         self.editor.finished.connect(self.finished)
@@ -173,19 +175,34 @@ class SettingRow(QWidget):
     def set_default(self, default: Any) -> None:
         """Another default, as when another method is chosen."""
         self.default = default
-        parts = [self.field.range_words(), self.tr("default {0}").format(self.field.show(default))]
+        shown = self._shown(default)
+        parts = [said(self.field.range_words()), self.tr("default {0}").format(shown)]
         if default is None or default == "":
             parts.pop()
         takes = ", ".join(part for part in parts if part)
-        said = f"{self.field.words}. {takes[:1].upper()}{takes[1:]}." if takes else f"{self.field.words}."
-        self._range.setText(said)
-        self._control.setAccessibleDescription(said)
+        about = f"{said(self.field.words)}. {takes[:1].upper()}{takes[1:]}." if takes else f"{said(self.field.words)}."
+        self._range.setText(about)
+        self._control.setAccessibleDescription(about)
         self._show_state()
+
+    def _shown(self, value: Any) -> str:
+        """A value in the words in which its editor shows it."""
+        if isinstance(value, bool):
+            return self.tr("on") if value else self.tr("off")
+        words = self._words.get(value) if self.field.choices else None
+        return words or (said(value) if isinstance(value, str) else self.field.show(value))
 
     def set_value(self, value: Any) -> None:
         """Show a value."""
         self.editor.set_value(value)
         self._show_state()
+
+    def matches(self, wanted: str) -> bool:
+        """Whether it is what someone looks for, in the backend's words or in those that are shown."""
+        field = self.field
+        return matches(field, wanted) or matches(
+            replace(field, label=said(field.label), words=said(field.words), unit=said(field.unit)), wanted
+        )
 
     def problem(self) -> str:
         """What is wrong with its value."""
@@ -197,7 +214,7 @@ class SettingRow(QWidget):
         self.edited.emit(self.field.name, value)
 
     def _show_state(self) -> None:
-        words = self.problem()
+        words = said(self.problem())
         self.wrong.setText(words)
         look.set_shown(self.wrong, bool(words))
         if self._control.property("wrong") != bool(words):
@@ -205,7 +222,7 @@ class SettingRow(QWidget):
             look.dress_again(self._control)
         changed = self.editor.value() != self.default
         look.set_shown(self.reset, changed)
-        shown = self.field.show(self.default) or self.tr("empty")
+        shown = self._shown(self.default) or self.tr("empty")
         self.reset.setToolTip(self.tr("Changed from the default, {0}; set it back").format(shown))
 
 
@@ -314,8 +331,9 @@ class SettingsForm(QWidget):
         count = 0
         for row in self.rows.values():
             in_sight = is_open or not row.field.advanced or not row.reset.isHidden() or not row.wrong.isHidden()
-            look.set_shown(row, matches(row.field, wanted) if wanted else in_sight)
-            count += matches(row.field, wanted) if wanted else 1
+            fits = not wanted or row.matches(wanted)
+            look.set_shown(row, fits if wanted else in_sight)
+            count += fits
         self._nothing.setText(self.tr("No setting is called or described so. Clear the search to see all."))
         look.set_shown(self._nothing, bool(wanted) and not count)
         look.set_shown(self.more, not wanted and any(row.field.advanced for row in self.rows.values()))

@@ -29,11 +29,13 @@ from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
 from app.live_runs import LiveRuns
 from app.menus import Menus
+from app.models.run_words import state_in_words
 from app.open_project import OpenProject
 from app.screen_stack import ScreenStack
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
+from app.translations import said
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -157,7 +159,7 @@ class MainWindow(QMainWindow):
         try:
             ProjectFile.create(path).close()
         except UserError as error:
-            self._refuse(str(error))
+            self._refuse(said(str(error)))
             return
         self.open_project(path, then)
 
@@ -333,7 +335,9 @@ class MainWindow(QMainWindow):
             return
         run, state = live[0]
         steps = self.live.steps.get(run.id, 0) if self.live is not None else 0
-        words = self.tr("{0}: {1}, step {2} of {3}").format(run.name, self.tr(state.state), state.step or 0, steps)
+        words = self.tr("{0}: {1}, step {2} of {3}").format(
+            run.name, state_in_words(state.state, self.tr).lower(), state.step or 0, steps
+        )
         more = self.tr(" and {0} more").format(len(live) - 1) if len(live) > 1 else ""
         self._live_words.setText(words + more)
 
@@ -349,9 +353,10 @@ class MainWindow(QMainWindow):
         if state.state == "lost":  # a worker that ends by itself starts the next of the queue; this one could not
             path = self._open_session().project.path
             self._open_session().project.write(lambda _: launch.start_next(path))
-        self.say(words.format(run.name, state.reason))
+        sentence = words.format(run.name, said(state.reason))
+        self.say(sentence)
         if not self.isActiveWindow():
-            notify(self, self.tr("Distill Studio"), words.format(run.name, state.reason))
+            notify(self, self.tr("Distill Studio"), sentence)
 
     # The window itself
 

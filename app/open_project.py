@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import shiboken6
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 
+from app.translations import said
 from backend.contract.errors import UserError
 from backend.contract.project_file import OlderProject, ProjectFile
 
@@ -149,10 +150,11 @@ class OpenProject(QObject):
         if outcome.fault is not None:  # it belongs to the window's own report of faults
             raise outcome.fault
         if outcome.words is not None:
+            words = said(outcome.words)
             if order.failed is None:
-                self.troubled.emit(outcome.words)
+                self.troubled.emit(words)
             elif _is_there(order.failed):
-                order.failed(outcome.words)
+                order.failed(words)
         elif order.answered is not None and _is_there(order.answered):
             order.answered(outcome.answer)
 
@@ -253,8 +255,8 @@ class _Desk(threading.Thread):
                 self._wake.wait(POLL_SECONDS if self._readonly else None)
             return self._waiting.popleft() if self._waiting else None
 
-    def _emit(self, signal: Any, *arguments: Any) -> None:
-        self._owner.call_later(lambda: signal.emit(*arguments))
+    def _emit(self, signal: Any, *words: str) -> None:
+        self._owner.call_later(lambda: signal.emit(*map(said, words)))
 
 
 def _is_there(listener: Callable[[Any], object]) -> bool:

@@ -14,6 +14,7 @@ from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QSize, Qt, S
 from PySide6.QtGui import QImage, QImageReader
 
 from app.open_project import OpenProject
+from app.translations import said
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Sample
@@ -111,7 +112,7 @@ class PictureStore(QObject):
         self._asking = False
         for one in found:
             if one.image is None:
-                self._missing[one.key[0]] = one.words
+                self._missing[one.key[0]] = said(one.words)
             else:
                 self.cache.put(one.key, one.image)
         self.arrived.emit()

@@ -17,6 +17,7 @@ from PySide6.QtGui import QAction
 
 from app.models import run_words
 from app.session import Session
+from app.translations import said
 from app.widgets.icon_button import action
 from backend.contract import launch
 from backend.contract.errors import UserError
@@ -121,7 +122,7 @@ class RunCommands(QObject):
         """Requests grow old, and the thread that ends a process ends."""
         now = time.time()
         if self.is_ending and self._ended:
-            self.is_ending, self.refusal = False, self._ended.pop()
+            self.is_ending, self.refusal = False, said(self._ended.pop())
         live = self._state is not None and self._state.is_live
         open_ones = [command for command in self._commands if command.finished is None]
         shown = (open_ones or self._commands[-1:])[-2:] if live else []  # of a run that is over, its state says all
@@ -143,10 +144,10 @@ class RunCommands(QObject):
         self._look()
 
 
-def _end(path: Path, run: int, said: list[str]) -> None:
-    """End a run's process; what there is to say goes to `said`, empty when it went well."""
+def _end(path: Path, run: int, ended: list[str]) -> None:
+    """End a run's process; what there is to say goes to `ended`, empty when it went well."""
     try:
         launch.end(path, run, stop_seconds=0.0)  # it was asked long ago
-        said.append("")
+        ended.append("")
     except UserError as error:
-        said.append(str(error))
+        ended.append(str(error))

@@ -17,10 +17,12 @@ from app.models.ticks import figure
 
 Values = NDArray[np.float64]
 Axis = Literal["step", "images", "wall", "nfe"]
-Group = Literal["losses", "scores", "gradients", "memory", "machine", "other"]
+Group = Literal["losses", "scores", "readings", "gradients", "memory", "machine", "other"]
 
-GROUPS: tuple[Group, ...] = ("losses", "scores", "gradients", "memory", "machine", "other")
+GROUPS: tuple[Group, ...] = ("losses", "scores", "readings", "gradients", "memory", "machine", "other")
 """In the order in which their plots stand below each other."""
+READINGS = ("_step", "_on_sample", "_on_student", "_on_real")
+"""How names end of what the signs of health are judged by: no losses, and of other sizes."""
 SHOWN_AT_FIRST: frozenset[Group] = frozenset(("losses", "scores"))
 RANKING = ("preview_frechet", "preview_sliced_wasserstein")
 CLIP_PERCENT = 2.0
@@ -38,7 +40,7 @@ def group_of(name: str) -> Group:
         return "machine"
     if name.startswith(("stage", "learning_rate")) or name.endswith(("_accuracy", "_recognised")):
         return "other"
-    return "losses"
+    return "readings" if name == "spread" or name.endswith(READINGS) else "losses"
 
 
 def first_choice(names: Iterable[str], known: frozenset[str] = frozenset()) -> frozenset[str]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.translations import said
 from backend.contract.metrics import Pace
 from backend.contract.rows import Attempt, Command, LogEvent, RunState
 
@@ -141,8 +142,12 @@ def command_in_words(command: Command, now: float, tr: Words) -> str:
     """How far a request has come: asked, acknowledged, done."""
     verb = verb_in_words(command.verb, tr)
     if command.finished is not None:
-        result = command.result or ""
-        return tr("{0}: done.").format(verb) if result in ("", "Done.") else tr("{0}: {1}").format(verb, result)
+        result = said(command.result or "")
+        return (
+            tr("{0}: done.").format(verb)
+            if (command.result or "Done.") == "Done."
+            else tr("{0}: {1}").format(verb, result)
+        )
     if command.acknowledged is not None:
         if command.verb == "pause":  # it stays open for as long as the run rests
             return tr("{0}: acknowledged.").format(verb)
@@ -197,8 +202,8 @@ def reading(event: LogEvent) -> str:
     """What was measured, as "name value" parts."""
     found = event.data.get("reading")
     if isinstance(found, Mapping):
-        return ", ".join(f"{str(name).replace('_', ' ')} {_short(value)}" for name, value in found.items())
-    return "" if found is None else _short(found)
+        return ", ".join(f"{said(str(name).replace('_', ' '))} {_short(value)}" for name, value in found.items())
+    return "" if found is None else said(_short(found))
 
 
 def _short(value: object) -> str:

@@ -28,6 +28,7 @@ from PySide6.QtGui import QFont
 
 from app import look
 from app.models.run_words import TONES, Words, duration, figure, state_in_words
+from app.translations import curve_words, said
 from backend.contract.rows import RunRow
 
 Index = QModelIndex | QPersistentModelIndex
@@ -150,10 +151,10 @@ def _curve(name: str, tr: Words) -> Column:
         found = value(row)
         return "" if found is None else figure(found)
 
-    words = tr("The last value of the curve {0}").format(name)
+    words = tr("The last value of the curve {0}").format(curve_words(name))
     return Column(
         f"curve/{name}",
-        tr("Last {0}").format(name.replace("_", " ")),
+        tr("Last {0}").format(said(name.replace("_", " "))),
         text,
         value,
         shown=False,
@@ -304,7 +305,7 @@ def _figures() -> QFont:
 
 
 def _tip(row: RunRow, column: Column) -> str:
-    return row.state.reason if column.key == "state" and row.state.reason else column.text(row)
+    return said(row.state.reason) if column.key == "state" and row.state.reason else column.text(row)
 
 
 _DATA: dict[int, Callable[[RunRow, Column], Any]] = {

@@ -40,6 +40,7 @@ from app.models.comparison import (
 )
 from app.screens import Screen
 from app.session import Session
+from app.translations import said
 from app.widgets.comparison_bar import ComparisonBar
 from app.widgets.comparison_view import ComparisonView
 from app.widgets.density import PointLayers
@@ -176,6 +177,7 @@ class CompareScreen(Screen):
         self.side_bar.set_runs(runs)
         asked, self._shown_first = self._shown_first, None
         finished = [run for run in runs if run.checkpoints]
+        self._side.setVisible(bool(finished))
         ready = {run.run for run in finished}
         if asked in ready:
             self._choose(asked)
@@ -197,7 +199,6 @@ class CompareScreen(Screen):
 
     def _show_empty(self, asked: int | None = None) -> None:
         runs = self._runs or []
-        self._side.setVisible(any(run.checkpoints for run in runs))
         run = next((run for run in runs if run.run == asked), runs[0] if runs else None)
         if run is None:
             self._say_empty(
@@ -273,6 +274,8 @@ class CompareScreen(Screen):
             return
         if self.view.layers is None:
             words = self.tr("Teacher and students draw the same noise now; how far they are stands beside this.")
+            if self.empty.button.hasFocus():  # it goes
+                self.side_bar.cancel.setFocus()
             self._say_empty(self.tr("Drawing..."), words)
         self._place = place
         path = str(self.session.project.path)
@@ -287,7 +290,7 @@ class CompareScreen(Screen):
     def _hear(self, words: str) -> None:
         found = _PROGRESS.fullmatch(words)
         if found:
-            words = self.tr("Drawing {0}").format(found[3])
+            words = self.tr("Drawing {0}").format(said(found[3]))
             self.side_bar.show_progress(int(found[1]) - 1, int(found[2]), words)
 
     @Slot(object)
@@ -304,10 +307,7 @@ class CompareScreen(Screen):
     @Slot()
     def _ended(self) -> None:
         self._job = None
-        had_focus = self.side_bar.cancel.hasFocus()
         self.side_bar.set_busy(False)
-        if had_focus:
-            self.side_bar.draw.setFocus()
         wanted, self._next = self._next, None
         if wanted is not None:
             self.draw(wanted)
@@ -341,12 +341,12 @@ class CompareScreen(Screen):
         for other in self._kept.values():
             if isinstance(other, PictureLayers):
                 other.release()
-        self._side.setVisible(True)
+        goes_on = self.isVisible() and (self.side_bar.draw.hasFocus() or self.empty.button.hasFocus())
         self.stack.setCurrentIndex(1)
         self.setFocusProxy(self.view)
         self.view.show_layers(layers, partial(self._words, comparison))
-        self.bar.set_sides([side.name for side in comparison.sides])
-        if self.isVisible() and self.side_bar.draw.hasFocus():
+        self.bar.set_sides([said(side.name) for side in comparison.sides])
+        if goes_on:
             self.view.setFocus()
 
     def _words(self, comparison: Comparison, index: int) -> tuple[str, str]:
@@ -354,23 +354,23 @@ class CompareScreen(Screen):
         side = comparison.sides[index]
         points = comparison.kind == "points"
         each = self.tr("{0} per sample") if points else self.tr("{0} per picture")
-        said = [each.format(seconds_words(side.seconds))]
+        parts = [each.format(seconds_words(side.seconds))]
         last = index == len(comparison.sides) - 1
         if not last:
             faster = side.speed_up >= 1
             words = self.tr("{0} faster") if faster else self.tr("{0} slower")
-            said.append(words.format(speed_words(side.speed_up if faster else 1 / side.speed_up)))
+            parts.append(words.format(speed_words(side.speed_up if faster else 1 / side.speed_up)))
             distance = comparison.distance(index, self.view.sample)
             if distance is None:
-                said.append(self.tr("diverged"))
+                parts.append(self.tr("diverged"))
             elif points:
-                said.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
+                parts.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
             else:
-                said.append(self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}"))
+                parts.append(self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}"))
         if side.step is not None:
-            said.append(self.tr("step {0}").format(side.step))
-        said.append(self.tr("seed {0}").format(comparison.seed))
-        return side.name, " · ".join(said)
+            parts.append(self.tr("step {0}").format(side.step))
+        parts.append(self.tr("seed {0}").format(comparison.seed))
+        return said(side.name), " · ".join(parts)
 
     @Slot(int)
     def _want_whole(self, sample: int) -> None:

@@ -13,6 +13,7 @@ from app import look
 from app.models import ticks
 from app.models.curve_rows import COPIED, PAGE, Column, Page, as_csv, read_page
 from app.open_project import OpenProject
+from app.translations import curve_words
 
 Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
@@ -79,7 +80,10 @@ class CurveRows(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation == Qt.Orientation.Horizontal and role in (Qt.ItemDataRole.DisplayRole, _TOOL_TIP):
-            return self.tr("Step") if section == 0 else self.columns[section - 1].title
+            if section == 0:
+                return self.tr("Step")
+            column = self.columns[section - 1]
+            return column.title.replace(column.name, curve_words(column.name), 1)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:

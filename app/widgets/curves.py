@@ -30,6 +30,7 @@ from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
 from app.models.smoothing import smoothed
 from app.open_project import OpenProject
+from app.translations import curve_words
 from app.widgets.curve_plot import CurvePlot, Line, Mark
 from app.widgets.curve_table import CurveTable
 from app.widgets.icon_button import IconButton
@@ -352,15 +353,15 @@ class Curves(QWidget):
             "level": self.tr("level"),
             "unknown": self.tr("too few values for a trend"),
         }
-        said = []
+        parts = []
         for run in answer.runs:
             known = self._facts.get(run.run, run).facts
             for name, columns in run.lines.items():
                 if group_of(name) == group and name in known:
                     fact = known[name]
-                    said.append(
+                    parts.append(
                         self.tr("{0} of {1}: {2} at step {3}, lowest {4}, {5}.").format(
-                            name,
+                            curve_words(name),
                             run.name,
                             ticks.figure(fact.last[1]),
                             f"{fact.last[0]:,}",
@@ -368,7 +369,7 @@ class Curves(QWidget):
                             trends[curve_view.trend(columns)],
                         )
                     )
-        return " ".join(said)
+        return " ".join(parts)
 
     def _pane(self, group: Group) -> PlotPane:
         """The plot of a group; made once, then hidden and shown."""
@@ -595,6 +596,7 @@ class Curves(QWidget):
     def _title(self, group: Group) -> str:
         return {
             "losses": self.tr("Losses"),
+            "readings": self.tr("Readings of health"),
             "scores": self.tr("Preview score"),
             "gradients": self.tr("Gradient norms"),
             "memory": self.tr("Memory"),

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 
 from app import look
 from app.models import run_words
+from app.translations import said
 from app.widgets.icon_button import IconButton
 from backend.contract.rows import Checkpoint, LogEvent
 
@@ -102,7 +103,7 @@ class HealthPanel(QWidget):
         row.addWidget(look.label(self.tr("Nothing unusual"), "strong"), 1)
         inside.addLayout(row)
         if self._overall is not None:
-            inside.addWidget(look.label(self._overall.text, "body", "text", wraps=True))
+            inside.addWidget(look.label(said(self._overall.text), "body", "text", wraps=True))
             inside.addWidget(look.label(run_words.reading(self._overall), "caption", "muted", wraps=True))
         watched = self.tr(
             "Watched: losses that are not finite; a fake score network that lags behind the student; a discriminator "
@@ -117,7 +118,7 @@ class HealthPanel(QWidget):
         row = QHBoxLayout()
         tone = level if level in ("bad", "warning") else "muted"
         row.addWidget(self._icon(ICONS.get(level, "info"), tone), 0, Qt.AlignmentFlag.AlignTop)
-        sentence = look.label(event.text, "body", "text", wraps=True)
+        sentence = look.label(said(event.text), "body", "text", wraps=True)
         sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row.addWidget(sentence, 1)
         inside.addLayout(row)

@@ -8,6 +8,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
 from app import look
+from app.models.fields import label_of
+from app.translations import said
 from backend.contract import recipe
 from backend.contract.rows import Command, RunState
 
@@ -37,11 +39,11 @@ class LiveSettings(QWidget):
         for name in recipe.LIVE_SETTINGS:
             field = look.padded(QSpinBox())
             field.setRange(int(declared[name].get("minimum", 0)), int(declared[name].get("maximum", MOST)))
-            field.setSuffix(f" {declared[name].get('unit', '')}".rstrip())
+            field.setSuffix(f" {said(declared[name].get('unit', ''))}".rstrip())
             field.setMinimumWidth(40 * look.SPACE)
-            words = self.tr(declared[name]["description"])
+            words = said(declared[name]["description"])
             field.setAccessibleName(words)
-            field.setToolTip(name)
+            field.setToolTip(said(label_of(name)))
             field.valueChanged.connect(self._show)
             form.addRow(words, field)
             self.fields[name] = field
@@ -111,7 +113,11 @@ class LiveSettings(QWidget):
         if asked:
             last = asked[-1]
             values = ", ".join(f"{name} {value}" for name, value in last.arguments.items())
-            result = last.result if last.finished is not None else self.tr("asked; the run answers after its step.")
+            result = (
+                said(last.result or "")
+                if last.finished is not None
+                else self.tr("asked; the run answers after its step.")
+            )
             self.result.setText(self.tr("{0}: {1}").format(values, result or self.tr("Done.")))
         elif not self._is_live:
             self.result.setText(self.tr("Only a run that goes on can be changed. Duplicate it to try other settings."))

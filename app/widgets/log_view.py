@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QComboBox, QHBoxLayout, QLineEdit, Q
 
 from app import look
 from app.session import Session
+from app.translations import said
 from app.widgets.icon_button import IconButton
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import LogEvent
@@ -32,6 +33,7 @@ class LogView(QWidget):
         self._events: list[LogEvent] = []
         self._log: str | None = None
         self._place = 0
+        self._kinds = {"warning": self.tr("warning"), "error": self.tr("error"), "health": self.tr("health")}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, look.GAP, 0, 0)
         column.setSpacing(look.GAP)
@@ -97,13 +99,13 @@ class LogView(QWidget):
     def _is_wanted(self, event: LogEvent) -> bool:
         kind = self.kind.currentData()
         fits = not kind or event.kind == kind or (kind == "wrong" and event.kind in ("warning", "error"))
-        return fits and self.search.text().lower() in event.text.lower()
+        wanted = self.search.text().lower()
+        return fits and (not wanted or wanted in event.text.lower() or wanted in said(event.text).lower())
 
     def _line(self, event: LogEvent) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
         step = "" if event.step is None else self.tr("step {0}").format(event.step)
-        kind = "" if event.kind == "info" else event.kind
-        return "  ".join(part for part in (clock, step, kind, event.text) if part)
+        return "  ".join(part for part in (clock, step, self._kinds.get(event.kind, ""), said(event.text)) if part)
 
     def _fill(self) -> None:
         self.text.clear()

@@ -26,6 +26,7 @@ from app.models import quality
 from app.models.quality import SECONDS, Axis, Measure, Point
 from app.models.run_words import figure as figure_words
 from app.models.runs_table import milliseconds
+from app.translations import said
 from backend.contract.rows import Evaluation, RunRow
 
 POINT_PIXELS = 11
@@ -344,12 +345,12 @@ class Pareto(QWidget):
 def figure_title(name: str) -> str:
     """A figure's name for a person."""
     known: Mapping[str, str] = {
-        "frechet": "Frechet distance",
-        "sliced_wasserstein": "Sliced Wasserstein distance",
-        "teacher_rms": "Distance to the teacher's pictures",
-        "class_accuracy": "Class accuracy",
+        "frechet": said("Frechet distance"),
+        "sliced_wasserstein": said("Sliced Wasserstein distance"),
+        "teacher_rms": said("Distance to the teacher's pictures"),
+        "class_accuracy": said("Class accuracy"),
     }
-    return known.get(name, name.replace("_", " ").capitalize())
+    return known.get(name) or said(name.replace("_", " ").capitalize())
 
 
 def decade_ticks(low: float, high: float) -> list[float]:

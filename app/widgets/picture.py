@@ -9,6 +9,7 @@ from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
+from app.models.run_words import Words
 from app.picture_store import WHOLE, PictureStore
 from app.widgets.icon_button import IconButton
 from app.widgets.sample_grid import draw_picture
@@ -100,16 +101,15 @@ class _Canvas(QWidget):
         draw_picture(QPainter(self), self.rect(), self._picture)
 
 
-def sample_words(sample: Sample, tr: object) -> str:
+def sample_words(sample: Sample, tr: Words) -> str:
     """What is known of a sample: label, step, seed, sampler."""
-    words = tr if callable(tr) else str
     parts = [sample.label] if sample.label else []
-    parts.append(words("step {0}").format(f"{sample.step:,}"))
+    parts.append(tr("step {0}").format(f"{sample.step:,}"))
     if sample.seed is not None:
-        parts.append(words("seed {0}").format(sample.seed))
+        parts.append(tr("seed {0}").format(sample.seed))
     sampler = ", ".join(f"{name} {_short(value)}" for name, value in sample.sampler.items())
     if sampler:
-        parts.append(words("sampler: {0}").format(sampler))
+        parts.append(tr("sampler: {0}").format(sampler))
     return " · ".join(parts)
 
 

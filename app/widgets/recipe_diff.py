@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.models.recipe_diff import DiffRow, differences, words_of
+from app.translations import said
 from backend.contract.rows import Run
 
 
@@ -83,7 +84,7 @@ class RecipeDiff(QWidget):
 
     def _fill_row(self, number: int, row: DiffRow) -> None:
         name = QTableWidgetItem(row.name)
-        name.setToolTip(row.words or row.name)
+        name.setToolTip(said(row.words) or row.name)
         if row.differs:
             name.setFont(look.font("strong"))
         self.table.setItem(number, 0, name)

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 from app import look
 from app.models import run_words
 from app.run_commands import RunCommands
+from app.translations import said
 from app.widgets.flow import Flow
 from app.widgets.icon_button import IconButton
 from app.widgets.vitals import Vitals
@@ -201,7 +202,7 @@ class RunHeader(QWidget):
         self.bar.setValue(done)
         self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}"))
         wrong = state.state in ("failed", "lost")
-        self.reason.setText(state.reason)
+        self.reason.setText(said(state.reason))
         look.set_tone(self.reason, "bad" if wrong else "muted")
         self.details.setVisible(wrong)
         self.copy.setVisible(wrong)

@@ -14,6 +14,7 @@ from app import look
 from app.models import run_words
 from app.models.sample_rounds import REFERENCES, Round, Rounds, best_of, nearest
 from app.picture_store import PictureStore
+from app.translations import curve_words, said
 from app.widgets.history_slider import HistorySlider
 from app.widgets.icon_button import IconButton
 from app.widgets.picture import PictureView, sample_words
@@ -181,14 +182,15 @@ class SampleHistory(QWidget):
         parts = [self.tr("Step {0}").format(f"{one.step:,}")]
         if one.figure is not None:
             name, value = one.figure
-            parts.append(f"{name.replace('_', ' ').capitalize()} {run_words.figure(value)}")
+            parts.append(f"{said(name.replace('_', ' ').capitalize())} {run_words.figure(value)}")
         if self.slider.value() == self._best:
             parts.append(self.tr("best so far"))
         if one.superseded:
             parts.append(self.tr("superseded by a later attempt"))
         self.words.setText("  ·  ".join(parts))
         self.slider.setAccessibleDescription(self.words.text())
-        self.words.setToolTip("\n".join(f"{name}: {run_words.figure(value)}" for name, value in one.scores.items()))
+        scores = (f"{curve_words(name)}: {run_words.figure(value)}" for name, value in one.scores.items())
+        self.words.setToolTip("\n".join(scores))
 
     def _kinds(self) -> list[str]:
         return list(self.shown.currentData() or [STUDENT])

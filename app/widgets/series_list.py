@@ -13,6 +13,7 @@ from PySide6.QtGui import QFontMetrics, QIcon, QPainter, QPixmap, QStandardItem,
 from PySide6.QtWidgets import QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from app import look
+from app.translations import curve_words
 from app.widgets.curve_plot import paler
 
 NAME, VALUE, LOWEST = range(3)
@@ -131,8 +132,8 @@ class SeriesList(QWidget):
                 self._model.appendRow([title, _fixed(""), _fixed("")])
                 self.view.setFirstColumnSpanned(self._model.rowCount() - 1, QModelIndex(), True)
             if several and (entry.name, -1) not in self._rows:
-                self._add(entry, -1, _short(entry), entry.name)
-            words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), entry.name)
+                self._add(entry, -1, _short(entry), _short(entry))
+            words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), _short(entry))
             self._add(entry, entry.order, words, tip)
 
     def _add(self, entry: Entry, order: int, words: str, tip: str) -> None:
@@ -174,7 +175,7 @@ class SeriesList(QWidget):
 
 def _short(entry: Entry) -> str:
     """Its name without what the title above it says."""
-    return entry.name.removeprefix("preview_").removeprefix("evaluation_").replace("_", " ")
+    return curve_words(entry.name)
 
 
 def _fixed(words: str) -> QStandardItem:

@@ -231,10 +231,11 @@ class SideBar(QWidget):
 
     def set_busy(self, busy: bool) -> None:
         """Show progress and Cancel, or Draw."""
-        self.cancel.setVisible(busy)
-        if busy and self.draw.hasFocus():  # a button that hides gives the focus away
-            self.cancel.setFocus()
-        self.draw.setVisible(not busy)
+        shown, hidden = (self.cancel, self.draw) if busy else (self.draw, self.cancel)
+        shown.show()
+        if hidden.hasFocus():  # a button that hides gives the focus away
+            shown.setFocus()
+        hidden.hide()
         self.bar.setVisible(busy)
         self.progress.setVisible(busy)
         if busy:

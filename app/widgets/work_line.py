@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QProgressBar, QPushButt
 from app import look
 from app.backend_process import Backend, Job
 from app.models.run_words import duration
+from app.translations import said
 
 
 class WorkLine(QWidget):
@@ -101,7 +102,7 @@ class WorkLine(QWidget):
         self.changed.emit()
 
     def _heard(self, line: str) -> None:
-        self._said = line
+        self._said = said(line)
         self._show()
 
     def _show(self) -> None:

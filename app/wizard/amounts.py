@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from PySide6.QtCore import QCoreApplication
+
+tr = partial(QCoreApplication.translate, "amounts")
+
 
 def duration(seconds: float) -> str:
     """Such as "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return tr("{0} s").format(max(1, round(seconds)))
     minutes = round(seconds / 60)
     if minutes < 90:
-        return f"{minutes} min"
+        return tr("{0} min").format(minutes)
     hours, minutes = divmod(minutes, 60)
     if hours < 36:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+        return tr("{0} h {1} min").format(hours, minutes) if minutes else tr("{0} h").format(hours)
     days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
+    return tr("{0} d {1} h").format(days, hours) if hours else tr("{0} d").format(days)
 
 
 def size(count: float) -> str:
@@ -28,7 +34,7 @@ def size(count: float) -> str:
 
 def count(number: float) -> str:
     """Such as "620,401" or "1.8 million"."""
-    for least, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+    for least, words in ((1e12, tr("{0} trillion")), (1e9, tr("{0} billion")), (1e6, tr("{0} million"))):
         if number >= least:
-            return f"{number / least:.3g} {word}"
+            return words.format(f"{number / least:.3g}")
     return f"{number:,.0f}"

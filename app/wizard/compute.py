@@ -6,6 +6,8 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app import look
 from app.forms import SettingsForm
+from app.models.fields import label_of
+from app.translations import said
 from app.wizard.amounts import size
 from app.wizard.choices import COMPUTE, PLAIN_TRAINING, TRAINING_SCHEMA
 from app.wizard.page import Page, State
@@ -51,7 +53,7 @@ class ComputePage(Page):
         for device in devices:
             kind = {"cpu": self.tr("Processor"), "cuda": self.tr("GPU"), "mps": self.tr("GPU")}[device.kind]
             memory = f", {size(device.memory)}" if device.memory else ""
-            inside.addWidget(look.label(f"{kind}: {device.name}{memory}", "body", wraps=True))
+            inside.addWidget(look.label(f"{kind}: {said(device.name)}{memory}", "body", wraps=True))
         if all(device.kind == "cpu" for device in devices):
             words = self.tr("No GPU that torch can use. The bundled teachers train on the processor in minutes.")
             inside.addWidget(look.label(words, "caption", "muted", wraps=True))
@@ -73,4 +75,4 @@ class ComputePage(Page):
         before.deleteLater()
 
     def _take(self, name: str, value: object) -> None:
-        self.edit({f"training.{name}": value}, name, f"training.{name}")
+        self.edit({f"training.{name}": value}, said(label_of(name)), f"training.{name}")

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QPushButton, QSizePolicy, QVBoxLayou
 from app import look
 from app.forms import SettingsForm
 from app.models.fields import label_of
+from app.translations import said
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import Files, PathField
 from app.wizard.choices import PAIRS_SCHEMA, PART_DEFAULTS, needs
@@ -92,7 +93,7 @@ class DataPage(Page):
         sources = {"teacher": self.tr("the teacher's"), "start": self.tr("the student's that the run starts from")}
         self.pairs_form = SettingsForm(PAIRS_SCHEMA, PART_DEFAULTS["pairs"], choice_words={"source": sources})
         self.pairs_form.changed.connect(
-            lambda name, value: self.edit({f"pairs.{name}": value}, name.replace("_", " "), f"pairs.{name}")
+            lambda name, value: self.edit({f"pairs.{name}": value}, said(label_of(name)), f"pairs.{name}")
         )
         self.pairs_form.finished.connect(self.finished)
         column.addWidget(self.pairs_form)
@@ -108,7 +109,7 @@ class DataPage(Page):
         own = teacher.data if teacher is not None else ""
         bundled = {card.key: card for card in state.catalogue.data}
         if own in bundled:
-            self.own.say(f"{bundled[own].title}: {bundled[own].summary}.")
+            self.own.say(f"{said(bundled[own].title)}: {said(bundled[own].summary)}.")
         elif own:
             self.own.say(self.tr("{0}, which this teacher draws from.").format(own))
         elif self._is_needed:
@@ -170,16 +171,16 @@ class DataPage(Page):
             return
         if not self._is_needed:
             words = self.tr("No pictures are needed. {0} learns from the teacher alone with these settings.")
-            brings = [label_of(name) for name, more in method.needs_when.items() if "real data" in more]
+            brings = [said(label_of(name)) for name, more in method.needs_when.items() if "real data" in more]
             if brings:
                 words += " " + self.tr("It looks at real pictures too where {1} is more than 0.")
-            self.words.setText(words.format(method.title, " or ".join(brings)))
+            self.words.setText(words.format(said(method.title), self.tr(" or ").join(brings)))
         elif "real data" in method.needs:
-            self.words.setText(self.tr("{0} learns from real pictures beside the teacher.").format(method.title))
+            self.words.setText(self.tr("{0} learns from real pictures beside the teacher.").format(said(method.title)))
         else:
-            named = ", ".join(label_of(name) for name in method.needs_when if state.values["settings"].get(name))
+            named = ", ".join(said(label_of(name)) for name in method.needs_when if state.values["settings"].get(name))
             words = self.tr("{0} looks at real pictures because {1} is more than 0.")
-            self.words.setText(words.format(method.title, named))
+            self.words.setText(words.format(said(method.title), named))
 
     def _take_folder(self) -> None:
         self.edit({"data": self.folder.line.text()}, self.tr("a folder of pictures"))

@@ -7,6 +7,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 
 from app import look
 from app.forms import SettingsForm
+from app.models.fields import label_of
+from app.translations import said
 from app.widgets.flow import Flow
 from app.widgets.grouped_list import Entry, GroupedList
 from app.wizard.choices import choose_method, choose_preset, defaults_of, preset_in
@@ -20,7 +22,7 @@ def _place(card: MethodCard) -> tuple[int, str]:
 
 
 def _group(card: MethodCard) -> str:
-    words = card.family or QCoreApplication.translate("MethodPage", "others")
+    words = said(card.family) or QCoreApplication.translate("MethodPage", "others")
     return words[0].upper() + words[1:]
 
 
@@ -66,7 +68,7 @@ class MethodPage(Page):
             self._show_own(card)
         mine = [problem for problem in state.problems if problem.page == "method"]
         rows = self.form.rows if self.form is not None else {}
-        elsewhere = [p.words for p in mine if p.name.removeprefix("settings.") not in rows]
+        elsewhere = [said(p.words) for p in mine if p.name.removeprefix("settings.") not in rows]
         self.wrong.setText(" ".join(elsewhere))
         self.wrong.setVisible(bool(elsewhere))
         if card is not None and self.form is not None:
@@ -80,9 +82,9 @@ class MethodPage(Page):
             self.form.show_setting(name.removeprefix("settings."))
 
     def _entry(self, card: MethodCard) -> Entry:
-        need = ", ".join(card.needs) or self.tr("the teacher alone")
-        words = f"{card.key} {card.paper} {card.summary} {need}"
-        return Entry(card.key, card.title, self.tr("needs {0}").format(need), _group(card), words)
+        need = ", ".join(map(said, card.needs)) or self.tr("the teacher alone")
+        words = f"{card.key} {card.paper} {card.summary} {said(card.summary)} {need}"
+        return Entry(card.key, said(card.title), self.tr("needs {0}").format(need), _group(card), words)
 
     def _choose(self, key: str) -> None:
         if self._state is not None and self._state.values["method"] != key:
@@ -106,13 +108,13 @@ class MethodPage(Page):
             column.addWidget(look.label(self.tr("Presets"), "heading"), 1, 0)
             flow = Flow()
             for preset in card.presets:
-                button = QPushButton(preset.title)
+                button = QPushButton(said(preset.title))
                 button.setCheckable(True)
                 button.setToolTip(self.tr("{0} {1:g} network evaluations for each sample of a step.").format(
-                    preset.words, preset.cost
+                    said(preset.words), preset.cost
                 ))  # fmt: skip
-                button.setAccessibleName(self.tr("Preset: {0}").format(preset.title))
-                button.setAccessibleDescription(preset.words)
+                button.setAccessibleName(self.tr("Preset: {0}").format(said(preset.title)))
+                button.setAccessibleDescription(said(preset.words))
                 button.clicked.connect(lambda _=False, key=preset.key: self._take_preset(key))
                 flow.addWidget(button)
                 self.presets[preset.key] = button
@@ -131,20 +133,20 @@ class MethodPage(Page):
         column = QVBoxLayout(about)
         column.setContentsMargins(0, 0, 0, look.GAP)
         column.setSpacing(look.SPACE)
-        column.addWidget(look.label(card.title, "heading", parent=about))
-        column.addWidget(look.label(card.summary, "body", wraps=True, parent=about))
+        column.addWidget(look.label(said(card.title), "heading", parent=about))
+        column.addWidget(look.label(said(card.summary), "body", wraps=True, parent=about))
         cost = self.tr("{0:g} evaluations per step and sample").format(card.cost)
-        need = self.tr("needs {0}").format(", ".join(card.needs)) if card.needs else self.tr("needs no data")
+        need = self.tr("needs {0}").format(", ".join(map(said, card.needs))) if card.needs else self.tr("needs no data")
         column.addWidget(look.label(f"{card.paper} · {need} · {cost}", "caption", "muted", wraps=True, parent=about))
         return about
 
     def _take(self, name: str, value: object) -> None:
-        self.edit({f"settings.{name}": value}, self.tr("setting {0}").format(name), f"settings.{name}")
+        self.edit({f"settings.{name}": value}, self.tr("setting {0}").format(said(label_of(name))), f"settings.{name}")
 
     def _take_preset(self, key: str) -> None:
         state = self._state
         if state is None or state.method is None:
             return
         preset = next(preset for preset in state.method.presets if preset.key == key)
-        self.edit(choose_preset(state.method, preset, state.teacher), self.tr("preset {0}").format(preset.title))
+        self.edit(choose_preset(state.method, preset, state.teacher), self.tr("preset {0}").format(said(preset.title)))
         self.presets[key].setChecked(True)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app import look
 from app.drafts import Values
+from app.translations import said
 from app.wizard.choices import PageKey, Problem
 from backend.contract.catalogue import Catalogue, MethodCard, TeacherCard
 
@@ -44,7 +45,7 @@ class State:
 
     def wrong(self, name: str) -> str:
         """What is wrong with the value of a dotted name."""
-        return next((problem.words for problem in self.problems if problem.name == name), "")
+        return next((said(problem.words) for problem in self.problems if problem.name == name), "")
 
 
 class Page(QWidget):

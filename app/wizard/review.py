@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
+from app.translations import said
 from app.wizard.amounts import count, duration, size
 from app.wizard.check import Check
 from app.wizard.choices import differences, needs, page_of, recipe_of
@@ -117,7 +118,7 @@ class ReviewPage(Page):
         self.again.setEnabled(is_valid and answer is None)
         self.costs.clear()
         if check.is_running:
-            words = check.said or self.tr("Loading the teacher and taking three steps of the run.")
+            words = said(check.said) or self.tr("Loading the teacher and taking three steps of the run.")
         elif answer is not None:
             words = "" if answer["ok"] else self.tr("It cannot start as it is.")
         elif check.failed:
@@ -161,6 +162,7 @@ class ReviewPage(Page):
         found = [(problem.words, problem.page, problem.name, "bad") for problem in state.problems]
         for key, tone in (("problems", "bad"), ("warnings", "warning")):
             found += [(words, page_of(words, state.values), "", tone) for words in (answer or {}).get(key, [])]
+        found = [(said(words), page, name, tone) for words, page, name, tone in found]
         pages = {
             "teacher": self.tr("Teacher"),
             "data": self.tr("Data"),
@@ -184,8 +186,8 @@ class ReviewPage(Page):
             self.suggestions.add_heading(self.tr("What would change to make it fit"))
         for suggestion in found:
             button = QPushButton(self.tr("Apply"))
-            button.setAccessibleName(self.tr("Apply: {0}").format(suggestion["words"]))
-            change, words = suggestion["change"], suggestion["words"]
+            change, words = suggestion["change"], said(suggestion["words"])
+            button.setAccessibleName(self.tr("Apply: {0}").format(words))
             button.clicked.connect(lambda _=False, change=change, words=words: self._apply(change, words))
             self.suggestions.add_sentence(f"{words}.", "text", button)
 
@@ -199,8 +201,8 @@ class ReviewPage(Page):
         self.recipe.clear()
         self.recipe.add_heading(self.tr("The recipe"))
         values, training = state.values, state.values["training"]
-        teacher = state.teacher.title if state.teacher is not None else values["teacher"]
-        method = state.method.title if state.method is not None else values["method"]
+        teacher = said(state.teacher.title) if state.teacher is not None else values["teacher"]
+        method = said(state.method.title) if state.method is not None else values["method"]
         rows = [
             ("teacher", self.tr("Teacher"), str(teacher)),
             ("data", self.tr("Data"), self._data_words(state)),
@@ -212,7 +214,7 @@ class ReviewPage(Page):
                 self.tr("Training"),
                 self.tr("{0} steps of {1} samples").format(training["steps"], training["batch_size"]),
             ),
-            ("compute", self.tr("Compute"), f"{training['device']}, {training['precision']}"),
+            ("compute", self.tr("Compute"), f"{said(training['device'])}, {said(training['precision'])}"),
         ]
         for _, head, words in rows:
             self.recipe.add_row(head, words)
@@ -220,7 +222,10 @@ class ReviewPage(Page):
         if changed:
             self.recipe.add_heading(self.tr("Changed from the defaults"))
         for one in changed:
-            self.recipe.add_row(one.label, self.tr("{0}, by default {1}").format(one.value, one.default or "empty"))
+            self.recipe.add_row(
+                said(one.label),
+                self.tr("{0}, by default {1}").format(said(one.value), said(one.default) or self.tr("empty")),
+            )
 
     def _student_words(self, student: Mapping[str, Any]) -> str:
         what = self.tr("all weights")
@@ -269,7 +274,7 @@ class ReviewPage(Page):
         try:
             return recipe_of(self._state.values, self._state.catalogue).to_json()
         except UserError as error:
-            return str(error)
+            return said(str(error))
 
     def _toggle_json(self, on: bool) -> None:
         self.json.setVisible(on)

@@ -9,6 +9,8 @@ from PySide6.QtWidgets import QButtonGroup, QComboBox
 
 from app import look
 from app.forms import SettingsForm
+from app.models.fields import label_of
+from app.translations import said
 from app.widgets.choice_card import ChoiceCard
 from app.wizard.choices import ABOUT_STUDENT, PART_DEFAULTS, STUDENT_SCHEMA
 from app.wizard.page import Candidate, Page, State
@@ -94,7 +96,7 @@ class StudentPage(Page):
             self.runs.setCurrentIndex(index)
 
     def _take_value(self, name: str, value: object) -> None:
-        self.edit({f"student.{name}": value}, name.replace("_", " "), f"student.{name}")
+        self.edit({f"student.{name}": value}, said(label_of(name)), f"student.{name}")
 
     def _take(self) -> None:
         if self.runs.currentData() is not None:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel
 
 from app import look
 from app.models.run_words import Words
+from app.translations import said
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import Files, PathField
 from app.wizard.amounts import count
@@ -99,15 +100,15 @@ class TeacherPage(Page):
         self.cards = {}
 
     def _card(self, teacher: TeacherCard) -> ChoiceCard:
-        card = ChoiceCard(teacher.title)
-        card.radio.setAccessibleDescription(teacher.problem or teacher.summary)
+        card = ChoiceCard(said(teacher.title))
+        card.radio.setAccessibleDescription(said(teacher.problem or teacher.summary))
         card.words.hide()
         picture = QPixmap(str(look.RESOURCES / "teachers" / teacher.key / "samples.png"))
         if not picture.isNull():
-            card.content.addWidget(self._picture(picture, teacher.title))
+            card.content.addWidget(self._picture(picture, said(teacher.title)))
         side = card.content
         tone = "bad" if teacher.problem else "muted"
-        side.addWidget(look.label(teacher.problem or teacher.summary, "body", tone, wraps=True))
+        side.addWidget(look.label(said(teacher.problem or teacher.summary), "body", tone, wraps=True))
         side.addWidget(look.label(facts(teacher, self.tr), "caption", "muted", wraps=True))
         if teacher.figures:
             side.addLayout(self._figures(teacher.figures))
@@ -163,4 +164,4 @@ def facts(teacher: TeacherCard, tr: Words) -> str:
 def described(teacher: TeacherCard, tr: Words) -> str:
     """What a folder turned out to be."""
     licence = " " + tr("Licence: {0}.").format(teacher.licence) if teacher.licence else ""
-    return f"{teacher.title}: {facts(teacher, tr)}. {teacher.summary}{licence}"
+    return f"{said(teacher.title)}: {facts(teacher, tr)}. {said(teacher.summary)}{licence}"

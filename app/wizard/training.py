@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from app.forms import SettingsForm
+from app.models.fields import label_of
+from app.translations import said
 from app.wizard.choices import ABOUT_TRAINING, PLAIN_TRAINING, TRAINING_SCHEMA, training_of
 from app.wizard.page import Page, State
 from backend.contract.catalogue import Catalogue
@@ -34,4 +36,4 @@ class TrainingPage(Page):
         self.form.show_setting(name.removeprefix("training."))
 
     def _take(self, name: str, value: object) -> None:
-        self.edit({f"training.{name}": value}, name.replace("_", " "), f"training.{name}")
+        self.edit({f"training.{name}": value}, said(label_of(name)), f"training.{name}")

@@ -23,6 +23,7 @@ from app import look
 from app.drafts import Draft
 from app.screens import Screen
 from app.session import Session
+from app.translations import said
 from app.turns import turns
 from app.widgets.icon_button import action
 from app.widgets.step_list import Mark
@@ -317,14 +318,14 @@ class Wizard(Screen):
         prompts = Path(values.get("prompts") or "").name
         data = ", ".join(words for words in (pictures if needs_data else "", prompts) if words)
         return {
-            "teacher": state.teacher.title if state.teacher else Path(str(values["teacher"])).name,
+            "teacher": said(state.teacher.title) if state.teacher else Path(str(values["teacher"])).name,
             "data": data or self.tr("none needed"),
-            "method": method.title if method else str(values["method"]),
+            "method": said(method.title) if method else str(values["method"]),
             "student": values["student"].get("start") or self.tr("from the teacher"),
             "training": self.tr("{0} steps of {1}").format(
                 *(choices.TRAINING_FIELDS[name].show(training[name]) for name in ("steps", "batch_size"))
             ),
-            "compute": str(training["device"]),
+            "compute": said(str(training["device"])),
             "review": self.tr("cost and start"),
         }
 
@@ -426,12 +427,13 @@ class Wizard(Screen):
         self.frame.cancel.setVisible(is_waiting)
         refused = "" if count or is_waiting else self._refused_by_check(state)
         look.set_tone(self.frame.status, "bad" if count or refused else "muted")
+        first = said(state.problems[0].words) if count else ""
         if refused:
             self.frame.status.setText(refused)
         elif count == 1:
-            self.frame.status.setText(state.problems[0].words)
+            self.frame.status.setText(first)
         elif count:
-            self.frame.status.setText(self.tr("{0} things to mend first: {1}").format(count, state.problems[0].words))
+            self.frame.status.setText(self.tr("{0} things to mend first: {1}").format(count, first))
         elif queues:
             self.frame.status.setText(self.tr("It joins the queue as soon as the check is done."))
         elif starts:
@@ -447,7 +449,7 @@ class Wizard(Screen):
         answer = self.check.answer
         if answer is None or answer["ok"] or not self.check.is_about(choices.recipe_of(state.values, state.catalogue)):
             return ""
-        return str(answer["problems"][0])
+        return said(str(answer["problems"][0]))
 
     # The project's other runs
 

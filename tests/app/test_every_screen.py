@@ -22,7 +22,8 @@ from .views import every_state, views
 
 SCREENS = ("wizard", "run", "compare", "runs", "export")
 SIZES = ((1280, 800), (1024, 640))
-LAYOUT_MILLISECONDS = 300
+LAYOUT_MILLISECONDS = 2000
+"""In which a view must be as it will be; a machine with much else to do takes many turns over it."""
 
 
 @contextmanager

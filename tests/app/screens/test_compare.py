@@ -398,6 +398,47 @@ def test_a_run_without_a_checkpoint_says_what_to_do_and_is_there_once_it_has_one
     assert screen.side_bar.picks == (Pick(run),)
 
 
+def test_the_choice_of_students_comes_with_the_first_checkpoint_of_the_first_run(
+    qtbot: QtBot, open_session: Callable[[Path], Session], tmp_path: Path
+) -> None:
+    path = tmp_path / "young.distill"
+    with ProjectFile.create(path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="young")
+    session = open_session(path)
+    screen = built(CompareScreen, session)
+    qtbot.addWidget(screen)
+    screen.show()
+    qtbot.waitUntil(lambda: screen.empty.title.text() == "young has no checkpoint yet")
+    assert not screen.side_bar.isVisible()
+    session.project.write(lambda p: fill(p, run))
+    qtbot.waitUntil(lambda: screen.empty.button.text() == "Draw", timeout=10_000)
+    assert screen.side_bar.isVisible()
+
+
+def test_the_keyboard_goes_from_draw_to_cancel_and_on_to_the_comparison(
+    qtbot: QtBot, screen: CompareScreen, asked: list[Job], project_path: Path
+) -> None:
+    qtbot.waitUntil(lambda: screen.empty.button.text() == "Draw")
+    screen.activateWindow()
+    screen.empty.button.setFocus()
+    qtbot.keyClick(screen.empty.button, Key.Key_Space)
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    assert screen.side_bar.cancel.hasFocus()
+    asked[0].ended.emit()
+    assert screen.side_bar.draw.hasFocus()
+    qtbot.keyClick(screen.side_bar.draw, Key.Key_Space)
+    qtbot.waitUntil(lambda: len(asked) == 2)
+    assert screen.side_bar.cancel.hasFocus()
+    write_pictures(folder_of(project_path, Pick(2)))
+    asked[1].answered.emit({})
+    asked[1].ended.emit()
+    qtbot.waitUntil(lambda: screen.view.layers is not None)
+    assert screen.view.hasFocus()
+    screen.side_bar.draw.setFocus()
+    qtbot.keyClick(screen.side_bar.draw, Key.Key_Space)  # what was kept is there at once
+    qtbot.waitUntil(screen.view.hasFocus)
+
+
 def test_the_picture_is_copied_and_saved(
     qtbot: QtBot, shown: CompareScreen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
