@@ -10,7 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication
 
-from app import fault_report, look, recent, single_instance
+from app import fault_report, look, recent, single_instance, translations
 from app.garbage import GarbageCollection
 from app.main_window import SUFFIX, new_window
 
@@ -60,6 +60,7 @@ def make_application(arguments: list[str]) -> QApplication:
     app.setApplicationName(NAME)
     app.setApplicationDisplayName(NAME)
     app.setDesktopFileName(APP_ID)
+    translations.install(app)
     look.apply(app)
     sys.setswitchinterval(SWITCH_SECONDS)
     GarbageCollection(app)

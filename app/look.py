@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QPainter, QPalette, QPixmap
-from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QFrame, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QFrame, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 RESOURCES = Path(__file__).resolve().parents[1] / "resources"
 
@@ -184,6 +184,15 @@ def set_shown(widget: QWidget, on: bool) -> None:
     is_hidden = widget.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide) and widget.isHidden()
     if is_hidden == on:
         widget.setVisible(on)
+
+
+def set_progress(bar: QProgressBar, value: int) -> None:
+    """Show how far something is, when the window is next painted. Qt by itself paints the whole window at once, in
+    the midst of what else is being shown: one long stall in place of two short ones.
+    """
+    bar.setUpdatesEnabled(False)
+    bar.setValue(value)
+    bar.setUpdatesEnabled(True)
 
 
 def dress_again(widget: QWidget) -> None:

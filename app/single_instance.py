@@ -1,7 +1,7 @@
 """One window for each project: a second start with the same file brings the first one's window to the front.
 
 Each window that has a project listens under a name made of the project's path. A name that nobody answers is free:
-what a killed program left behind is taken over.
+what a killed program left behind, or one that stands still, is taken over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
 ANSWER_MILLISECONDS = 300
+PATIENCE_MILLISECONDS = 3000
+"""For a window's own answer: the system takes a greeting for a process that stands still, and it is never read."""
+ANSWER = b"here\n"
 GREETING = b"show yourself\n"
 
 
@@ -28,9 +31,9 @@ def hand_over(path: Path) -> bool:
     if not socket.waitForConnected(ANSWER_MILLISECONDS):
         return False
     socket.write(GREETING)
-    socket.waitForBytesWritten(ANSWER_MILLISECONDS)
+    is_answered = socket.waitForReadyRead(PATIENCE_MILLISECONDS)
     socket.disconnectFromServer()
-    return True
+    return is_answered
 
 
 class Listener(QObject):
@@ -55,4 +58,5 @@ class Listener(QObject):
     def _answer(self) -> None:
         while (socket := self._server.nextPendingConnection()) is not None:
             socket.disconnected.connect(socket.deleteLater)
+            socket.write(ANSWER)
             self.asked.emit()

@@ -23,6 +23,7 @@ from backend.contract.checked import Preflight
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
+from backend.progress import process_began
 
 app = typer.Typer(
     help="Distil a diffusion teacher into a few-step student.",
@@ -543,7 +544,7 @@ def export(
 ) -> None:
     """Export a student, and check a diffusers export in a fresh process."""
     path = studio.project_path(project)
-    done = students.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say)
+    done = students.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say, process_began())
 
     def show() -> None:
         print(done["path"])

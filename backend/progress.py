@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import psutil
+
 LEAST_SECONDS_SAID = 3.0
 
 Report = Callable[[str], None]
@@ -10,11 +12,14 @@ Report = Callable[[str], None]
 
 
 class Progress:
-    """Work whose size is known beforehand, in any unit that takes about the same time each."""
+    """Work whose size is known beforehand, in any unit that takes about the same time each.
 
-    def __init__(self, whole: float, report: Report) -> None:
+    began: when, on the clock of `time.monotonic`; now where it is left out.
+    """
+
+    def __init__(self, whole: float, report: Report, began: float | None = None) -> None:
         self.whole, self._report = whole, report
-        self._began, self._done = time.monotonic(), 0.0
+        self._began, self._done = time.monotonic() if began is None else began, 0.0
 
     def say(self, words: str) -> None:
         """Say what comes next, and when all is done, as far as that can be told."""
@@ -25,6 +30,11 @@ class Progress:
     def add(self, done: float) -> None:
         """So much more was done."""
         self._done += done
+
+
+def process_began() -> float:
+    """When this process was started, on the clock of `Progress`: where much is imported that is most of the work."""
+    return time.monotonic() - (time.time() - psutil.Process().create_time())
 
 
 def time_words(seconds: float) -> str:

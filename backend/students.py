@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 EVALUATION_SAMPLES = 1000
 LEAST_SAMPLES = 50
 MOST_NFE = 250
+LOADING = 0.95
+"""Of an export until its check: what it takes to import torch and load the networks, as a student of digits has it."""
 TIMED_BATCH, TIMED_REPEATS = 32, 4
 SECONDS_PER_IMAGE = "seconds_per_image"
 """Among the figures of an evaluation: how fast, beside how good."""
@@ -225,9 +227,11 @@ def export(  # the whole of `distill export`'s request
     nfe: int | None = None,
     weights: str | None = None,
     report: Report = lambda words: None,
+    began: float | None = None,
 ) -> dict[str, Any]:
     """Export a student, check it in a fresh process where the format has pictures, and keep the record.
 
+    began: when, as `Progress` takes it; what was done since then a fresh process does once more, so its time is known.
     Both sheets of pictures, ours and the fresh process's, are kept in the project's folder of files and named in the
     record relative to it.
     """
@@ -238,9 +242,12 @@ def export(  # the whole of `distill export`'s request
         raise UserError(unknown("format", form, exports.FORMATS))
     with ProjectFile.open(path) as project:  # what can be refused at once is not begun
         project.find_checkpoint(run, which)
-    report("loading the student")
+    checked = form in ("diffusers", "lora")
+    progress = Progress(2 if checked else 1, report, began)
+    progress.say("loading the student")
     student = student_of(path, run, which, nfe, weights)
-    report("writing the files and the preview's pictures")
+    progress.add(LOADING)
+    progress.say("writing the files and the preview's pictures")
     made = exports.export(
         form,
         student.denoiser,
@@ -260,8 +267,9 @@ def export(  # the whole of `distill export`'s request
     }
     record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
     problem = ""
-    if form in ("diffusers", "lora"):
-        report("loading the export in a fresh process with plain diffusers")
+    if checked:
+        progress.add(1 - LOADING)
+        progress.say("loading the export in a fresh process with plain diffusers")
         folder = files_folder(path)
         sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"
         found = verify.verify(made.path, sheets)

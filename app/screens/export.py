@@ -85,7 +85,7 @@ class ExportScreen(Screen):
         fields.setFixedWidth(FORM_WIDTH)
         left.addWidget(fields, 1)
         yield
-        self.work = WorkLine(self.session.backend)
+        self.work = WorkLine(self.session.backend, self.session.settings)
         self.work.changed.connect(self._judge)
         left.addWidget(self._start())
         yield
@@ -459,7 +459,10 @@ class ExportScreen(Screen):
             *(self.weights.currentData() or "", self.nfe.value()),
         )
         self.work.begin(
-            self.tr("Exporting to {0}").format(out.name), request.arguments(self.session.project.path), self._exported
+            self.tr("Exporting to {0}").format(out.name),
+            request.arguments(self.session.project.path),
+            self._exported,
+            f"export-{form}",
         )
 
     def _exported(self, answer: Any) -> None:

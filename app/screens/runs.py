@@ -86,7 +86,7 @@ class RunsScreen(Screen):
         column.addWidget(self.tabs, 1)
         self.tabs.addTab(self._table_page(), self.tr("Table"))
         yield
-        self.work = WorkLine(self.session.backend)
+        self.work = WorkLine(self.session.backend, self.session.settings)
         self.work.changed.connect(self._show_actions)
         self.tabs.addTab(self._quality_page(), self.tr("Quality and speed"))
         self.diff = RecipeDiff()
@@ -479,6 +479,7 @@ class RunsScreen(Screen):
             self.tr("Measuring {0} and its teacher").format(row.name),
             ["evaluate", str(self.session.project.path), str(row.id)],
             lambda _: self.says.emit(self.tr("{0} was measured.").format(row.name)),
+            "evaluate",
         )
 
     def _copy_table(self) -> None:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from xml.etree import ElementTree
 
 from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator
 
@@ -53,6 +52,8 @@ def install(app: QCoreApplication, folder: Path = FOLDER, languages: Iterable[st
 
 def read(file: Path) -> dict[str, dict[str, str]]:
     """The finished translations of a file of Qt Linguist."""
+    from xml.etree import ElementTree  # noqa: PLC0415  (of no use to a window that speaks English)
+
     found: dict[str, dict[str, str]] = {}
     for context in ElementTree.parse(file).getroot().iter("context"):
         words = found.setdefault(context.findtext("name", ""), {})

@@ -13,7 +13,7 @@ from app import look
 from app.models import ticks
 from app.models.curve_rows import COPIED, PAGE, Column, Page, as_csv, read_page
 from app.open_project import OpenProject
-from app.translations import curve_words
+from app.translations import said
 
 Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
@@ -83,7 +83,7 @@ class CurveRows(QAbstractTableModel):
             if section == 0:
                 return self.tr("Step")
             column = self.columns[section - 1]
-            return column.title.replace(column.name, curve_words(column.name), 1)
+            return column.title.replace(column.name, said(column.name.replace("_", " ")), 1)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:

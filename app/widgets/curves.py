@@ -136,7 +136,7 @@ class Curves(QWidget):
         self.splitter.addWidget(self.list)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
-        self.splitter.setSizes([180 * look.SPACE, 72 * look.SPACE])
+        self.splitter.setSizes([170 * look.SPACE, 84 * look.SPACE])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(look.GAP)

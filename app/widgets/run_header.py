@@ -199,7 +199,7 @@ class RunHeader(QWidget):
         self.state.setText(run_words.state_in_words(state.state, self.tr))
         done = min(state.step or 0, steps)
         self.bar.setRange(0, max(steps, 1))
-        self.bar.setValue(done)
+        look.set_progress(self.bar, done)
         self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}"))
         wrong = state.state in ("failed", "lost")
         self.reason.setText(said(state.reason))

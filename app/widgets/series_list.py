@@ -160,7 +160,7 @@ class SeriesList(QWidget):
         for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "-0.00000", "")):
             title = head or self.tr("Lowest")
             wide = max(cells.horizontalAdvance(widest), heads.horizontalAdvance(title))
-            self.view.header().resizeSection(column, wide + 4 * look.SPACE)
+            self.view.header().resizeSection(column, wide + 6 * look.SPACE)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:

@@ -246,7 +246,7 @@ class SideBar(QWidget):
     def show_progress(self, done: int, total: int, words: str) -> None:
         """How far it has come."""
         self.bar.setRange(0, total)
-        self.bar.setValue(done)
+        look.set_progress(self.bar, done)
         self.progress.setText(words)
 
     def refuse(self, words: str) -> None:

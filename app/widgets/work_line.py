@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QSettings, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app import look
 from app.backend_process import Backend, Job
+from app.models.end_time import EndTime, taken_apart
 from app.models.run_words import duration
 from app.translations import said
+
+TIMES = "times"
+"""Where in the settings it stands how long work took, in seconds."""
+PARTS = 1000
+"""Of the progress bar."""
 
 
 class WorkLine(QWidget):
@@ -20,12 +26,13 @@ class WorkLine(QWidget):
 
     changed = Signal()
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
+    def __init__(self, backend: Backend, settings: QSettings, parent: QWidget | None = None) -> None:
+        """settings: where it is kept how long work took."""
         super().__init__(parent)
-        self._backend = backend
+        self._backend, self._settings = backend, settings
         self._job: Job | None = None
-        self._doing = self._said = ""
-        self._began = 0.0
+        self._doing = self._said = self._like = ""
+        self._end_time = EndTime(0.0)
         self._then: Callable[[Any], object] = lambda _: None
         self.words = look.label("", "body", "muted", wraps=True)
         self.bar = QProgressBar()
@@ -57,9 +64,14 @@ class WorkLine(QWidget):
         """Whether work is on its way."""
         return self._job is not None
 
-    def begin(self, doing: str, arguments: Sequence[str], then: Callable[[Any], object]) -> None:
-        """Run `distill ARGUMENTS` and give its answer to `then`. doing: a sentence for meanwhile."""
-        self._doing, self._said, self._began, self._then = doing, "", time.monotonic(), then
+    def begin(self, doing: str, arguments: Sequence[str], then: Callable[[Any], object], like: str) -> None:
+        """Run `distill ARGUMENTS` and give its answer to `then`. doing: a sentence for meanwhile.
+
+        like: what work of the same kind is called, which takes about as long.
+        """
+        self._doing, self._said, self._then, self._like = doing, "", then, f"{TIMES}/{like}"
+        usual = self._settings.value(self._like, 0.0)
+        self._end_time = EndTime(time.monotonic(), float(usual) if isinstance(usual, int | float | str) else 0.0)
         self._job = self._backend.ask(arguments, self._answered, self._failed, self._heard)
         self._clock.start()
         self._show()
@@ -93,6 +105,7 @@ class WorkLine(QWidget):
         self.cancel.hide()
 
     def _answered(self, answer: Any) -> None:
+        self._settings.setValue(self._like, round(time.monotonic() - self._end_time.began, 1))
         self.clear()
         self._then(answer)
         self.changed.emit()
@@ -102,16 +115,24 @@ class WorkLine(QWidget):
         self.changed.emit()
 
     def _heard(self, line: str) -> None:
-        self._said = said(line)
+        words, left = taken_apart(line)
+        self._said = said(words)
+        if left is not None:
+            self._end_time.hear(left, time.monotonic())
         self._show()
 
     def _show(self) -> None:
         if self._job is None:
             return
         look.set_tone(self.words, "muted")
-        since = duration(time.monotonic() - self._began, self.tr)
-        parts = (self._doing, self._said, since)
-        self.words.setText(" · ".join(part for part in parts if part))
+        now = time.monotonic()
+        left, share = self._end_time.left(now), self._end_time.share(now)
+        since = duration(now - self._end_time.began, self.tr)
+        rest = self.tr("{0}, about {1} left").format(since, duration(left, self.tr)) if left is not None else since
+        self.words.setText(" · ".join(part for part in (self._doing, self._said, rest) if part))
+        self.bar.setRange(0, 0 if share is None else PARTS)
+        if share is not None:
+            look.set_progress(self.bar, round(share * PARTS))
         self.copy.hide()
         for widget in (self.bar, self.cancel, self):
             widget.show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from PySide6.QtCore import QObject, Signal
 
 from app.backend_process import Job
 from app.session import Session
+from app.widgets.work_line import TIMES
 from backend.contract.recipe import Recipe
+
+TIME = f"{TIMES}/preflight"
 
 
 class Check(QObject):
@@ -27,6 +31,7 @@ class Check(QObject):
         self._session = session
         self._job: Job | None = None
         self._asked = ""
+        self._began = 0.0
         self.answer: dict[str, Any] | None = None
         self.failed = ""
         self.said = ""
@@ -35,6 +40,12 @@ class Check(QObject):
     def is_running(self) -> bool:
         """Whether an answer is on its way."""
         return self._job is not None
+
+    @property
+    def usual_seconds(self) -> float:
+        """How long the last one took, here and of whatever recipe; 0 where there was none."""
+        kept = self._session.settings.value(TIME, 0.0)
+        return float(kept) if isinstance(kept, int | float | str) else 0.0
 
     def is_about(self, recipe: Recipe) -> bool:
         """Whether what is known or on its way is about this recipe."""
@@ -53,6 +64,7 @@ class Check(QObject):
         file = Path(folder.name) / "recipe.json"
         file.write_text(recipe.to_json(), encoding="utf-8")
         self._asked, self.answer, self.failed, self.said = recipe.hash(), None, "", ""
+        self._began = time.monotonic()
         arguments = ["preflight", str(self._session.project.path), "--recipe", str(file)]
         job = self._session.backend.ask(arguments, self._hear, self._fail, self._say)
         job.ended.connect(lambda: self._end(job))
@@ -70,6 +82,7 @@ class Check(QObject):
 
     def _hear(self, answer: Any) -> None:
         self.answer = dict(answer)
+        self._session.settings.setValue(TIME, round(time.monotonic() - self._began, 1))
 
     def _fail(self, words: str) -> None:
         self.failed = words

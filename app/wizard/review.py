@@ -119,6 +119,8 @@ class ReviewPage(Page):
         self.costs.clear()
         if check.is_running:
             words = said(check.said) or self.tr("Loading the teacher and taking three steps of the run.")
+            if check.usual_seconds:
+                words += " " + self.tr("The last check took {0}.").format(duration(check.usual_seconds))
         elif answer is not None:
             words = "" if answer["ok"] else self.tr("It cannot start as it is.")
         elif check.failed:

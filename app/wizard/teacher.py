@@ -16,6 +16,8 @@ from app.wizard.choices import choose_teacher
 from app.wizard.page import Page, State
 from backend.contract.catalogue import Catalogue, TeacherCard
 
+PICTURE_CHANNELS = (1, 3)
+"""Of grey and of coloured pictures; what has others is an autoencoder's."""
 PICTURE = QSize(64 * look.SPACE, 24 * look.SPACE)
 """What of the samples fits into a card of a narrow window: three rows of eight."""
 
@@ -153,7 +155,10 @@ class TeacherPage(Page):
 def facts(teacher: TeacherCard, tr: Words) -> str:
     """Its shape and size in a line."""
     sides = teacher.shape[1:] if len(teacher.shape) == 3 else teacher.shape
-    parts = [tr("points in {0} dimensions").format(sides[0]) if len(sides) == 1 else "×".join(map(str, sides))]
+    size = "×".join(map(str, sides))
+    parts = [tr("points in {0} dimensions").format(sides[0]) if len(sides) == 1 else size]
+    if len(sides) == 2 and teacher.shape[0] not in PICTURE_CHANNELS:
+        parts = [tr("{0} latents").format(size)]  # beside the size in pixels, which its summary says
     if teacher.parameters:
         parts.append(tr("{0} parameters").format(count(teacher.parameters)))
     if teacher.classes:

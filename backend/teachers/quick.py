@@ -102,7 +102,8 @@ def _summary(model: Layout, path: str, prediction_type: str, size: int) -> str:
     if not model.family.latent:
         return what
     height, width = model.picture
-    parts = f", told {', '.join(part.replace('_', ' ') for part in model.family.parts)}" if model.family.parts else ""
+    told = ", ".join(part.replace("_", " ") for part in model.family.parts)
+    parts = f", conditioned on {told}" if told else ""
     scale = f", guidance scale {model.guidance_scale:g}" if model.guidance_scale != 1 else ""
     return f"{model.family.title}, {width}x{height} pixels{parts}{scale}, {size / 2**20:,.0f} MiB. {what}"
 

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from PySide6.QtGui import QColor, QFontInfo
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QColor, QFontInfo, QPaintEvent
+from PySide6.QtWidgets import QApplication, QProgressBar
+from pytestqt.qtbot import QtBot
 
 from app import look
 
@@ -67,3 +68,23 @@ def test_an_icon_is_drawn_in_the_colour_of_the_scheme(qapp: QApplication) -> Non
             if image.pixelColor(x, y).alpha() == 255
         }
         assert scheme.text in drawn
+
+
+def test_progress_is_painted_in_its_turn_and_not_at_once(qtbot: QtBot) -> None:
+    class Bar(QProgressBar):
+        painted = 0
+
+        def paintEvent(self, event: QPaintEvent) -> None:
+            self.painted += 1
+            super().paintEvent(event)
+
+    bar = Bar()
+    qtbot.addWidget(bar)
+    bar.resize(200, 20)
+    bar.show()
+    qtbot.waitUntil(lambda: bar.painted > 0)
+    before = bar.painted
+    look.set_progress(bar, 50)
+    assert bar.painted == before
+    qtbot.waitUntil(lambda: bar.painted > before)
+    assert bar.value() == 50

@@ -1,11 +1,23 @@
 """One window for each project, whatever way its path is written; what a killed window left is taken over."""
 
 from pathlib import Path
+from threading import Thread
 
+import pytest
 from PySide6.QtNetwork import QLocalServer
 from pytestqt.qtbot import QtBot
 
 from app import single_instance
+
+
+def second_start(qtbot: QtBot, path: Path) -> bool:
+    """Whether a start elsewhere finds a window of this project; those of this process go on meanwhile."""
+    found: list[bool] = []
+    start = Thread(target=lambda: found.append(single_instance.hand_over(path)))
+    start.start()
+    qtbot.waitUntil(lambda: bool(found))
+    start.join()
+    return found[0]
 
 
 def test_a_second_start_asks_the_first_to_show_itself(qtbot: QtBot, tmp_path: Path) -> None:
@@ -15,7 +27,7 @@ def test_a_second_start_asks_the_first_to_show_itself(qtbot: QtBot, tmp_path: Pa
     link = tmp_path / "link.distill"
     link.symlink_to(path)
     with qtbot.waitSignal(listener.asked):
-        assert single_instance.hand_over(link)
+        assert second_start(qtbot, link)
     listener.close()
     assert not single_instance.hand_over(path)
 
@@ -35,5 +47,19 @@ def test_a_name_that_a_killed_window_left_is_taken_over(qtbot: QtBot, tmp_path: 
     socket.touch()  # a killed process cannot remove its own
     listener = single_instance.Listener(path)
     with qtbot.waitSignal(listener.asked):
-        assert single_instance.hand_over(path)
+        assert second_start(qtbot, path)
     listener.close()
+
+
+def test_a_window_that_stands_still_swallows_no_start(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_instance, "PATIENCE_MILLISECONDS", 100)
+    path = tmp_path / "lab.distill"
+    listener = single_instance.Listener(path)  # whose event loop does not turn while this start waits
+    assert not single_instance.hand_over(path)
+    other = single_instance.Listener(path)
+    with qtbot.waitSignal(other.asked):
+        assert second_start(qtbot, path)
+    for one in (listener, other):
+        one.close()

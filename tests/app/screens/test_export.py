@@ -31,7 +31,7 @@ def screen(qtbot: QtBot, session: Session) -> ExportScreen:
 def asked(screen: ExportScreen, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command line was asked, without its process."""
     found: list[Any] = []
-    monkeypatch.setattr(screen.work, "begin", lambda doing, arguments, then: found.append(arguments))
+    monkeypatch.setattr(screen.work, "begin", lambda doing, arguments, then, like: found.append(arguments))
     return found
 
 

@@ -300,7 +300,7 @@ def test_the_table_has_the_steps_in_sight_and_copies_them(qtbot: QtBot, curves: 
     model = curves.table.model
     qtbot.waitUntil(lambda: model.rowCount() == 11)
     assert [model.headerData(i, Qt.Orientation.Horizontal) for i in range(4)] == [
-        "Step", "matching", "fake_score", "preview_frechet",
+        "Step", "matching", "fake score", "preview frechet",
     ]  # fmt: skip
     assert model.index(0, 0).data() == "380"
     qtbot.mouseClick(curves.table.copy_button, Qt.MouseButton.LeftButton)
