@@ -44,6 +44,8 @@ REFRESH_MILLISECONDS = 200
 REST_MILLISECONDS = 100
 """While a person moves the view, what is in sight is asked for after this; sooner than at rest only where it lacks."""
 LEAST_STEPS = 8
+PANE_WIDTH = 78 * look.SPACE
+"""What a plot needs for its name, its smoothing and its boxes; a narrow list leaves its lowest values out first."""
 PANE_HEIGHT = 40 * look.SPACE
 AXIS_KEY = "run/axis"
 
@@ -132,11 +134,12 @@ class Curves(QWidget):
         frame, surface = look.card()
         surface.setContentsMargins(1, 1, 1, 1)
         surface.addWidget(self._stack)
+        frame.setMinimumWidth(PANE_WIDTH)
         self.splitter.addWidget(frame)
         self.splitter.addWidget(self.list)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
-        self.splitter.setSizes([170 * look.SPACE, 84 * look.SPACE])
+        self.splitter.setSizes([174 * look.SPACE, 78 * look.SPACE])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(look.GAP)
@@ -375,7 +378,7 @@ class Curves(QWidget):
         """The plot of a group; made once, then hidden and shown."""
         if group not in self.panes:
             pane = self.panes[group] = PlotPane(group, self._title(group), self._settings)
-            pane.setMinimumHeight(PANE_HEIGHT)
+            pane.setMinimumSize(70 * look.SPACE, PANE_HEIGHT)
             pane.changed.connect(self._draw)
             plot = pane.plot
             plot.pointed.connect(self._point)

@@ -6,11 +6,16 @@ The choices are remembered for each group of series, because what suits a loss d
 from __future__ import annotations
 
 from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from app import look
 from app.models.curve_view import Group
+from app.widgets import elided_label
 from app.widgets.curve_plot import CurvePlot
+
+WIDE_ENOUGH = 88 * look.SPACE
+"""For the word beside the smoothing, which its tool tip says as well."""
 
 
 class PlotPane(QWidget):
@@ -27,7 +32,7 @@ class PlotPane(QWidget):
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, 99)
         self.smoothing.setPageStep(10)
-        self.smoothing.setMinimumWidth(15 * look.SPACE)
+        self.smoothing.setMinimumWidth(9 * look.SPACE)
         self.smoothing.setMaximumWidth(30 * look.SPACE)
         self.smoothing.setAccessibleName(self.tr("Smoothing of {0}").format(title))
         self.smoothing.setToolTip(
@@ -46,13 +51,17 @@ class PlotPane(QWidget):
         self.log.toggled.connect(self._changed)
         self.clip.toggled.connect(self._changed)
         head = QHBoxLayout()
-        head.setContentsMargins(look.MARGIN, 0, look.MARGIN, 0)
+        head.setContentsMargins(look.MARGIN, 0, look.GAP, 0)
         head.setSpacing(look.GAP)
-        head.addWidget(look.label(title, "strong"))
+        name = elided_label.ElidedLabel("strong")
+        name.setText(title)
+        name.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        name.setMinimumWidth(min(name.sizeHint().width(), 24 * look.SPACE))
+        head.addWidget(name)
         head.addWidget(self.badge, 1)
-        words = look.label(self.tr("Smooth"), "caption", "muted")
-        words.setBuddy(self.smoothing)
-        head.addWidget(words)
+        self._words = look.label(self.tr("Smooth"), "caption", "muted")
+        self._words.setBuddy(self.smoothing)
+        head.addWidget(self._words)
         head.addWidget(self.smoothing)
         head.addWidget(self.log)
         head.addWidget(self.clip)
@@ -61,6 +70,10 @@ class PlotPane(QWidget):
         layout.setSpacing(0)
         layout.addLayout(head)
         layout.addWidget(self.plot, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        look.set_shown(self._words, self.width() >= WIDE_ENOUGH)
 
     @property
     def amount(self) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QIcon, QPainter, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QFontMetrics, QIcon, QPainter, QPixmap, QResizeEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from app import look
@@ -17,6 +17,8 @@ from app.translations import curve_words
 from app.widgets.curve_plot import paler
 
 NAME, VALUE, LOWEST = range(3)
+WIDE_ENOUGH = 64 * look.SPACE
+"""For names beside two columns of figures."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ class SeriesList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
         self.setFocusProxy(self.view)
-        self.setMinimumWidth(52 * look.SPACE)
+        self.setMinimumWidth(51 * look.SPACE)
         self._widths()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.view.setColumnHidden(LOWEST, self.width() < WIDE_ENOUGH)
 
     def show_entries(self, entries: Sequence[Entry], chosen: frozenset[str]) -> None:
         """Show these; a series of several runs has a row for each below its own."""
@@ -139,10 +145,8 @@ class SeriesList(QWidget):
     def _add(self, entry: Entry, order: int, words: str, tip: str) -> None:
         name, value, low = _fixed(words), _fixed(""), _fixed("")
         name.setToolTip(tip)
-        if (entry.name, -1) in self._rows:
-            name.setFont(look.font("caption"))
-        else:
-            name.setCheckable(True)
+        name.setFont(look.font("caption"))
+        name.setCheckable((entry.name, -1) not in self._rows)
         if order != -1:
             name.setIcon(swatch(entry.slot, order))
         for item in (value, low):
@@ -160,7 +164,7 @@ class SeriesList(QWidget):
         for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "-0.00000", "")):
             title = head or self.tr("Lowest")
             wide = max(cells.horizontalAdvance(widest), heads.horizontalAdvance(title))
-            self.view.header().resizeSection(column, wide + 6 * look.SPACE)
+            self.view.header().resizeSection(column, wide + 5 * look.SPACE)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:

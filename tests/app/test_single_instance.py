@@ -1,7 +1,8 @@
 """One window for each project, whatever way its path is written; what a killed window left is taken over."""
 
+import subprocess
+import sys
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from PySide6.QtNetwork import QLocalServer
@@ -11,13 +12,11 @@ from app import single_instance
 
 
 def second_start(qtbot: QtBot, path: Path) -> bool:
-    """Whether a start elsewhere finds a window of this project; those of this process go on meanwhile."""
-    found: list[bool] = []
-    start = Thread(target=lambda: found.append(single_instance.hand_over(path)))
-    start.start()
-    qtbot.waitUntil(lambda: bool(found))
-    start.join()
-    return found[0]
+    """Whether a start in a process of its own finds a window of this project."""
+    script = "import sys; from app import single_instance as s; sys.exit(s.hand_over(s.Path(sys.argv[1])))"
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=Path(__file__).parents[2]) as start:
+        qtbot.waitUntil(lambda: start.poll() is not None, timeout=30_000)
+    return start.returncode == 1
 
 
 def test_a_second_start_asks_the_first_to_show_itself(qtbot: QtBot, tmp_path: Path) -> None:
