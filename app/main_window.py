@@ -208,7 +208,11 @@ class MainWindow(QMainWindow):
         if then is not None:
             then()
         else:
-            project.ask(_first_screen, lambda first: self.show_screen(*first), failed=self._refuse)
+            project.ask(_first_screen, self._show_first, failed=self._refuse)
+
+    def _show_first(self, first: tuple[str, int | None]) -> None:
+        if not any(button.isChecked() for button in self._buttons.values()):  # a person may have been quicker
+            self.show_screen(*first)
 
     def _not_opened(self, project: OpenProject, words: str) -> None:
         project.close()

@@ -64,6 +64,17 @@ def test_a_project_opens_with_what_it_is_about(qtbot: QtBot, window: MainWindow,
     assert window.windowTitle() == "lab - Distill Studio"
 
 
+def test_a_screen_that_is_chosen_while_the_project_opens_stays(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.session is not None)
+    window._buttons["export"].click()
+    window._show_first(("runs", None))  # the answer, however late
+    qtbot.waitUntil(lambda: window.is_settled and type(window.screen_shown()).__name__ == "ExportScreen")
+    assert window._buttons["export"].isChecked()
+
+
 def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with ProjectFile.open(project_path) as project:
         run = project.add_run(Recipe.from_values(RECIPE), name="third")
