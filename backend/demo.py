@@ -15,9 +15,9 @@ from backend.memory import peak_bytes
 from backend.progress import Report
 from backend.resources import RESOURCES
 
-# The window's button starts the same run. Its batch, steps and rates were chosen by the figure that the demo prints, one
-# seed each: a Frechet distance of 0.205 after these 440 steps of 80 (the teacher in full has 0.199). Batches of 48 and
-# 64 with higher rates, or along a cosine, stayed at 0.25 to 0.27.
+# The window's button starts the same run. Batch, steps and rates were chosen by the figure that the demo prints, one
+# seed each: a Frechet distance of 0.205 after these 440 steps of 80 (the teacher in full has 0.199). Batches of 48
+# and 64 with higher rates, or along a cosine, stayed at 0.25 to 0.27.
 RECIPE = RESOURCES / "recipes" / "digits-demo.json"
 
 

@@ -360,8 +360,8 @@ def test_one_pass_gives_what_two_would(network: MLP | UNet2D, kind: PredictionTy
             assert torch.equal(one, other)
         assert prediction.x0.requires_grad == in_graph
         assert torch.is_grad_enabled()
-        (mine, theirs) = (torch.autograd.grad(m[-2].sum(), noised, retain_graph=True)[0] for m in ([*maps, 0], alone))
-        assert torch.equal(mine, theirs)
+        pulls = [torch.autograd.grad(h.sum(), noised, retain_graph=True)[0] for h in (maps[-1], alone[-2])]
+        assert torch.equal(*pulls)
     with torch.no_grad():
         prediction, maps = net.with_features(noised, t, cond)
     assert not any(made.requires_grad for made in (*maps, prediction.output))
