@@ -34,7 +34,7 @@ class Progress:
 
 def process_began() -> float:
     """When this process was started, on the clock of `Progress`: where much is imported that is most of the work."""
-    return time.monotonic() - (time.time() - psutil.Process().create_time())
+    return time.monotonic() - (time.time() - float(psutil.Process().create_time()))
 
 
 def time_words(seconds: float) -> str:

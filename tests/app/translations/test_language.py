@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtCore import QTranslator
+from PySide6.QtWidgets import QApplication
 
 from app import translations
 from app.translations import BACKEND, Language, collect, read, said
@@ -81,12 +82,11 @@ def test_the_window_speaks_the_systems_first_language_that_has_a_file(qapp: QApp
     in_english = said("steps")
     translations.install(qapp, tmp_path, ["xx", "de-DE"])
     in_german, of_qt = said("steps"), QApplication.translate("QPlatformTheme", "Cancel")
-    for made in qapp.findChildren(translations.QTranslator):
+    for made in qapp.findChildren(QTranslator):
         qapp.removeTranslator(made)
         made.deleteLater()
     assert (before, in_english, in_german, said("steps")) == ("steps", "steps", "Schritte", "steps")
     assert of_qt == "Abbrechen"
-    assert QPushButton().text() == ""
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Long work says what it does, since when and how long yet; the next time it knows that from the start."""
 
+import time
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QSettings
 from pytestqt.qtbot import QtBot
 
-from app.widgets import work_line
 from app.widgets.work_line import WorkLine
 from tests.app.scripted import ScriptedBackend
 
@@ -15,7 +15,7 @@ from tests.app.scripted import ScriptedBackend
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock shows, as the only number in a list."""
     clock = [100.0]
-    monkeypatch.setattr(work_line.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     return clock
 
 
