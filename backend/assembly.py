@@ -298,8 +298,11 @@ def load_student(project: ProjectFile, run: int, which: str = "last", weights: s
     recipe = project.recipe(run)
     checkpoint = project.find_checkpoint(run, which)
     method, settings = method_of(recipe)
-    teacher = teacher_of(recipe)
-    with suppress(DataError):  # a student outlives the data it learnt from
+    try:
+        teacher = teacher_of(recipe)
+    except DataError:  # a student outlives the prompts it learnt from, and is then shown by the teacher's own
+        teacher = teacher_of(recipe.model_copy(update={"prompts": None}))
+    with suppress(DataError):  # and the pictures
         teacher = asked_for_captions(recipe, method, settings, teacher)
     net = method.new_student(teacher, settings)
     weights = weights or ("average" if recipe.training.ema_decay else "student")

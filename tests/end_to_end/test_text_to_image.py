@@ -51,6 +51,9 @@ def test_a_stable_diffusion_folder_becomes_a_student_that_diffusers_loads(
     exported = distill("export", project, "1", "--format", "diffusers", "--out", tmp_path / "out", "--json")
     assert exported.status == 0, exported.err
     assert exported.json["max_abs_difference"] < 1e-5
+    (tmp_path / "prompts.txt").unlink()  # the student outlives it
+    compared = distill("compare", project, "1", "--out", tmp_path / "compare.png", "--teacher-nfe", 2)
+    assert compared.status == 0, compared.err
     pipe = tiny.opened(tmp_path / "out")
     assert type(pipe.scheduler).__name__ == "LCMScheduler"
     sheet = json.loads((tmp_path / "out" / "distill.json").read_text())["sheet"]
