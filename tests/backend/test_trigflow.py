@@ -43,7 +43,8 @@ def test_a_state_is_the_noised_sample_of_the_angle_and_its_turn_the_derivative(k
     angle, h = trigflow.angle(net, t), 1e-6
 
     def turned(angle: torch.Tensor) -> torch.Tensor:
-        return angle.cos()[:, None] * x0 + angle.sin()[:, None] * spread * noise
+        state: torch.Tensor = angle.cos()[:, None] * x0 + angle.sin()[:, None] * spread * noise
+        return state
 
     torch.testing.assert_close(trigflow.state(net, path.noised(x0, noise, t), t), turned(angle))
     slope = (turned(angle + h) - turned(angle - h)) / (2 * h)
