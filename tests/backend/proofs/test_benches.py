@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from backend.proofs import benches
-from backend.teachers.mixture_2d import MIXTURE
+from backend.teachers.mixture_2d import MIXTURE, fit
 
 
 @pytest.fixture(autouse=True)
 def _quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = benches.fit
-    monkeypatch.setattr(benches, "fit", lambda exact, **k: whole(exact, seed=0, steps=1, width=32))
+
+    monkeypatch.setattr(benches, "fit", lambda exact, **k: fit(exact, seed=0, steps=1, width=32))
 
 
 def test_the_shots_are_ten_samples_that_lie_between_the_teachers_modes() -> None:
