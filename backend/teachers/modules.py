@@ -21,6 +21,7 @@ from backend.teachers import TeacherError
 from backend.teachers.files import FLOATS, Stored, tensors_in, weights_files
 
 STEM = "diffusion_pytorch_model"
+ALIGNMENT = 64  # bytes, of what torch allocates
 # diffusers' attention before 0.15 (as in google/ddpm-*) named its layers otherwise; it renames them as it loads them.
 _OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 # What a constructor raises at settings that no network can have. Anything at all may be written in a config.
@@ -97,7 +98,7 @@ def load(kind: str, config: Mapping[str, Any], folder: FilePath) -> nn.Module:
         with safe_open(file, framework="pt") as tensors:
             for name, theirs in names.items():
                 if stored[theirs].file == file:
-                    weights[name] = _finite(tensors.get_tensor(theirs), name, file)
+                    weights[name] = _aligned(_finite(tensors.get_tensor(theirs), name, file))
     module.load_state_dict(weights, strict=True, assign=True)
     return module.requires_grad_(False).eval()
 
@@ -124,6 +125,15 @@ def _finite(tensor: Tensor, name: str, file: FilePath) -> Tensor:
             f"{file} holds numbers that are not finite in {name}, so the model is broken; download it again."
         )
     return numbers
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor where torch would have put it.
+
+    At other addresses, as a file has them, products round otherwise on some processors, and a copy of a teacher would
+    not be quite the teacher.
+    """
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def _stored_name(name: str, stored: Mapping[str, Stored]) -> str:

@@ -28,7 +28,7 @@ from backend.teachers.modules import build, digest, pipeline, quiet
 BATCH = 16
 PART = 128
 """Prompts in a file of the cache: what a killed process encodes again, at most."""
-FORM = "2"  # of what is kept; another form is made anew
+FORM = "1"  # of what an encoding means; another gives every teacher of prompts another digest
 Parts = dict[str, Tensor]
 Report = Callable[[int, int], object]
 """Told how many prompts are encoded, and of how many that were not kept."""

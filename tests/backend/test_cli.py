@@ -104,7 +104,8 @@ def test_preflight_prints_figures(distill, lab, tmp_path):
         (["runs", "lab", "--loud"], "No such option: --loud"),
         (
             ["bench", "speed"],
-            "'speed' is not one of 'step', 'recording', 'acceleration', 'memory', 'methods', 'health', 'quality'.",
+            "'speed' is not one of 'step', 'recording', 'start', 'acceleration', 'memory', 'methods', 'health', "
+            "'quality'.",
         ),
         (["distil"], "No such command 'distil'"),
     ],

@@ -198,7 +198,7 @@ def test_a_lack_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
 
 
 def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
-    def fail(run):
+    def fail(run, report):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(preflight, "_try", fail)
@@ -208,7 +208,7 @@ def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypa
 
 
 def test_a_long_run_is_shortened_by_what_costs_most(lab, project, monkeypatch):
-    monkeypatch.setattr(preflight, "_try", lambda run: (60 * 3600.0, 0))
+    monkeypatch.setattr(preflight, "_try", lambda run, report: (60 * 3600.0, 0))
     asked = {**lab.recipe(steps=1000), "settings": {"student_steps": 2, "guidance_scale": 2.0}}
     found = look(asked, project)
     assert "The run takes about 60 hours on this machine; make it shorter, or let it run on." in found.warnings

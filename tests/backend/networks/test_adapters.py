@@ -1,5 +1,6 @@
 """Adapters on a shared base: what is shared, what learns, what is kept of them, and that a run of them comes back."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,8 @@ def test_an_average_shares_the_base_too() -> None:
     base = u_net()
     twin = trained(base)
     average = average_of(twin)
-    assert torch.equal(answer(average), answer(twin))
+    # Products of what has a gradient are folded otherwise, and on some processors rounded otherwise.
+    assert torch.equal(answer(average), answer(copy.deepcopy(twin).requires_grad_(False)))
     assert not any(p.requires_grad for p in average.parameters())
     shared = {p.data_ptr() for p in base.parameters()}
     assert shared <= {p.data_ptr() for p in average.parameters()}

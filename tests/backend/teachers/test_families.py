@@ -1,5 +1,6 @@
 """Every family goes in as it is: our sampling of a folder is its own pipeline's."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def test_a_student_told_numbers_starts_as_the_teacher_and_learns_them(name: str,
     cond = teacher.each_condition(2).with_part("guidance", torch.tensor([2.0, 6.0]))
     cond = cond.with_part("end_time", torch.tensor([0.1, 0.2]))
     taught = teacher.denoiser(x, t, cond).output
-    assert torch.equal(student(x, t, cond).output, taught)
+    # Products of what has a gradient are folded otherwise, and on some processors rounded otherwise.
+    assert torch.equal(copy.deepcopy(student).requires_grad_(False)(x, t, cond).output, taught)
     numbers: Any = student.network.numbers
     torch.nn.init.normal_(numbers["end_time"].last.weight, generator=torch.Generator().manual_seed(0))
     assert (student(x, t, cond).output - taught).abs().max() > 1e-3

@@ -56,7 +56,8 @@ def test_it_is_said_without_torch_and_without_reading_weights(tiny_model: Models
     assert heavy == "[]"
     about: Any = json.loads("\n".join(said))
     assert about["condition"] == "text"
-    assert "Stable Diffusion XL, 16x16 pixels, told text, pooled, time ids, guidance scale 5" in about["summary"]
+    taken = "conditioned on text, pooled, time ids, guidance scale 5"
+    assert f"Stable Diffusion XL, 16x16 pixels, {taken}" in about["summary"]
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
