@@ -98,7 +98,7 @@ class ToldNetwork(nn.Module):
         return made, [self._map(h, x) for h in maps]
 
     def _feature_blocks(self) -> list[nn.Module]:
-        """The blocks whose outputs are the feature maps, in the order in which they run."""
+        """The blocks whose outputs are the feature maps, in the order in which they run. Each architecture says."""
         raise NotImplementedError
 
     def _map(self, h: Tensor, x: Tensor) -> Tensor:
