@@ -23,6 +23,7 @@ from backend.contract.checked import Preflight
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
+from backend.memory import keep_freed
 from backend.progress import process_began
 
 app = typer.Typer(
@@ -575,8 +576,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure what a step costs, what recording costs a run, how good students get. Leave the machine idle."""
-    if sys.platform == "linux" and not {*launch.KEEP_MEMORY, *launch.SHARE_CORES} <= os.environ.keys():
-        # As a worker is started: glibc and OpenMP read these when a process begins, and not again.
+    if sys.platform == "linux" and not launch.SHARE_CORES.keys() <= os.environ.keys():
+        # As a worker is started: OpenMP reads these when a process begins, and not again.
         command = [sys.executable, "-P", "-m", "backend", *sys.argv[1:]]
         os.execve(sys.executable, command, launch.worker_environment())
     from backend import bench as benchmark  # noqa: PLC0415
@@ -691,6 +692,7 @@ def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str
 
 def main() -> None:
     """Run the command line and turn what a person can mend into one sentence and exit status 2."""
+    keep_freed()
     command = typer.main.get_command(app)
     try:
         with command.make_context("distill", sys.argv[1:] or ["--help"]) as context:

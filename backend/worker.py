@@ -35,7 +35,7 @@ from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
-from backend.memory import peak_bytes
+from backend.memory import keep_freed, peak_bytes
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.starting import Starting
 from backend.stores import PART
@@ -332,6 +332,7 @@ class Worker:
 
 def main(arguments: list[str]) -> int:
     """Work on a run to its end, then have the next of the queue started, whatever the end was; the exit status."""
+    keep_freed()
     path, run_id = Path(arguments[0]), int(arguments[1])
     try:
         with awake():

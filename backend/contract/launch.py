@@ -29,9 +29,6 @@ POLL_SECONDS = 0.05
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 INTERRUPT_SECONDS = 10.0
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-"""Has glibc keep what a step frees for the next one; taking it anew each time is a seventh of a step."""
-
 SHARE_CORES = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 """Threads that wait for each other look for some microseconds whether the others are done, and then sleep. On two idle
 cores a step of the demo takes 0.6 of the time that it takes when they sleep at once, and 0.8 of that after a look of a
@@ -245,7 +242,7 @@ def worker_environment() -> dict[str, str]:
     """The environment of a worker's process: this one's, where this same program is found from any folder."""
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    return KEEP_MEMORY | SHARE_CORES | os.environ | {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
+    return SHARE_CORES | os.environ | {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
 
 
 def _windows_flags() -> int:
