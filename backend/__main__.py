@@ -595,8 +595,9 @@ def bench(
             row = done["recording"]
             change, error = row["step_time_change"], row["step_time_change_error"]
             print(f"recording {row['rows_per_second']:.0f} rows/s: step time {change:+.2%} (error {error:.2%});")
-            share = row["recorder_core_share"]
-            print(f"the recorder takes {'an unknown share' if share is None else f'{share:.2%}'} of a core;")
+            share, calls = row["recorder_core_share"], row["calls_share"]
+            print(f"handing rows over takes {calls:.2%} of the step's own thread, and the recorder")
+            print("an unknown share of a core;" if share is None else f"{share:.2%} of a core: at most {calls + share:.2%};")
             print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
         if "start" in done:
             table(*start_table(done["start"]))

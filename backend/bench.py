@@ -118,9 +118,9 @@ def recording_cost(pairs: int = 50, seconds: float = 1.5) -> dict[str, Any]:
         for _ in range(5):
             next(loop)
         means: dict[bool, list[float]] = {True: [], False: []}
-        calls, recorded, core = 0, 0.0, 0.0
+        calls, recorded, core, handing = 0, 0.0, 0.0, Stopwatch()
         with Recorder(path, run_id, attempt) as recorder:
-            per_step = 1
+            per_step, hand_over = 1, handing.timed(recorder.metrics)
             for block in range(2 * pairs):
                 recording = (block + block // 2) % 2 == 0  # with, without, without, with: a drift cancels
                 began, core_before = time.perf_counter(), _seconds_of_thread(recorder)
@@ -129,7 +129,7 @@ def recording_cost(pairs: int = 50, seconds: float = 1.5) -> dict[str, Any]:
                     next(loop)
                     for _ in range(per_step if recording else 0):
                         calls += 1
-                        recorder.metrics(calls, {f"curve_{i}": 0.5 for i in range(CURVES)}, 0.0)
+                        hand_over(calls, {f"curve_{i}": 0.5 for i in range(CURVES)}, 0.0)
                     spent = time.perf_counter() - begun
                     if begun - began > BATCH_SECONDS:  # until then the last block's rows are written, or no rows yet
                         settled.append(spent)
@@ -149,6 +149,7 @@ def recording_cost(pairs: int = 50, seconds: float = 1.5) -> dict[str, Any]:
         "step_time_change": with_ / without - 1,
         "step_time_change_error": math.hypot(*(_error_of_median(means[recording]) for recording in (True, False))),
         "recorder_core_share": core / recorded if core else None,
+        "calls_share": handing.seconds / recorded,
     }
 
 

@@ -35,6 +35,7 @@ def test_pairs_for_a_measured_step_are_few():
 def test_every_row_that_was_recorded_while_measuring_is_kept():
     row = bench.recording_cost(pairs=1, seconds=0.6)
     assert row["rows_kept"] == row["rows_recorded"] > 0
+    assert 0 < row["calls_share"] < 1
 
 
 @pytest.mark.parametrize(("teacher", "figure"), [("digits", "frechet"), ("mixture-2d", "sliced_wasserstein")])
