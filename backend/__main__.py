@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from backend import first_look, students, studio
+from backend import bench_tables, first_look, students, studio
 from backend.contract import catalogue, launch
 from backend.contract.checked import Preflight
 from backend.contract.errors import UserError
@@ -25,6 +25,7 @@ from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
 from backend.memory import keep_freed
 from backend.progress import process_began
+from backend.text_tables import number, table
 
 app = typer.Typer(
     help="Distil a diffusion teacher into a few-step student.",
@@ -47,6 +48,7 @@ class Table(StrEnum):
     methods = "methods"
     health = "health"
     quality = "quality"
+    budget = "budget"
 
 
 Project = Annotated[str, typer.Argument(help="Project file, NAME.distill.")]
@@ -75,18 +77,6 @@ def _plain(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_plain(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
-
-
-def table(rows: list[list[str]], heads: list[str]) -> None:
-    """Left-aligned columns."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    for row in [heads, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def number(value: float | None) -> str:
-    """A figure for a table."""
-    return "-" if value is None else f"{value:.4g}"
 
 
 @app.command()
@@ -568,7 +558,7 @@ def check(project: Project, as_json: Json = False) -> None:
 def bench(
     tables: Annotated[
         list[Table] | None,
-        typer.Argument(help="Which tables; left out, step and recording: methods and quality take hours."),
+        typer.Argument(help="Which tables; left out, step and recording: methods, quality and budget take hours."),
     ] = None,
     quick: Annotated[
         bool, typer.Option(help="A minute instead of many; shows that it works, and little more.")
@@ -583,112 +573,7 @@ def bench(
     from backend import bench as benchmark  # noqa: PLC0415
 
     done = benchmark.bench(tables or [Table.step, Table.recording], quick, say)
-
-    def show() -> None:
-        if "step" in done:
-            steps = [
-                [name, f"{1000 * row['seconds_per_step']:.0f} ms", f"{row['share_outside_networks']:.1%}"]
-                for name, row in done["step"].items()
-            ]
-            table(steps, ["method", "step, batch 64", "outside networks"])
-        if "recording" in done:
-            row = done["recording"]
-            change, error = row["step_time_change"], row["step_time_change_error"]
-            print(f"recording {row['rows_per_second']:.0f} rows/s: step time {change:+.2%} (error {error:.2%});")
-            share, calls = row["recorder_core_share"], row["calls_share"]
-            print(f"handing rows over takes {calls:.2%} of the step's own thread, and the recorder")
-            print("an unknown share of a core;" if share is None else f"{share:.2%} of a core: at most {calls + share:.2%};")
-            print(f"{row['rows_kept']} of {row['rows_recorded']} rows are kept")
-        if "start" in done:
-            table(*start_table(done["start"]))
-        if "acceleration" in done:
-            rows = [
-                [row["name"], str(row["nfe"]), f"{1000 * row['seconds_per_picture']:.1f} ms"]
-                + [f"{row[name]:.3g}" for name in ("times_faster", "rms", "frechet")]
-                for row in done["acceleration"]
-            ]
-            table(rows, ["digits", "NFE", "per picture", "times faster", "difference", "Frechet"])
-        if "memory" in done:
-            table(*memory_table(done["memory"]))
-        if "methods" in done:
-            table(*proofs_table(done["methods"]))
-        if "health" in done:
-            table(*health_table(done["health"]))
-        if "quality" in done:
-            table(*quality_table(done["quality"]))
-        print(f"{done['threads']} threads")
-
-    answer(done, as_json, show)
-
-
-def start_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """A row for each start: seconds of each of its parts, and from the process's beginning to the first step."""
-    lines = [
-        [row["with"], row["cache"], *(f"{seconds:.1f} s" for seconds in (*row["seconds"].values(), _whole(row)))]
-        for row in rows
-    ]
-    return lines, ["emoji with", "cache", *rows[0]["seconds"], "in all"]
-
-
-def _whole(row: dict[str, Any]) -> float:
-    return math.fsum(row["seconds"].values())
-
-
-def memory_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """A row for each recipe: MiB that preflight predicts and that the worker needed."""
-    heads = ["teacher", "method", "batch", "with", "predicted", "needed", "off", ""]
-    lines = [
-        [
-            *(str(row[name]) for name in ("teacher", "method", "batch_size", "extra")),
-            *(f"{row[name]:,.0f} MiB" if row[name] else "-" for name in ("predicted", "needed")),
-            "-" if row["off"] is None else f"{row['off']:+.0%}",
-            "" if row["ok"] else row["problem"] or "MISSED",
-        ]
-        for row in rows
-    ]
-    return lines, heads
-
-
-def proofs_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """A row for each method: its proof's figure with and without its key term, and what is required."""
-    head = ["method", "bench", "figure", "with", "without", "required", "specification", ""]
-    lines = [
-        [
-            *(row[name] for name in ("method", "bench", "figure")),
-            *(f"{row[name]:.3g}" for name in ("with", "without", "required")),
-            row["specification"],
-            "" if row["ok"] else "MISSED",
-        ]
-        for row in rows
-    ]
-    return lines, head
-
-
-def health_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """A row for each run with a fault and without: the sign that names it, when, and the reading behind it."""
-    head = ["fault", "method", "bench", "sign", "step", "reading", "other signs", ""]
-    lines = [
-        [
-            *(row[name] for name in ("fault", "method", "bench", "sign")),
-            "" if row["step"] is None else str(row["step"]),
-            row["reading"],
-            ", ".join(row["others"]),
-            "" if row["ok"] else "MISSED" if row["sign"] else "FALSE ALARM",
-        ]
-        for row in rows
-    ]
-    return lines, head
-
-
-def quality_table(rows: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """Rows and heads: Frechet distance of pictures, sliced Wasserstein distance in the plane."""
-    heads = ["method", "teacher", "steps", "NFE", "student", "teacher at the same NFE", "teacher in full"]
-    cells = []
-    for row in rows:
-        sides = [row[way] for way in ("student", "teacher_at_student_nfe", "teacher")]
-        figures = [number(side.get("frechet", side.get("sliced_wasserstein"))) for side in sides]
-        cells.append([row["method"], row["on"], str(row["steps"]), str(row["nfe"]), *figures])
-    return cells, heads
+    answer(done, as_json, lambda: print("\n".join(bench_tables.lines(done))))
 
 
 def main() -> None:

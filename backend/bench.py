@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import faults, footprints, judge, starts
+from backend import equal_budget, faults, footprints, judge, starts
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -203,34 +203,40 @@ def quality(method: str, teacher_name: str, steps: int | None = None, seed: int 
     return row | {"steps": run.step}
 
 
-def acceleration(samples: int, nfe: int = judge.TEACHER_NFE) -> list[dict[str, Any]]:
-    """The digits teacher in full and accelerated: seconds a picture, times faster, difference to the full pictures.
+def acceleration(
+    teacher_name: str, samples: int, nfe: int = judge.TEACHER_NFE, repeats: int = 3
+) -> Iterator[dict[str, Any]]:
+    """A bundled teacher in full and accelerated: seconds a picture, times faster, difference to the full pictures.
 
-    Beside them the plain repeat of the last noise prediction: on this path a longer step, so the teacher in fewer.
+    Beside them the plain repeat of the last noise prediction: on these paths a longer step, so the teacher in fewer.
+    The least seconds of some repeats count. Frechet distances of fewer samples are larger: compare within one table.
     """
-    teacher = load_teacher("digits")
+    teacher = load_teacher(teacher_name)
     ways: list[tuple[str, int, Acceleration | None]] = [("in full", nfe, None)]
     quick = [Acceleration(kind, every) for kind in get_args(Kind) for every in (2, 3, 5)]
     ways += [(str(how), nfe, how) for how in quick]
     ways += [(f"fewer steps, one of {every}", -(-nfe // every), None) for every in (2, 3, 5)]
-    rows: list[dict[str, Any]] = []
-    whole: torch.Tensor | None = None
+    cond, asked = teacher.each_condition(samples), judge.asked_of(teacher, samples)
+    first: tuple[torch.Tensor, float] | None = None
     for name, steps, how in ways:
         seconds, drawn = [], torch.empty(0)
-        for _ in range(3):
+        for _ in range(repeats):
             begun = time.perf_counter()
-            cond = teacher.each_condition(samples)
-            drawn = judge.draw(teacher.denoiser, teacher_sampler(steps), teacher, cond, judge.EVALUATION_SEED, how)
+            drawn = judge.draw(teacher.guided, teacher_sampler(steps), teacher, cond, judge.EVALUATION_SEED, how)
             seconds.append(time.perf_counter() - begun)
-        whole = drawn if whole is None else whole
-        figures = judge.figures_of(drawn, cond.labels, teacher, steps, judge.EVALUATION_SEED)
-        assert figures is not None
         least = min(seconds) / samples
-        row = {"name": name, "nfe": steps, "seconds_per_picture": least, "frechet": figures.values["frechet"]}
-        rows.append(row | {"rms": rms_distance(drawn, whole)})
-    for row in rows:
-        row["times_faster"] = rows[0]["seconds_per_picture"] / row["seconds_per_picture"]
-    return rows
+        whole, longest = first = first or (drawn, least)
+        figures = judge.figures_of(drawn, asked, teacher, steps, judge.EVALUATION_SEED)
+        assert figures is not None
+        yield {
+            "teacher": teacher_name,
+            "name": name,
+            "nfe": steps,
+            "seconds_per_picture": least,
+            "times_faster": longest / least,
+            "rms": rms_distance(drawn, whole),
+            "frechet": figures.values["frechet"],
+        }
 
 
 def kept_cells() -> Path:
@@ -239,8 +245,10 @@ def kept_cells() -> Path:
 
 
 def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, `health`, `start` and `memory` (rows), and `methods` and
-    `quality` (rows), which take hours."""
+    """The tables asked for: `step` (by method), `recording`, and as rows `acceleration`, `health`, `start`, `memory`.
+
+    As rows too, and for hours: `methods`, `quality` and `budget`.
+    """
     names = ["dmd2"] if quick else method_names()
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
@@ -251,7 +259,11 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         report("measuring what recording costs")
         found["recording"] = recording_cost(pairs=3 if quick else 50)
     if "acceleration" in tables:
-        found["acceleration"] = acceleration(samples=100 if quick else 1000)
+        found["acceleration"] = []
+        for name, samples in {"digits": 100}.items() if quick else {"digits": 1000, "emoji": 200}.items():
+            for row in acceleration(name, samples):
+                report(f"{name} {row['name']}: {row['times_faster']:.2f} times faster")
+                found["acceleration"].append(row)
     if "methods" in tables:
         found["methods"] = []
         for name in ["dmd2"] if quick else proof_names():
@@ -270,7 +282,17 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
             row = quality(name, teacher, steps=20 if quick else None)
             report(row["problem"] or str(row["student"]))
             found["quality"].append(row)
+    if "budget" in tables:
+        found["budget"] = equal_budget.summary([*equal_budget.teacher_rows(), *_budget_rows(quick, report)])
     return found
+
+
+def _budget_rows(quick: bool, report: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Of `equal_budget`, those that are shipped or kept, and those that are missing, which are measured."""
+    shipped, folder = equal_budget.read_shipped(), kept_cells() / "budget"
+    for cell in list(equal_budget.cells())[: 1 if quick else None]:
+        report(f"{cell.method} in {cell.nfe}, seed {cell.seed}")
+        yield equal_budget.row_of(cell, folder, shipped)
 
 
 def _of_processes(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:

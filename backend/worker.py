@@ -6,6 +6,7 @@ It takes the recipe from the project, goes on from the last checkpoint where the
 through the project's command rows. It ends with an outcome and a sentence in its attempt; exit status 0 or 1.
 """
 
+import copy
 import gc
 import shutil
 import signal
@@ -36,6 +37,7 @@ from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.memory import keep_freed, peak_bytes
+from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.starting import Starting
 from backend.stores import PART
@@ -113,9 +115,14 @@ class Worker:
         """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
         run = self.run
         self.recorder.first_step(run.step + 1)
+        untrained, sampler = None, run.sampler
         if run.step == 0:
-            self.recorder.event("info", "Draws and scores the student as it is before training.")
-            self.preview()
+            self.recorder.event("info", "Draws the student as it is before training.")
+            self._record_samples(0, "preview", run.exported, sampler, {})
+            self._show_views()
+            self.previewed_step = 0
+            # Scoring can take half a minute, and whoever started the run waits for its first point.
+            untrained = copy.deepcopy(run.exported) if judge.can_measure(run.teacher) else None
         self.starting.done("first preview")
         begun = time.monotonic()
         for progress in train(run):
@@ -126,8 +133,11 @@ class Worker:
             numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
             self.starting.step(self.recorder)
-            if run.step == 1:
-                self._show_teacher()  # slow, and so after the first point, for which whoever started the run waits
+            if run.step == 1:  # what is slow comes after the first point
+                if untrained is not None:
+                    self._score(untrained, sampler, 0)
+                    untrained = None
+                self._show_teacher()
             if run.step < run.training.steps:
                 self._show_and_save_what_is_due()
                 self._obey()
@@ -148,23 +158,34 @@ class Worker:
 
         None where nothing measures it, and in a stage whose student takes more steps than the finished one will.
         """
+        score = self._score(self.run.exported, self.run.sampler, self.run.step)
+        self._show_views()
+        self.previewed_step = self.run.step
+        return score
+
+    def _score(self, net: Denoiser, sampler: Sampler, step: int) -> float | None:
+        """Draw and score the student as it was at a step."""
         run = self.run
-        figures = judge.figures(run.exported, run.sampler, run.teacher, SCORED_SAMPLES)
+        figures = judge.figures(net, sampler, run.teacher, SCORED_SAMPLES)
         scored = judge.score(figures)
         scores = {name: value for name, value in (figures.values if figures else {}).items() if value is not None}
         if scores:
-            self.recorder.metrics(run.step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
-        self._record_samples(run.step, "preview", run.exported, run.sampler, scores)
-        for row in triptych(run):
-            words, level = f"t = {row.t:.2f}", {"t": row.t}
-            self.recorder.sample(run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level)
-        self.previewed_step = run.step
-        if run.sampler != run.last_sampler:
+            self.recorder.metrics(step, {f"preview_{name}": value for name, value in scores.items()}, self.wall)
+        self._record_samples(step, "preview", net, sampler, scores)
+        if sampler != run.last_sampler:
             return None
         score = scored[1] if scored else None
-        self.seen.add_preview(run.step, score, scores)
-        self._judge()
+        self.seen.add_preview(step, score, scores)
+        self._judge(step)
         return score
+
+    def _show_views(self) -> None:
+        """The triptych of the student as it is."""
+        for row in triptych(self.run):
+            words, level = f"t = {row.t:.2f}", {"t": row.t}
+            self.recorder.sample(
+                self.run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level
+            )
 
     def _read_more(self) -> dict[str, float]:
         """What is read every so often, for the curves; news of health are said at once."""
@@ -175,16 +196,16 @@ class Worker:
             seen.teacher, seen.guidance = teacher_reading(self.run), guidance_reading(self.run)
             self.reads_teacher = False
         seen.add_readings(self.run.step, found)
-        self._judge()
+        self._judge(self.run.step)
         return found
 
-    def _judge(self) -> None:
-        """Say which signs of health have changed."""
-        found = health.findings(self.seen, self.run.step, judge.stored_figures(self.run.teacher))
+    def _judge(self, step: int) -> None:
+        """Say which signs of health have changed at a step."""
+        found = health.findings(self.seen, step, judge.stored_figures(self.run.teacher))
         if self.signs.get("not_finite") == "bad":  # of an earlier attempt
-            found.append(health.finite_again(self.run.step))
+            found.append(health.finite_again(step))
         for finding in health.changes(self.signs, found):
-            say_finding(self.recorder, finding, self.run.step)
+            say_finding(self.recorder, finding, step)
 
     def save(self, score: float | None = None, always: bool = True) -> None:
         """Save the state. Without `always` only a better score than all before is worth the disk."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backend import bench, losses
-from backend.__main__ import quality_table
+from backend.bench_tables import quality_table
 
 
 def test_the_share_outside_the_networks_is_a_share_of_the_step():

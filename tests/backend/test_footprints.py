@@ -3,7 +3,7 @@
 import pytest
 
 from backend import footprints
-from backend.__main__ import memory_table
+from backend.bench_tables import memory_table
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend import starts
-from backend.__main__ import start_table
+from backend.bench_tables import start_table
 from backend.contract.errors import UserError
 from backend.starting import Starting
 

@@ -1,0 +1,179 @@
+"""Every few-step method on the bundled digits for the same number of network evaluations, with three seeds.
+
+Each method has its defaults, or the preset that is meant for that many steps: nothing is picked by a figure. Finished
+cells are kept, and those that were made for the README are shipped, so that the table goes on where it was.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from backend import judge, pictures
+from backend.assembly import start_run
+from backend.contract.recipe import Recipe
+from backend.contract.settings import Settings
+from backend.evaluate import EvaluationError
+from backend.methods import load_method, method_names
+from backend.proofs import kept
+from backend.resources import RESOURCES
+from backend.samplers import teacher_sampler
+from backend.teachers import load_teacher
+from backend.train import NotFiniteError, train
+
+VERSION = 1
+"""Goes up when what methods share changes so that a student would come out otherwise."""
+
+BUDGET = 240_000
+"""Network evaluations on one sample each, a backward counted as two; the demo has 352,000."""
+
+PAIRS = {"count": 4000, "steps": 20}
+"""Of methods that learn from noise/sample pairs; a third of the budget."""
+
+SEEDS = (0, 1, 2)
+STEPS: Mapping[str, tuple[int, ...]] = {"distribution matching": (1, 4), "adversarial": (1, 4)}
+OTHER_STEPS = (1, 2, 4)
+"""Network evaluations of the students by family, and of those that follow trajectories."""
+SAMPLES = 1000
+TEACHER_STEPS = (1, 2, 4, judge.TEACHER_NFE)
+SHIPPED = RESOURCES / "figures" / "equal-budget.json"
+
+
+class Cell(NamedTuple):
+    """One student: the method, its settings, how many evaluations it takes, and the seed of its training."""
+
+    method: str
+    settings: Mapping[str, Any]
+    nfe: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name among the kept ones."""
+        return f"{self.method}-{self.nfe}-{self.seed}"
+
+
+def cells(methods: Sequence[str] = (), seeds: Sequence[int] = SEEDS) -> Iterator[Cell]:
+    """What there is to measure, seed by seed, so that a table that is stopped is narrow and not short."""
+    for seed in seeds:
+        for name in methods or method_names():
+            for nfe, settings in _ways(name).items():
+                yield Cell(name, settings, nfe, seed)
+
+
+def _ways(name: str) -> dict[int, dict[str, Any]]:
+    """By number of evaluations the settings of a method; none of one whose students take many."""
+    method = load_method(name)
+    fields = method.settings.model_fields
+    if "student_steps" not in fields:
+        default = method.settings()
+        nfe = method.sampler(default, load_teacher("digits").denoiser).nfe
+        return {nfe: {}} if nfe <= max(OTHER_STEPS) else {}
+    if fields["student_steps"].default > max(OTHER_STEPS):
+        return {}
+    meant = {p.settings["student_steps"]: p.settings for p in method.presets.values() if "student_steps" in p.settings}
+    found = {nfe: {"student_steps": nfe, **meant.get(nfe, {})} for nfe in STEPS.get(method.family, OTHER_STEPS)}
+    return {nfe: settings for nfe, settings in found.items() if _is_valid(method.settings, settings)}
+
+
+def _is_valid(settings: type[Settings], values: Mapping[str, Any]) -> bool:
+    try:
+        settings.model_validate(dict(values))
+    except ValidationError:  # some cannot do with so few
+        return False
+    return True
+
+
+def steps_of(cell: Cell) -> int:
+    """How many training steps the budget pays, after the pairs that the method learns from."""
+    method = load_method(cell.method)
+    settings = method.settings.model_validate(dict(cell.settings))
+    spent = PAIRS["count"] * PAIRS["steps"] if "pairs" in method.needs(settings) else 0
+    return int((BUDGET - spent) / (method.cost(settings) * method.training["batch_size"]))
+
+
+def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
+    """Train and judge one student; its figures, or the `problem` for which it has none. sheet: where its samples go."""
+    training = {**load_method(cell.method).training, "seed": cell.seed, "preview_every": 0, "steps": steps_of(cell)}
+    asked = {"teacher": "digits", "method": cell.method, "settings": dict(cell.settings), "pairs": PAIRS}
+    run = start_run(Recipe.from_values({**asked, "training": training}))
+    row: dict[str, Any] = {"method": cell.method, "nfe": cell.nfe, "seed": cell.seed, "steps": training["steps"]}
+    try:
+        for _ in train(run):
+            pass
+        found = judge.figures(run.exported, run.last_sampler, run.teacher, SAMPLES)
+    except (NotFiniteError, EvaluationError) as error:
+        return row | {"problem": str(error), "figures": {}}
+    assert found is not None  # of digits there are pictures to compare with
+    if sheet is not None:
+        cond = run.teacher.each_condition(judge.PREVIEW_SAMPLES)
+        drawn = judge.draw(run.exported, run.last_sampler, run.teacher, cond, judge.PREVIEW_SEED)
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        pictures.sheet(drawn, 10).save(sheet)
+    return row | {"problem": "", "figures": dict(found.values)}
+
+
+def code_of(cell: Cell) -> str:
+    """SHA-256 of what its figures depend on: the method's file, the teacher, how it is trained and judged."""
+    method = Path(__file__).parent / "methods" / f"{cell.method}.py"
+    digest = hashlib.sha256(method.read_bytes())
+    about = (
+        VERSION,
+        BUDGET,
+        PAIRS,
+        SAMPLES,
+        judge.evaluate.VERSION,
+        load_teacher("digits").digest,
+        dict(cell.settings),
+    )
+    digest.update(json.dumps(about).encode())
+    return digest.hexdigest()
+
+
+def row_of(cell: Cell, folder: Path, shipped: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell's row: shipped, or kept in `folder`, where either is of this code, else measured now."""
+    code = code_of(cell)
+    found = shipped.get(cell.key)
+    if found and found["code"] == code:
+        return dict(found)
+    return kept(folder / cell.key, code, lambda: measure(cell, folder / f"{cell.key}.png")) | {"code": code}
+
+
+def read_shipped() -> dict[str, Any]:
+    """By their keys the rows that came with the program, of whatever code."""
+    return json.loads(SHIPPED.read_text(encoding="utf-8")) if SHIPPED.is_file() else {}
+
+
+def teacher_rows() -> list[dict[str, Any]]:
+    """The teacher's own figures, beside which the students' stand."""
+    teacher = load_teacher("digits")
+    rows = []
+    for nfe in TEACHER_STEPS:
+        figures = judge.figures(teacher.denoiser, teacher_sampler(nfe), teacher, SAMPLES)
+        assert figures is not None
+        rows.append({"method": "teacher", "nfe": nfe, "seed": 0, "problem": "", "figures": dict(figures.values)})
+    return rows
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each method and number of evaluations the mean over seeds, how far they spread, and what went wrong.
+
+    spread: of the Frechet distance, the largest less the smallest.
+    """
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["nfe"]), []).append(row)
+    found = []
+    for (method, nfe), group in sorted(groups.items()):
+        good = [row["figures"] for row in group if row["figures"]]
+        line: dict[str, Any] = {"method": method, "nfe": nfe, "seeds": len(good), "failed": len(group) - len(good)}
+        for name in ("frechet", "precision", "recall", "class_accuracy"):
+            line[name] = statistics.fmean(figures[name] for figures in good) if good else math.nan
+        distances = [figures["frechet"] for figures in good]
+        found.append(line | {"spread": max(distances) - min(distances) if good else math.nan})
+    return found
