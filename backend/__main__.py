@@ -285,11 +285,15 @@ def run(
     """Train a student. The run goes on in a process of its own; --detach does not wait for it."""
     path = studio.project_path(project)
     studio.require(path)
-    wrong = first_look.problems_of(recipe, teacher, prompts) if recipe else first_look.problems(teacher, prompts)
+    given = parse_assignments(assignments or [])
+    if recipe:
+        wrong = first_look.problems_of(recipe, teacher, prompts, data)
+    else:
+        wrong = first_look.problems(teacher, prompts, data, method, given)
     if wrong:
         raise UserError(" ".join(wrong))
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    asked = studio.recipe_of(recipe, teacher, method, data, parse_assignments(assignments or []), training, prompts)
+    asked = studio.recipe_of(recipe, teacher, method, data, given, training, prompts)
     number_of_run = studio.start(path, asked, name, say, waits=queue)
     if queue:
         row = studio.run_row(path, number_of_run)

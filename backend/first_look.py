@@ -1,20 +1,37 @@
 """What is wrong with a recipe that files alone show: said before torch is imported, which takes seconds.
 
-Less is looked at than in `preflight`, which comes after it: the teacher's folder, the prompts.
+Less is looked at than in `preflight`, which comes after it: the teacher's folder, the prompts, the pictures.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from backend.contract import catalogue
 from backend.contract.errors import UserError
 from backend.contract.recipe import Recipe
+from backend.picture_files.usable import refuse_useless
+from backend.resources import BUNDLED_DATA
 from backend.teachers import BUNDLED, quick
 from backend.teachers.prompt_lists import named
 
 
-def problems(teacher: str | None, prompts: str | None) -> list[str]:
+def problems(
+    teacher: str | None,
+    prompts: str | None,
+    data: str | None = None,
+    method: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[str]:
     """A sentence for each part that cannot be used; none for what only a closer look can judge."""
     found = []
-    for where, look in ((_on_disk(teacher), quick.card), (prompts, named)):
+    pictures = data if _uses_data(method, settings or {}) and data not in BUNDLED_DATA else None
+    looks: tuple[tuple[str | None, Callable[[str], object]], ...] = (
+        (_on_disk(teacher), quick.card),
+        (prompts, named),
+        (pictures, lambda where: refuse_useless(Path(where))),
+    )
+    for where, look in looks:
         if where:
             try:
                 look(where)
@@ -23,13 +40,23 @@ def problems(teacher: str | None, prompts: str | None) -> list[str]:
     return found
 
 
-def problems_of(recipe: Path, teacher: str | None = None, prompts: str | None = None) -> list[str]:
+def problems_of(
+    recipe: Path, teacher: str | None = None, prompts: str | None = None, data: str | None = None
+) -> list[str]:
     """The same of a recipe's file, where it can be read; what is given beside it comes first."""
     try:
         asked = Recipe.from_json(recipe.read_bytes())
     except (OSError, UserError):
         return []  # said in full where the recipe is read
-    return problems(teacher or asked.teacher, prompts or asked.prompts)
+    chosen = (teacher or asked.teacher, prompts or asked.prompts, data or asked.data)
+    return problems(*chosen, asked.method, asked.settings)
+
+
+def _uses_data(method: str | None, settings: Mapping[str, Any]) -> bool:
+    """Whether the method looks at real data with these settings; False where no kept catalogue says so."""
+    made = catalogue.load_cached(catalogue.default_key())
+    card = made.method(method) if made is not None and method is not None else None
+    return card is not None and "real data" in card.needs_with({**card.defaults, **settings})
 
 
 def _on_disk(teacher: str | None) -> str:

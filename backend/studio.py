@@ -110,10 +110,11 @@ def _places(own: list[str]) -> dict[str, tuple[str, str]]:
 
 def _from_here(where: str | None) -> str | None:
     """A path in full, because the worker runs in the project's folder; the name of something bundled as it is."""
-    from backend import datasets, teachers  # noqa: PLC0415
+    from backend import teachers  # noqa: PLC0415
+    from backend.resources import BUNDLED_DATA  # noqa: PLC0415
     from backend.teachers.prompt_lists import LISTS  # noqa: PLC0415
 
-    if not where or where in (*teachers.BUNDLED, *datasets.BUNDLED, *LISTS) or not Path(where).expanduser().exists():
+    if not where or where in (*teachers.BUNDLED, *BUNDLED_DATA, *LISTS) or not Path(where).expanduser().exists():
         return where
     return str(Path(where).expanduser().absolute())
 

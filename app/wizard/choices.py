@@ -169,15 +169,6 @@ def preset_in(card: MethodCard, values: Values, teacher: TeacherCard | None = No
     return ""
 
 
-def needs(card: MethodCard, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a method needs with these settings."""
-    found = list(card.needs)
-    for name, more in card.needs_when.items():
-        if settings.get(name) not in (0, None):
-            found += [need for need in more if need not in found]
-    return tuple(found)
-
-
 def method_fields(card: MethodCard) -> list[Field]:
     """The settings of a method."""
     return fields_of(card.settings)
@@ -223,7 +214,7 @@ def _data_problems(
     values: Values, catalogue: Catalogue, card: MethodCard, teacher: TeacherCard | None
 ) -> list[Problem]:
     data = values["data"]
-    if "real data" not in needs(card, values["settings"]):
+    if "real data" not in card.needs_with(values["settings"]):
         return []
     if data == "" or (data is None and teacher is not None and not teacher.data):
         words = f"{card.title} needs real data with these settings; choose a folder of pictures."

@@ -13,7 +13,7 @@ from app.models.fields import label_of
 from app.translations import said
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import Files, PathField
-from app.wizard.choices import PAIRS_SCHEMA, PART_DEFAULTS, needs
+from app.wizard.choices import PAIRS_SCHEMA, PART_DEFAULTS
 from app.wizard.page import Page, State
 
 
@@ -100,7 +100,7 @@ class DataPage(Page):
 
     def show_state(self, state: State) -> None:
         method, data, teacher = state.method, state.values["data"], state.teacher
-        needed = needs(method, state.values["settings"]) if method is not None else ()
+        needed = method.needs_with(state.values["settings"]) if method is not None else ()
         self._is_needed = "real data" in needed
         self.pairs.setVisible("pairs" in needed)
         self.pairs_form.set_values(state.values["pairs"])

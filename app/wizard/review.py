@@ -25,7 +25,7 @@ from app import look
 from app.translations import said
 from app.wizard.amounts import count, duration, size
 from app.wizard.check import Check
-from app.wizard.choices import differences, needs, page_of, recipe_of
+from app.wizard.choices import differences, page_of, recipe_of
 from app.wizard.page import Page, State
 from backend.contract.errors import UserError
 
@@ -237,7 +237,7 @@ class ReviewPage(Page):
 
     def _data_words(self, state: State) -> str:
         method, data = state.method, state.values["data"]
-        if method is not None and "real data" not in needs(method, state.values["settings"]):
+        if method is not None and "real data" not in method.needs_with(state.values["settings"]):
             return self.tr("none needed")
         return data or self.tr("the teacher's own")
 

@@ -313,7 +313,7 @@ class Wizard(Screen):
         """What was chosen on each page, in a few words."""
         values, training = state.values, state.values["training"]
         method = state.method
-        needs_data = method is not None and "real data" in choices.needs(method, values["settings"])
+        needs_data = method is not None and "real data" in method.needs_with(values["settings"])
         pictures = Path(values["data"]).name if values["data"] is not None else self.tr("the teacher's own")
         prompts = Path(values.get("prompts") or "").name
         data = ", ".join(words for words in (pictures if needs_data else "", prompts) if words)

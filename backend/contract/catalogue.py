@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -72,6 +72,14 @@ class MethodCard(_Card):
     cost_words: str
     cost: float
     presets: tuple[PresetCard, ...] = ()
+
+    def needs_with(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """What the method needs with these settings."""
+        found = list(self.needs)
+        for name, more in self.needs_when.items():
+            if settings.get(name) not in (0, None):
+                found += [need for need in more if need not in found]
+        return tuple(found)
 
 
 class BrokenMethod(_Card):

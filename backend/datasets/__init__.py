@@ -13,8 +13,6 @@ from torch import Tensor
 
 from backend.contract.errors import DataError as DataError
 
-BUNDLED = ("digits", "digits-held-out", "digits-all", "emoji")
-
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from backend.datasets import DataError, ImageSet
-from backend.datasets.files import Files, LeftOut, opened
-from backend.datasets.labelling import Labelling, labelling
-from backend.datasets.pixels import pixels
+from backend.picture_files.files import Files, LeftOut, opened
+from backend.picture_files.labelling import Labelling, labelling
+from backend.picture_files.pixels import pixels
+from backend.picture_files.usable import useless
 
 LARGEST_SET = 8 * 1024**3  # bytes of pixels in memory
 LICENCE = "not known"
@@ -77,10 +78,9 @@ class PictureFiles:
         reasons = {**read, **self.found.skipped}
         return {reason: (*read.get(reason, ()), *self.found.skipped.get(reason, ())) for reason in reasons}
 
-    def refuse_empty(self, skipped: Mapping[str, tuple[str, ...]]) -> DataError:
+    def refuse_empty(self, skipped: Mapping[str, Sequence[str]]) -> DataError:
         """The refusal for when no picture is left."""
-        counts = ", ".join(f"{len(names)} {reason}" for reason, names in skipped.items()) or "it is empty"
-        return DataError(f"No picture in {self.files.where} can be used ({counts}); choose another {self.files.kind}.")
+        return useless(self.files, {reason: len(names) for reason, names in skipped.items()})
 
 
 @contextmanager

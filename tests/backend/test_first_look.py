@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from backend import first_look
+from backend.contract import catalogue
+from backend.describe import catalogue as describe_all
+from backend.picture_files import usable
 
 Models = Callable[[str], Path]
 
@@ -47,3 +51,49 @@ def test_the_command_line_imports_no_torch_for_it(tmp_path: Path, verb: str) -> 
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time")}
     assert "backend.first_look" in imported
     assert imported.isdisjoint({"torch", "diffusers", "transformers"})
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue that an earlier command has kept."""
+    made = describe_all()
+    monkeypatch.setattr(catalogue, "load_cached", lambda key: made)
+
+
+@pytest.mark.usefixtures("known")
+def test_data_without_a_picture_is_refused_where_the_method_looks_at_it(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"no picture")
+    (folder / "2.png").write_bytes(b"")
+    (folder / "notes.pdf").write_bytes(b"%PDF")
+    (words,) = first_look.problems("digits", None, str(folder), "gdd")
+    assert words == f"No picture in {folder} can be used (1 not pictures, 2 broken); choose another folder."
+    assert first_look.problems("digits", None, str(folder), "dmd2", {"gan_weight": 0.1}) == [words]
+    assert first_look.problems("digits", None, str(folder), "dmd2") == []  # it takes no notice of data
+    assert first_look.problems("digits", None, "digits", "gdd") == []
+    (missing,) = first_look.problems("digits", None, str(tmp_path / "away"), "gdd")
+    assert missing == f"There is no folder or zip {tmp_path / 'away'}; choose one that holds pictures."
+
+
+@pytest.mark.usefixtures("known")
+def test_one_picture_among_others_is_enough_for_the_first_look(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    Image.new("L", (3, 3)).save(tmp_path / "2.png")
+    assert first_look.problems("digits", None, str(tmp_path), "gdd") == []
+
+
+@pytest.mark.usefixtures("known")
+def test_more_pictures_than_are_tried_are_left_to_the_closer_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    assert first_look.problems("digits", None, str(tmp_path), "gdd")
+    monkeypatch.setattr(usable, "TRIED", 2)
+    assert first_look.problems("digits", None, str(tmp_path), "gdd") == []
+
+
+def test_nothing_is_said_of_data_where_no_catalogue_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "load_cached", lambda key: None)
+    assert first_look.problems("digits", None, str(tmp_path / "away"), "gdd") == []

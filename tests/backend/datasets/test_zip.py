@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.datasets import DataError, captions_of, files, load_data
+from backend.datasets import DataError, captions_of, load_data
+from backend.picture_files import files
 
 GREY = (1, 4, 4)
 

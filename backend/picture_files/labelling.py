@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from backend.contract.errors import DataError
 from backend.contract.prompts import LONGEST_PROMPT, decode
-from backend.datasets import DataError
-from backend.datasets.files import Files, LeftOut
+from backend.picture_files.files import Files, LeftOut
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 METADATA = "metadata.jsonl"

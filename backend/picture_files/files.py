@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from backend.datasets import DataError
+from backend.contract.errors import DataError
 
 LARGEST_FILE = 256 * 1024**2  # bytes
 MOST_FILES = 1_000_000

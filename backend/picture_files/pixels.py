@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from backend.datasets.files import LeftOut
+from backend.picture_files.files import LeftOut
 
 # Named, so that no file can reach a decoder that starts other programs, as the one for EPS does.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
