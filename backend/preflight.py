@@ -26,6 +26,7 @@ from backend.stores import PairStore
 from backend.stores import make as make_pairs
 from backend.teachers import Data, Teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
+from backend.vitals import out_of_memory
 
 POOR_ALPHA = 0.1
 LONG_SECONDS = 6 * 3600.0
@@ -113,7 +114,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        problems.append("The device is out of memory; lower, in this order, the batch size or the student's steps.")
+        problems.append(out_of_memory(device_of(recipe.training.device)))
         known.suggestions.extend(less_memory(recipe, method, chosen))
     return known
 

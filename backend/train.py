@@ -314,6 +314,19 @@ def _on_sample(update: Update) -> dict[str, Tensor]:
     return found
 
 
+def _not_finite(run: Run, update: _MeanUpdate, names: list[str]) -> str:
+    """What was not finite, and where it was so first: a term of the loss, else the gradient of a parameter."""
+    who, when = " and ".join(names), f"was not finite at step {run.step + 1}"
+    for name, value in update.values.items():
+        if not value.isfinite().all():
+            return f"The loss of {who} {when}, first its {name}."
+    for name in names:
+        for place, parameter in getattr(run.nets, name).named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"The gradient of {who} {when}, first that of {place} of {name}."
+    return f"The loss of {who} {when}."
+
+
 def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     """One optimizer step for the networks the update names. Its metrics.
 
@@ -328,7 +341,7 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
     size = float(norm + 0 * update.total)
     if not math.isfinite(size):
-        raise NotFiniteError(f"The loss of {' and '.join(names)} was not finite at step {run.step + 1}.")
+        raise NotFiniteError(_not_finite(run, update, names))
     if run.training.gradient_clip and size > run.training.gradient_clip:
         torch._foreach_mul_(gradients, run.training.gradient_clip / size)
     before = {net.name: net.some_weights() for net in update.nets} if looked_at else {}

@@ -63,3 +63,28 @@ class _Gpu:
         with suppress(nvml.NVMLError):
             found["gpu_temperature"] = float(nvml.nvmlDeviceGetTemperature(self._handle, nvml.NVML_TEMPERATURE_GPU))
         return found
+
+
+def out_of_memory(device: torch.device) -> str:
+    """What a person is told when the device had no memory left: what it has, what this process takes, what to lower."""
+    return (
+        f"The device is out of memory ({_taken(device)}); lower, in this order, the batch size or the student's steps."
+    )
+
+
+def _taken(device: torch.device) -> str:
+    if device.type == "cuda" and torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info(device)
+        own = torch.cuda.memory_reserved(device)
+        others = max(0, total - free - own)
+        return f"the GPU has {_words(total)}, of which this run holds {_words(own)} and others {_words(others)}"
+    machine, own = psutil.virtual_memory(), psutil.Process().memory_info().rss
+    swap = psutil.swap_memory().free
+    return (
+        f"the machine has {_words(machine.total)}, of which this run holds {_words(own)} and "
+        f"{_words(machine.available)} are free, besides {_words(swap)} of swap space"
+    )
+
+
+def _words(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

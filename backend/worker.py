@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from backend import checkpoints, health, judge, pictures
-from backend.assembly import start_run
+from backend.assembly import device_of, start_run
 from backend.awake import awake
 from backend.checkpoints import CheckpointError
 from backend.contract import launch
@@ -44,7 +44,7 @@ from backend.stores import PART
 from backend.teachers import TeacherError
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
-from backend.vitals import Vitals
+from backend.vitals import Vitals, out_of_memory
 
 SCORED_SAMPLES = 500
 PAUSE_POLL_SECONDS = 0.1
@@ -400,9 +400,7 @@ def _work(path: Path, run_id: int) -> int:
             return _end(recorder, "failed", str(error), traceback.format_exc())
         except BaseException as error:  # the process's outermost edge: whatever it was, the run must say so
             if is_out_of_memory(error):
-                reason = (
-                    "The device is out of memory; lower, in this order, the batch size or the number of student steps."
-                )
+                reason = out_of_memory(device_of(recipe.training.device))
                 return _end(recorder, "failed", reason, traceback.format_exc())
             _end(recorder, "failed", f"A fault in the program ended it: {error!r}.", traceback.format_exc())
             raise

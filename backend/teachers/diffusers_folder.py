@@ -24,7 +24,7 @@ from backend.networks.unet2d import UNet2D
 from backend.networks.unet2d_condition import UNet2DCondition
 from backend.noise import Path
 from backend.teachers import Teacher, TeacherError
-from backend.teachers.files import read_json, tensors_in, weights_files
+from backend.teachers.files import parameters_in, read_json, tensors_in, weights_files
 from backend.teachers.layouts import Layout, class_count, classes_of, config, layout, profile, refuse_network, words
 from backend.teachers.modules import STEM, build, check, digest
 from backend.teachers.modules import load as load_module
@@ -77,7 +77,7 @@ def _inspected(model: Layout) -> Inspection:
     null_label, labels = classes_of(model)
     return Inspection(
         kind=family.network,
-        parameters=sum(tensor.numbers for tensor in stored.values()),
+        parameters=parameters_in(stored),
         path=path,
         prediction_type=prediction_type,
         sigma_data=sigma_data,

@@ -37,6 +37,15 @@ class Stored:
         return math.prod(self.shape)
 
 
+_FIXED = frozenset({"pos_embed.pos_embed"})
+"""Stored beside the parameters and never trained: the table of positions in Stable Diffusion 3's layout."""
+
+
+def parameters_in(stored: Mapping[str, Stored]) -> int:
+    """How many numbers of a network's tensors are parameters."""
+    return sum(tensor.numbers for name, tensor in stored.items() if name not in _FIXED)
+
+
 def read_json(file: FilePath) -> dict[str, Any]:
     """The object in a JSON file. Raises `TeacherError` where it cannot be read or is none."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 
 from backend.contract.catalogue import MethodCard, TeacherCard, default_key, load_cached
 from backend.teachers import BUNDLED, TeacherError, folder_of
-from backend.teachers.files import Stored, header, tensors_in, weights_files
+from backend.teachers.files import Stored, header, parameters_in, tensors_in, weights_files
 from backend.teachers.layouts import Layout, classes_of, layout, refuse_network, words
 from backend.teachers.noise_kinds import noise_of, notes_on
 from backend.teachers.single_file import NETWORK, settings_of
@@ -62,7 +62,7 @@ def card(where: str) -> TeacherCard:
         condition=condition,  # type: ignore[arg-type]
         classes=len(labels),
         labels=labels,
-        parameters=sum(tensor.numbers for tensor in stored.values()),
+        parameters=parameters_in(stored),
         figures=measured(folder / "figures.json"),
         data=words(model.about, "data") or "",
         licence=words(model.about, "licence") or "unknown",

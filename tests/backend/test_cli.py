@@ -176,7 +176,7 @@ def test_a_run_that_fails_says_why_and_ends_with_1(distill, lab, project, monkey
     monkeypatch.setattr(losses, "distribution_matching", lambda x, *_: (x * torch.nan).mean())
     done = distill("run", project, *tiny(lab), "--json")
     assert (done.status, done.json["state"]) == (1, "failed")
-    assert done.json["reason"].startswith("The loss of student was not finite at step 1.")
+    assert done.json["reason"].startswith("The loss of student was not finite at step 1, first its ")
 
 
 @pytest.fixture

@@ -150,8 +150,8 @@ def test_pictures_that_are_left_out_are_counted(lab, project, tmp_path):
     ("error", "said"),
     [
         (NotFiniteError("The loss was not finite."), "The loss was not finite. Lower the learning rate"),
-        (torch.OutOfMemoryError(), "The device is out of memory; lower, in this order, the batch size"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The device is out of memory; lower, in this"),
+        (torch.OutOfMemoryError(), "The device is out of memory (the machine has "),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The device is out of memory (the machine has "),
     ],
 )
 def test_a_dry_run_that_fails_is_a_problem(lab, project, monkeypatch, error, said):

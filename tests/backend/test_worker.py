@@ -101,8 +101,8 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     status, attempt = work(project, run := add(project))
     assert (status, attempt.outcome) == (1, "failed")
     assert attempt.reason == (
-        "The loss of student was not finite at step 25. Lower the learning rate and start again from there; "
-        "the last good checkpoint is at step 20."
+        "The loss of student was not finite at step 25, first its matching. Lower the learning rate and start again "
+        "from there; the last good checkpoint is at step 20."
     )
     with ProjectFile.open(project, readonly=True) as opened:
         assert [c.step for c in opened.checkpoints(run)] == [10, 20]
@@ -114,7 +114,8 @@ def test_out_of_memory_says_what_to_lower_in_order(project: Path, monkeypatch: p
 
     after(3, full, monkeypatch)
     _, attempt = work(project, add(project))
-    assert attempt.reason.startswith("The device is out of memory; lower, in this order, the batch size")
+    assert attempt.reason.startswith("The device is out of memory (the machine has ")
+    assert attempt.reason.endswith("; lower, in this order, the batch size or the student's steps.")
 
 
 def test_a_fault_keeps_its_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

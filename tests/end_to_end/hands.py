@@ -1,6 +1,7 @@
 """A person at the window: finds things by the names that are read there, clicks, types, waits, looks."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from PySide6.QtCore import Qt
@@ -12,6 +13,7 @@ from app.run_watcher import RunWatcher
 from tests.app import looking
 
 W = TypeVar("W", bound=QWidget)
+SETTLED = 10_000
 PATIENCE = 180_000  # milliseconds; a whole training run on a busy machine
 
 
@@ -87,8 +89,15 @@ def until(qtbot: QtBot, condition: Callable[[], bool]) -> None:
     qtbot.waitUntil(condition, timeout=PATIENCE)
 
 
-def look_at(window: MainWindow, what: str) -> None:
-    """What an eye would find: words that are cut, controls without a name or upon each other."""
-    shown = screen(window)
-    for fault in (looking.clipped, looking.nameless, looking.overlapping):
-        assert fault(shown) == [], f"{what}: {fault.__name__}"
+def look_at(qtbot: QtBot, window: MainWindow, what: str) -> None:
+    """What an eye would find once all parts have had their turn: words cut, controls without a name or overlapping."""
+    found: dict[str, list[str]] = {}
+
+    def is_sound() -> bool:
+        for fault in (looking.clipped, looking.nameless, looking.overlapping):
+            found[fault.__name__] = fault(screen(window))
+        return not any(found.values())
+
+    with suppress(qtbot.TimeoutError):  # what is still wrong is said below
+        qtbot.waitUntil(is_sound, timeout=SETTLED)
+    assert not any(found.values()), f"{what}: {found}"

@@ -80,7 +80,12 @@ def test_in_and_out(
     rows[name] = {}
     for run, kind in enumerate(["full", "lora"] if adapters else ["full"], 1):
         recipe = tmp_path / f"{kind}.json"
-        about: dict[str, Any] = {"teacher": str(model), "method": "dmd2", "training": FEW, "student": {"kind": kind}}
+        about: dict[str, Any] = {
+            "teacher": str(model),
+            "method": "dmd2",
+            "training": FEW,
+            "student": {"kind": kind, "rank": 4},
+        }
         about["settings"] = {"student_steps": 2, **({} if name in UNGUIDED else {"guidance_scale": 3.0})}
         if looked_at["condition"] == "text":
             about["prompts"] = str(tmp_path / "prompts.txt")

@@ -55,31 +55,31 @@ def test_from_prompts_to_an_exported_student(
     until(qtbot, lambda: any(b.text() == "Emoji" for b in screen(window).findChildren(QAbstractButton)))
     wizard = screen(window)
     click(qtbot, wizard, "Emoji")
-    hands.look_at(window, "teacher")
+    hands.look_at(qtbot, window, "teacher")
     go_to(qtbot, wizard, "Method")
     choose(qtbot, wizard, "Methods", title)
     for name, value in settings.items():
         type_in(qtbot, wizard, name, value)
-    hands.look_at(window, "method")
+    hands.look_at(qtbot, window, "method")
     go_to(qtbot, wizard, "Data")
     if method == "gdd":
         click(qtbot, wizard, "A folder or zip of pictures")
         type_in(qtbot, wizard, "Pictures", str(photographs))
     type_in(qtbot, wizard, "Prompts", str(prompts))
-    hands.look_at(window, "data")
+    hands.look_at(qtbot, window, "data")
     go_to(qtbot, wizard, "Training")
     for name, value in {"Steps": "5", "Batch size": "4", "Preview every": "0"}.items():
         type_in(qtbot, wizard, name, value)
     go_to(qtbot, wizard, "Review")  # which checks the recipe as it is shown
     until(qtbot, lambda: "teacher forwards for each sample" in shown_words(wizard))
-    hands.look_at(window, "review")
+    hands.look_at(qtbot, window, "review")
     click(qtbot, wizard, "Start the run")
     until(qtbot, lambda: type(screen(window)).__name__ == "RunScreen")
 
     until(qtbot, lambda: state_of(window) == "running")
-    hands.look_at(window, "run, running")
+    hands.look_at(qtbot, window, "run, running")
     until(qtbot, lambda: state_of(window) == "finished")
-    hands.look_at(window, "run, finished")
+    hands.look_at(qtbot, window, "run, finished")
     assert window.session is not None
     with ProjectFile.open(window.session.project.path, readonly=True) as project:
         recipe = project.recipe(1)
@@ -89,14 +89,14 @@ def test_from_prompts_to_an_exported_student(
 
     click(qtbot, screen(window), "Compare")
     until(qtbot, lambda: sum(words.startswith(("Teacher, ", "Student, ")) for words in _lines(window)) >= 3)
-    hands.look_at(window, "compare")
+    hands.look_at(qtbot, window, "compare")
     window.show_screen("export", 1)
     export = screen(window)
     until(qtbot, lambda: bool(named(export, "Where to", QLineEdit).text()))
     type_in(qtbot, export, "Where to", str(tmp_path / "student"))
     click(qtbot, export, "Export")
     until(qtbot, lambda: (tmp_path / "student" / "README.md").exists() and "differ" in shown_words(export))
-    hands.look_at(window, "export")
+    hands.look_at(qtbot, window, "export")
     written: dict[str, Any] = json.loads((tmp_path / "student" / "distill.json").read_text(encoding="utf-8"))
     assert written["sheet"]["prompts"][: len(NAMES)] == list(NAMES)
 
