@@ -50,7 +50,8 @@ def choose(qtbot: QtBot, root: QWidget, name: str, title: str) -> None:
 
 
 def type_in(qtbot: QtBot, root: QWidget, name: str, text: str) -> None:
-    """Write a field anew."""
+    """Write a field anew, once it is there: forms come a few rows a turn."""
+    until(qtbot, lambda: has(root, name))
     field = named(root, name, QLineEdit)
     field.setFocus()
     field.selectAll()
