@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from string import Template
 from typing import Literal, TypeVar
@@ -170,6 +171,11 @@ def label(
     made.setWordWrap(wraps)
     made.setTextFormat(Qt.TextFormat.PlainText)
     return made
+
+
+def tip(words: str) -> str:
+    """A tool tip of these words, whatever signs are in them, in lines that fit a screen."""
+    return f"<qt>{escape(words)}</qt>" if words else ""
 
 
 def set_tone(widget: QWidget, tone: str) -> None:

@@ -31,7 +31,7 @@ ROWS = 4
 POINTS = 4000
 DENSITY_CELLS = 256  # along each side of the grid on which a closed form's density is written
 SLOW_SECONDS = 10.0  # a grid that takes longer is drawn once and not timed again
-FORM = 1  # of the index of parts
+FORM = 2  # of the index of parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,11 @@ def _drawn(
 
 
 def _count(teacher: Teacher) -> int:
-    return POINTS if len(teacher.denoiser.shape) == 1 else COLUMNS * ROWS
+    return POINTS if _makes_points(teacher) else COLUMNS * ROWS
+
+
+def _makes_points(teacher: Teacher) -> bool:
+    return len(teacher.denoiser.shape) == 1
 
 
 def sheet(shown: Sequence[Side]) -> Image.Image:
@@ -185,6 +189,19 @@ def describe(shown: Sequence[Side]) -> list[dict[str, Any]]:
     return rows
 
 
+def conditions(teacher: Teacher) -> dict[str, Any] | None:
+    """What the pictures of every side answer, in the order of `Side.samples`, so row by row in a grid of `COLUMNS`.
+
+    kind: "prompt" or "class". names: of each picture. None where the teacher takes neither, and for points.
+    """
+    names = teacher.prompts or teacher.labels
+    if _makes_points(teacher) or not names:
+        return None
+    kind = "prompt" if teacher.prompts else "class"
+    # In turn, as `each_condition` has them, from which every side is drawn.
+    return {"kind": kind, "names": [names[place % len(names)] for place in range(_count(teacher))]}
+
+
 def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path) -> None:
     """Every side's samples as files of their own, and `index.json`, which is written last: where it is, all is.
 
@@ -194,7 +211,7 @@ def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path
     index = folder / "index.json"
     index.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    points = len(teacher.denoiser.shape) == 1
+    points = _makes_points(teacher)
     rows = []
     for number, (side, about) in enumerate(zip(shown, describe(shown), strict=True)):
         place = folder / f"side-{number}"
@@ -204,14 +221,13 @@ def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path
         each = [value if math.isfinite(value) else None for value in distances(side.samples, shown[-1].samples)]
         own = [f"{place.name}/{name}" for name in files]
         rows.append(about | {"files": own, "distances": [] if points else each})
-    labels = teacher.each_condition(_count(teacher)).labels
     found = {
         "form": FORM,
         "kind": "points" if points else "pictures",
         "seed": seed,
         "teacher": teacher.title,
         "columns": COLUMNS,
-        "labels": [] if labels is None or points else [teacher.labels[label] for label in labels.tolist()],
+        "conditions": conditions(teacher),
         "sides": rows,
         "density": _write_density(teacher.draws, folder) if isinstance(teacher.draws, Mixture) else None,
     }

@@ -153,7 +153,8 @@ def compare_all(
     report: Report = lambda words: None,
 ) -> dict[str, Any]:
     """Teacher and any students, each a run and one of its checkpoints, from the same noise: as one picture, as a
-    folder of parts, or both. accelerate: such as "deepcache:3". What is said of each side: `compare.describe`."""
+    folder of parts, or both. accelerate: such as "deepcache:3". What is said of each side: `compare.describe`; of what
+    their pictures answer: `compare.conditions`."""
     from backend import compare as comparison  # noqa: PLC0415
     from backend import judge, pictures  # noqa: PLC0415
     from backend.acceleration import Acceleration  # noqa: PLC0415
@@ -176,14 +177,21 @@ def compare_all(
     else:
         with ProjectFile.open(path, readonly=True) as project:
             students = [(f"{project.run(s.run).name} at {s.step}", s) for _, s in students]
+    teacher = students[0][1].teacher
     shown = comparison.sides(students, teacher_nfe, seed, report, accelerations)
     with writing(out or parts or path):
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(pictures.png(comparison.sheet(shown)))
         if parts is not None:
-            comparison.write_parts(shown, students[0][1].teacher, seed, parts)
-    return {"seed": seed, "teacher": students[0][1].teacher.title, "sides": comparison.describe(shown)}
+            comparison.write_parts(shown, teacher, seed, parts)
+    return {
+        "seed": seed,
+        "teacher": teacher.title,
+        "columns": comparison.COLUMNS,
+        "conditions": comparison.conditions(teacher),
+        "sides": comparison.describe(shown),
+    }
 
 
 def _reported(chosen: Sequence[tuple[int, str]], report: Report) -> Iterator[tuple[int, str]]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from app.models.run_words import Words
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
 
 Mode = Literal["side", "wipe", "blink", "difference"]
 Deed = Literal["pan", "sample", "divider"]
 INDEX = "index.json"
-FORM = 1
+FORM = 2
 KEPT_COMPARISONS = 12
 LEAST_SCALE, MOST_SCALE = 0.02, 200.0
 
@@ -121,15 +122,24 @@ class Density:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What the pictures of every side answer. names: of each picture, in their order."""
+
+    kind: Literal["prompt", "class"]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Sides from the same noise. columns: of the grid in which samples are shown. labels: of each picture, if any."""
+    """Sides from the same noise. columns: of the grid in which samples are shown. conditions: None for points and
+    where the teacher takes none."""
 
     folder: Path
     kind: Literal["pictures", "points"]
     seed: int
     teacher: str
     columns: int
-    labels: tuple[str, ...]
+    conditions: Conditions | None
     sides: tuple[Side, ...]
     density: Density | None
 
@@ -161,14 +171,14 @@ def read(folder: Path) -> Comparison | None:
         ) from error
     if found.get("form") != FORM:
         return None
-    density = found["density"]
+    density, asked = found["density"], found["conditions"]
     return Comparison(
         folder=folder,
         kind=found["kind"],
         seed=found["seed"],
         teacher=found["teacher"],
         columns=found["columns"],
-        labels=tuple(found["labels"]),
+        conditions=asked and Conditions(asked["kind"], tuple(asked["names"])),
         sides=tuple(_side(folder, row) for row in found["sides"]),
         density=density and Density(folder / density["file"], tuple(density["extent"])),
     )
@@ -304,6 +314,19 @@ def seconds_words(seconds: float) -> str:
 def speed_words(speed_up: float) -> str:
     """How many times faster, with two figures below 10 and none behind the point above."""
     return f"{speed_up:.1f}×" if speed_up < 10 else f"{speed_up:.0f}×"
+
+
+def condition_words(conditions: Conditions, sample: int, tr: Words) -> str:
+    """The prompt or class that a picture answers."""
+    words = tr("Prompt: {0}") if conditions.kind == "prompt" else tr("Class: {0}")
+    return words.format(conditions.names[sample])
+
+
+def sample_words(conditions: Conditions, sample: int, tr: Words) -> str:
+    """The prompt or class that a picture answers, and which picture it is."""
+    is_prompt = conditions.kind == "prompt"
+    words = tr("Prompt of sample {0} of {1}: {2}") if is_prompt else tr("Class of sample {0} of {1}: {2}")
+    return words.format(sample + 1, len(conditions.names), conditions.names[sample])
 
 
 def common_teacher(picks: Sequence[Pick], runs: Sequence[RunChoice]) -> bool:

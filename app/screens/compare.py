@@ -43,6 +43,7 @@ from app.session import Session
 from app.translations import said
 from app.widgets.comparison_bar import ComparisonBar
 from app.widgets.comparison_view import ComparisonView
+from app.widgets.condition_line import ConditionLine
 from app.widgets.density import PointLayers
 from app.widgets.empty_page import EmptyPage
 from app.widgets.picture_layers import PictureLayers, open_pictures
@@ -123,6 +124,8 @@ class CompareScreen(Screen):
         self.bar.picture_wanted.connect(self._take_picture)
         right.addWidget(self.bar)
         right.addWidget(self.view, 1)
+        self.condition_line = ConditionLine(self.view)
+        right.addWidget(self.condition_line)
         yield
         self.zoom_bar = ZoomBar(self.view)
         right.addWidget(self.zoom_bar)

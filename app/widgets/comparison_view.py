@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from app import look
-from app.models.comparison import Camera, Mode, arrange, arrow_means, step_sample
+from app.models.comparison import Camera, Mode, arrange, arrow_means, condition_words, step_sample
 from app.widgets.pane import ZOOM_STEP, Canvas, Caption
 from app.widgets.pane_painter import Layers, PanePainter
 from app.widgets.picture_layers import PictureLayers
@@ -35,9 +35,11 @@ class ComparisonView(QFrame):
     """Panes, their captions, and what keys and mouse do in them.
 
     changed: mode, sides, sample, zoom or what blinks has changed. sample_shown: one sample is shown large.
+    pointed: `named` is another, because the pointer moved; else `changed` says so.
     """
 
     changed = Signal()
+    pointed = Signal()
     sample_shown = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -48,6 +50,7 @@ class ComparisonView(QFrame):
         self.mode: Mode = "side"
         self.a, self.b = 0, 0
         self.current = 0
+        self._pointer: tuple[Canvas, QPointF] | None = None
         self.camera = Camera(0, 0, 1)
         self.fitted = True
         self.flipped = False
@@ -149,13 +152,53 @@ class ComparisonView(QFrame):
         self._painter.forget()
         self._update()
 
-    def open_sample(self, x: float, y: float, canvas: Canvas) -> None:
+    def open_sample(self, at: QPointF, canvas: Canvas) -> None:
         """Show the sample large that lies at this point of a pane, where there is one."""
-        if isinstance(self.layers, PictureLayers) and self.sample is None:
-            found = self.layers.grid.at(*self.camera.to_content(x, y, canvas.pane))
-            if found is not None:
-                self.fitted = True
-                self.show_sample(found)
+        found = self._sample_at(canvas, at) if self.sample is None else None
+        if found is not None:
+            self.fitted = True
+            self.show_sample(found)
+
+    # Which picture a person looks at
+
+    @property
+    def named(self) -> int | None:
+        """The sample under the pointer, else the one that is shown large or framed for the keyboard."""
+        pointed = self._sample_at(*self._pointer) if self._pointer is not None else None
+        if pointed is not None or not isinstance(self.layers, PictureLayers):
+            return pointed
+        return self.current if self.sample is not None or self.hasFocus() else None
+
+    def point(self, canvas: Canvas | None, at: QPointF | None = None) -> None:
+        """The pointer is at this point of a pane, or in none. In a gap it is as at the picture that it came from."""
+        before = self.named
+        if canvas is None or at is None:
+            self._pointer = None
+        elif self._sample_at(canvas, at) is not None or not self._is_inside(canvas, at):
+            self._pointer = (canvas, at)
+        if self.named != before:
+            self.pointed.emit()
+
+    def tip(self, canvas: Canvas, at: QPointF) -> tuple[str, QRect]:
+        """What is said of the picture at a point of a pane, and where in the pane it lies."""
+        found = self._sample_at(canvas, at)
+        if found is None or not isinstance(self.layers, PictureLayers):
+            return "", QRect()
+        return self._condition(found), self.layers.place_of(found, self.camera, canvas.pane).toAlignedRect()
+
+    def _sample_at(self, canvas: Canvas, at: QPointF) -> int | None:
+        if not isinstance(self.layers, PictureLayers):
+            return None
+        return self.layers.sample_at(*self.camera.to_content(at.x(), at.y(), canvas.pane))
+
+    def _is_inside(self, canvas: Canvas, at: QPointF) -> bool:
+        width, height = self.layers.size if self.layers is not None else (0.0, 0.0)
+        x, y = self.camera.to_content(at.x(), at.y(), canvas.pane)
+        return 0 <= x < width and 0 <= y < height
+
+    def _condition(self, sample: int) -> str:
+        conditions = self.layers.comparison.conditions if self.layers is not None else None
+        return condition_words(conditions, sample, self.tr) if conditions is not None else ""
 
     def paint(self, canvas: Canvas) -> None:
         """Paint one pane."""
@@ -242,7 +285,7 @@ class ComparisonView(QFrame):
             self._grid.setRowStretch(index, 0)
         for index in range(self._grid.columnCount()):
             self._grid.setColumnStretch(index, 0)
-        self._columns = columns
+        self._columns, self._pointer = columns, None
         self.canvases = [Canvas(self, slot) for slot in range(count)]
         self._captions = [Caption() for _ in range(captions)]
         wide = captions // count if count == 1 else 1
@@ -273,7 +316,8 @@ class ComparisonView(QFrame):
             said.append(f"{name}: {figures}" + (self.tr(" (shown now)") if seen else ""))
         if isinstance(self.layers, PictureLayers):
             which = self.tr("sample {0}").format(self.current + 1)
-            said.insert(0, which if self.sample is not None else self.tr("all samples, at {0}").format(which))
+            which = which if self.sample is not None else self.tr("all samples, at {0}").format(which)
+            said[:0] = filter(None, (which, self._condition(self.current)))
         self.setAccessibleDescription("; ".join(said))
         self.changed.emit()
 
@@ -348,7 +392,7 @@ class ComparisonView(QFrame):
         comparison = self.layers.comparison
         found = step_sample(self.current, name, comparison.count, comparison.columns)  # type: ignore[arg-type]
         if found != self.current:
-            self.current = found
+            self.current, self._pointer = found, None  # until it moves, the keyboard's picture is looked at
             if self.sample is not None:
                 self.show_sample(found)
             else:

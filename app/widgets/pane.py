@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QHelpEvent, QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication, QToolTip, QVBoxLayout, QWidget
 
 from app import look
 
@@ -50,6 +50,7 @@ class Canvas(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         at = event.position()
+        self._view.point(self, at)
         if self._pressed is None:
             self.setCursor(Qt.CursorShape.SplitHCursor if self._at_divider(at) else Qt.CursorShape.ArrowCursor)
         elif self._dragging == "divider":
@@ -64,7 +65,18 @@ class Canvas(QWidget):
         self._pressed, self._dragging = None, ""
         self.setCursor(Qt.CursorShape.ArrowCursor)
         if clicked:  # without a drag
-            self._view.open_sample(event.position().x(), event.position().y(), self)
+            self._view.open_sample(event.position(), self)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._view.point(None)
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            words, place = self._view.tip(self, QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), look.tip(words), self, place)  # it hides where there are no words
+            return True
+        return super().event(event)
 
     def _at_divider(self, at: QPointF) -> bool:
         view = self._view

@@ -108,9 +108,7 @@ class PanePainter:
         view = self._view
         if not isinstance(view.layers, PictureLayers) or view.sample is not None or not view.hasFocus():
             return
-        grid = view.layers.grid
-        x, y = view.camera.to_view(*grid.origin(view.current), canvas.pane)
-        place = QRectF(x - 2, y - 2, grid.width * view.camera.scale + 4, grid.height * view.camera.scale + 4)
+        place = view.layers.place_of(view.current, view.camera, canvas.pane).adjusted(-2, -2, 2, 2)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(look.colour("accent"), 2.0))
         painter.drawRect(place)

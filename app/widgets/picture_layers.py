@@ -54,6 +54,20 @@ class PictureLayers:
         """Of what is shown, in pixels of pictures."""
         return self.grid.size if self.sample is None else (self.whole.width(), self.whole.height())
 
+    def sample_at(self, x: float, y: float) -> int | None:
+        """The sample at a point of what is shown; None in a gap and outside."""
+        if self.sample is None:
+            return self.grid.at(x, y)
+        return self.sample if 0 <= x < self.size[0] and 0 <= y < self.size[1] else None
+
+    def place_of(self, sample: int, camera: Camera, pane: tuple[float, float]) -> QRectF:
+        """Where a sample lies in a pane."""
+        is_alone = self.sample is not None
+        width, height = self.size if is_alone else (self.grid.width, self.grid.height)
+        left, top = (0.0, 0.0) if is_alone else self.grid.origin(sample)
+        x, y = camera.to_view(left, top, pane)
+        return QRectF(x, y, width * camera.scale, height * camera.scale)
+
     @property
     def needs_files(self) -> bool:
         """Whether a sample alone is sharper than its tile, so that its files should be given to `give`."""

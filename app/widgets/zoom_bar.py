@@ -76,8 +76,6 @@ class ZoomBar(QWidget):
         if sample is None:
             return self.tr("Wheel, + and - zoom; drag pans; 0 fits. Space flips the two. Click or Enter: one sample.")
         words = self.tr("Sample {0} of {1}").format(sample + 1, comparison.count)
-        if comparison.labels:
-            words = self.tr("{0}, {1}").format(words, comparison.labels[sample])
         return self.tr("{0}. Page Up and Page Down: the next. Escape: all. Space flips the two.").format(words)
 
     def refresh_icons(self) -> None:

@@ -24,14 +24,27 @@ def _side(name: str, run: int | None, seconds: float, distance: float, files: li
     }
 
 
-def _index(folder: Path, kind: str, sides: list[dict[str, Any]], density: dict[str, Any] | None) -> Path:
-    about = {"form": 1, "kind": kind, "seed": 7, "teacher": "Digits", "columns": COLUMNS, "sides": sides}
-    labels = [str(i % 10) for i in range(SAMPLES)] if kind == "pictures" else []
-    (folder / "index.json").write_text(json.dumps(about | {"labels": labels, "density": density}))
+def _index(
+    folder: Path,
+    kind: str,
+    sides: list[dict[str, Any]],
+    density: dict[str, Any] | None = None,
+    conditions: dict[str, Any] | None = None,
+) -> Path:
+    about = {"form": 2, "kind": kind, "seed": 7, "teacher": "Digits", "columns": COLUMNS, "sides": sides}
+    (folder / "index.json").write_text(json.dumps(about | {"conditions": conditions, "density": density}))
     return folder
 
 
-def write_pictures(folder: Path, size: int = 16, levels: tuple[int, ...] = (40, 80, 120)) -> Path:
+DIGITS = {"kind": "class", "names": [str(i % 10) for i in range(SAMPLES)]}
+
+
+def write_pictures(
+    folder: Path,
+    size: int = 16,
+    levels: tuple[int, ...] = (40, 80, 120),
+    conditions: dict[str, Any] | None = DIGITS,
+) -> Path:
     """Three sides, each of one grey: `levels`; but the first pixel of a sample says which it is."""
     sides = []
     names = (("Teacher, 1 NFE", None, 0.001), ("Student, 1 NFE", 1, 0.001), ("Teacher, 50 NFE", None, 0.05))
@@ -43,7 +56,7 @@ def write_pictures(folder: Path, size: int = 16, levels: tuple[int, ...] = (40, 
             pixels[0, 0] = i
             Image.fromarray(pixels).save(folder / file)
         sides.append(_side(name, run, seconds, abs(level - levels[-1]) / 255, files))
-    return _index(folder, "pictures", sides, None)
+    return _index(folder, "pictures", sides, conditions=conditions)
 
 
 def write_points(folder: Path, count: int = 500) -> Path:

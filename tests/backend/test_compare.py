@@ -1,6 +1,7 @@
 """Teacher and students from the same noise."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,12 @@ from backend.methods import load_method
 from backend.samplers import Sampler
 from backend.teachers import load_teacher
 
+from .teachers import tiny
 
-def untrained(where: str) -> Student:
+
+def untrained(where: str, prompts: Sequence[str] | None = None) -> Student:
     """A student that is its teacher."""
-    teacher, method = load_teacher(where), load_method("dmd2")
+    teacher, method = load_teacher(where, prompts=prompts), load_method("dmd2")
     recipe = Recipe.from_values({"teacher": where, "method": "dmd2"})
     return Student(teacher.denoiser, Sampler("renoise", (1.0,)), teacher, method, method.settings(), recipe, 1, 0)
 
@@ -35,6 +38,32 @@ def test_a_student_that_is_its_teacher_makes_its_pictures(lab):
     assert few.image.size == (320, 128)
     assert min(side.seconds for side in (few, student, full)) > 0
     assert [(side.run, side.step) for side in (few, student, full)] == [(None, None), (1, 0), (None, None)]
+
+
+def drawn_as_named(student: Student, named: list[str]) -> torch.Tensor:
+    """What a student makes of the conditions of these names."""
+    teacher = student.teacher
+    names = teacher.prompts or teacher.labels
+    cond = teacher.condition_of(torch.tensor([names.index(name) for name in named]))
+    return judge.draw(student.denoiser, student.sampler, teacher, cond, judge.PREVIEW_SEED)
+
+
+def test_each_picture_is_of_the_class_or_prompt_that_is_named_at_its_place(lab, tiny_model):
+    for where, kind, names in (
+        (str(lab.teacher), "class", [*map(str, range(10))]),
+        (str(tiny_model("sd")), "prompt", list(tiny.PROMPTS)),
+    ):
+        student = untrained(where, tiny.PROMPTS if kind == "prompt" else None)
+        found = compare.conditions(student.teacher)
+        assert found == {"kind": kind, "names": [names[i % len(names)] for i in range(40)]}
+        side = compare.sides([("Student", student)], teacher_nfe=1)[1]
+        assert torch.equal(side.samples, drawn_as_named(student, found["names"]))
+        assert not torch.equal(side.samples, drawn_as_named(student, found["names"][1:] + found["names"][:1]))
+
+
+def test_points_and_pictures_without_conditions_have_no_names(lab):
+    assert compare.conditions(load_teacher("mixture-2d")) is None
+    assert compare.conditions(replace(load_teacher(str(lab.teacher)), labels=())) is None
 
 
 def test_vectors_are_compared_as_clouds():
@@ -116,7 +145,9 @@ def test_parts_are_the_pictures_of_each_side_and_what_is_said_of_them(distill, l
     assert done.json["sides"] == [{k: v for k, v in s.items() if k not in ("files", "distances")} for s in sides]
     assert "4 of 4: Teacher, 2 NFE" in done.err
     assert (index["kind"], index["seed"], index["density"]) == ("pictures", 3, None)
-    assert index["labels"][:11] == [*map(str, range(10)), "0"]
+    assert index["conditions"]["kind"] == "class"
+    assert index["conditions"]["names"] == 4 * [*map(str, range(10))]
+    assert (done.json["conditions"], done.json["columns"]) == (index["conditions"], index["columns"])
     assert sides[-1]["speed_up"] == 1
     assert sides[-1]["distance"] == 0 < sides[1]["distance"] < 1
     assert sides[1]["distance"] == pytest.approx(sum(sides[1]["distances"]) / 40)

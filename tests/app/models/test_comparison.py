@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.models.comparison import (
     Camera,
     ComparisonError,
+    Conditions,
     Grid,
     Pick,
     RunChoice,
@@ -19,15 +20,18 @@ from app.models.comparison import (
     arrow_means,
     choices,
     common_teacher,
+    condition_words,
     forget_old,
     place_of,
     read,
+    sample_words,
     seconds_words,
     speed_words,
     step_sample,
     ticks,
 )
 from backend.contract.project_file import ProjectFile
+from tests.app.parts import write_pictures
 
 near = st.floats(-500, 500)
 PANE = (320.0, 200.0)
@@ -113,6 +117,24 @@ def test_ticks_are_round() -> None:
 def test_numbers_in_words() -> None:
     assert [seconds_words(s) for s in (2.5, 0.0328, 0.000657, 3e-9)] == ["2.5 s", "32.8 ms", "657 µs", "3 ns"]
     assert [speed_words(s) for s in (1.04, 9.44, 49.6)] == ["1.0×", "9.4×", "50×"]
+
+
+def test_a_picture_is_named_by_its_prompt_or_class() -> None:
+    prompts, classes = Conditions("prompt", ("honeybee", "the sea {at} night")), Conditions("class", ("0", "1"))
+    assert condition_words(prompts, 1, str) == "Prompt: the sea {at} night"
+    assert sample_words(prompts, 0, str) == "Prompt of sample 1 of 2: honeybee"
+    assert condition_words(classes, 1, str) == "Class: 1"
+    assert sample_words(classes, 1, str) == "Class of sample 2 of 2: 1"
+
+
+def test_what_the_pictures_answer_is_read(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "asked", conditions={"kind": "prompt", "names": ["honeybee"] * 20})
+    write_pictures(tmp_path / "free", conditions=None)
+    asked, free = read(tmp_path / "asked"), read(tmp_path / "free")
+    assert asked is not None
+    assert free is not None
+    assert asked.conditions == Conditions("prompt", ("honeybee",) * 20)
+    assert free.conditions is None
 
 
 def test_runs_of_other_teachers_are_noticed() -> None:
