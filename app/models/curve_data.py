@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.models.curve_view import NOTHING, Axis, Columns, Span, Values, first_choice
-from backend.contract.metrics import END, Overview
+from backend.contract.metrics import Overview
 from backend.contract.project_file import ProjectFile
+from backend.contract.pyramid import END
 from backend.contract.rows import Series
 
 TABLE = 1024

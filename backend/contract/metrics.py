@@ -1,41 +1,25 @@
-"""The metrics of a project: every point ever recorded, and a pyramid that draws any number of them.
+"""The metrics of a project: every point ever recorded, as lines, and reduced to what a screen has room for.
 
 A point belongs to a series and to the attempt that recorded it; nothing is overwritten by a later
 attempt. The *line* of a series is what counts now: up to where a later attempt began, the earlier one;
 from there on, the later. What an attempt recorded beyond that is superseded and can be asked for.
 
-The pyramid holds, for every 8, 64, 512, ... consecutive points of one series and attempt, their first and
-last step and their lowest and highest value, so that an overview costs O(pixels). It grows in the points' own
-transaction whenever enough of them wait (the few that it lacks are read as points), and can be rebuilt from them at
-any time.
+An overview is read from blocks of the `pyramid`, which grows in the points' own transaction.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.contract.database import Database
+from backend.contract.pyramid import BLOCK, END, Pyramid, Steps, Values, number, points_between, reduced
 from backend.contract.rows import Series
-
-Steps = NDArray[np.int64]
-Values = NDArray[np.float64]
-
-BRANCHING = 8
-CHUNK_BLOCKS = 64
-"""Blocks in one row of the pyramid: 2 kB."""
-GROW_POINTS = 512
-"""Points of a series that wait until its pyramid grows; few at a time would cost as much as recording them."""
-BLOCK = np.dtype([("first", "<i8"), ("last", "<i8"), ("low", "<f8"), ("high", "<f8")])
-END = 2**62
-"""Beyond every step."""
 
 
 @dataclass(frozen=True)
@@ -97,61 +81,13 @@ class Overview:
     high: Values
 
 
-@dataclass
-class _Growing:
-    """The unfinished edge of one pyramid: points it has yet to take in, and, by level, what is not yet a whole
-    block or a whole chunk."""
-
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    points: int = 0
-    first_step: int = 0
-    last_step: int = -END
-    pending: list[NDArray[np.void]] = field(default_factory=list)
-    chunks: list[NDArray[np.void]] = field(default_factory=list)
-
-    @property
-    def newest(self) -> int:
-        """The last step, taken in or waiting."""
-        return self.steps[-1] if self.steps else self.last_step
-
-    @property
-    def is_due(self) -> bool:
-        return len(self.steps) >= GROW_POINTS
-
-    def take_in(self) -> Iterator[tuple[int, NDArray[np.void]]]:
-        """Take in the points that wait and yield the (level, chunk) rows that they change."""
-        blocks = _as_blocks(self.steps, self.values)
-        self.steps, self.values = [], []
-        if not self.points:
-            self.first_step = int(blocks["first"][0])
-        self.points += len(blocks)
-        self.last_step = int(blocks["last"][-1])
-        level = 0
-        while True:
-            if level == len(self.pending):
-                self.pending.append(np.empty(0, BLOCK))
-                self.chunks.append(np.empty(0, BLOCK))
-            waiting = _end_to_end(self.pending[level], blocks)
-            whole = len(waiting) // BRANCHING * BRANCHING
-            self.pending[level] = waiting[whole:]
-            if not whole:
-                return
-            blocks = _reduced(waiting[:whole], np.arange(0, whole, BRANCHING))
-            chunk = _end_to_end(self.chunks[level], blocks)
-            for start in range(0, len(chunk), CHUNK_BLOCKS):
-                yield level + 1, chunk[start : start + CHUNK_BLOCKS]
-            self.chunks[level] = chunk[len(chunk) // CHUNK_BLOCKS * CHUNK_BLOCKS :]
-            level += 1
-
-
 class Metrics:
     """The metrics in one open project."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._series: dict[tuple[int, str], int] = {}
-        self._growing: dict[tuple[int, int], _Growing] = {}
+        self._pyramid = Pyramid(database)
 
     # Writing
 
@@ -173,8 +109,8 @@ class Metrics:
                     [(s, attempt, step, value) for s, points in by_series.items() for step, value in points.items()],
                 )
                 for series, points in by_series.items():
-                    self._append(series, attempt, points)
-                self._grow({pair: growing for pair, growing in self._growing.items() if growing.is_due})
+                    self._pyramid.append(series, attempt, points)
+                self._pyramid.grow()
                 self._db.run(
                     "INSERT INTO batches (run, attempt, first_step, last_step, first_wall, last_wall, images, nfe)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -196,20 +132,12 @@ class Metrics:
     def forget(self) -> None:
         """After a failed transaction, what is remembered may be ahead of what is stored."""
         self._series.clear()
-        self._growing.clear()
+        self._pyramid.forget()
 
     def rebuild(self, run: int, *, only_dirty: bool = False) -> None:
         """Make the pyramids of a run again from its points."""
-        pairs = self._db.rows(
-            "SELECT state.series, state.attempt, state.dirty FROM pyramid_states AS state"
-            " JOIN series ON series.id = state.series WHERE series.run = ?",
-            (run,),
-        )
         try:
-            for series, attempt, dirty in pairs:
-                if dirty or not only_dirty:
-                    with self._db.write():
-                        self._rebuild(series, attempt)
+            self._pyramid.rebuild_of(run, only_dirty=only_dirty)
         except BaseException:
             self.forget()
             raise
@@ -222,48 +150,6 @@ class Metrics:
             assert found is not None
             known = self._series[run, name] = int(found[0])
         return known
-
-    def _append(self, series: int, attempt: int, points: dict[int, float]) -> None:
-        """Let the pyramid know of points that were stored."""
-        growing = self._growing.get((series, attempt))
-        if growing is None:
-            state = self._db.first(
-                "SELECT dirty FROM pyramid_states WHERE series = ? AND attempt = ?", (series, attempt)
-            )
-            # New, written by an earlier connection, or forgotten after a failure: the points themselves are right.
-            if state is None or not state[0]:
-                self._rebuild(series, attempt)
-            return
-        if next(iter(points)) <= growing.newest:
-            # A step again, or one from the past: the blocks no longer tell the truth.
-            del self._growing[series, attempt]
-            self._db.run("UPDATE pyramid_states SET dirty = 1 WHERE series = ? AND attempt = ?", (series, attempt))
-            return
-        growing.steps += points
-        growing.values += points.values()
-
-    def _grow(self, due: Mapping[tuple[int, int], _Growing]) -> None:
-        self._db.many(
-            "INSERT OR REPLACE INTO pyramid (series, attempt, level, first_step, last_step, blocks)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (*pair, level, int(chunk["first"][0]), int(chunk["last"][-1]), chunk.tobytes())
-                for pair, growing in due.items()
-                for level, chunk in growing.take_in()
-            ],
-        )
-        self._db.many(
-            "INSERT OR REPLACE INTO pyramid_states (series, attempt, points, first_step, last_step, dirty)"
-            " VALUES (?, ?, ?, ?, ?, 0)",
-            [(*pair, growing.points, growing.first_step, growing.last_step) for pair, growing in due.items()],
-        )
-
-    def _rebuild(self, series: int, attempt: int) -> None:
-        curve = self._raw(series, attempt, -END, END)
-        self._db.run("DELETE FROM pyramid WHERE series = ? AND attempt = ?", (series, attempt))
-        growing = self._growing[series, attempt] = _Growing(curve.steps.tolist(), curve.values.tolist())
-        if growing.steps:
-            self._grow({(series, attempt): growing})
 
     # Reading
 
@@ -306,7 +192,7 @@ class Metrics:
                     (series.id, attempt, low, high),
                 )
                 if row is not None:
-                    found[series.name] = (int(row[0]), _number(row[1]))
+                    found[series.name] = (int(row[0]), number(row[1]))
                     break
         return found
 
@@ -338,7 +224,7 @@ class Metrics:
             (json.dumps(wanted),),
         ):
             run, name = lines[series]
-            found[run].setdefault(name, _number(value))
+            found[run].setdefault(name, number(value))
         return found
 
     def cursor(self, run: int) -> int:
@@ -383,14 +269,13 @@ class Metrics:
         """The line of a series between two steps in at most `pixels` columns, no extreme hidden."""
         parts = []
         for attempt, low, high in self._spans(series.run, superseded):
-            level = self._level(series.id, attempt, max(first, low), min(last, high), pixels)
-            parts += self._blocks(series.id, attempt, max(first, low), min(last, high), level)
+            parts += self._pyramid.blocks(series.id, attempt, max(first, low), min(last, high), pixels)
         blocks = np.concatenate(parts) if parts else np.empty(0, BLOCK)
         blocks = blocks[np.argsort(blocks["first"], kind="stable")]
         if len(blocks) > pixels:
             begin, span = int(blocks["first"][0]), int(blocks["last"].max() - blocks["first"][0]) + 1
             column = ((blocks["first"] - begin) / span * pixels).astype(np.int64)
-            blocks = _reduced(blocks, np.flatnonzero(np.diff(column, prepend=-1)))
+            blocks = reduced(blocks, np.flatnonzero(np.diff(column, prepend=-1)))
         return Overview(blocks["first"], blocks["last"], blocks["low"], blocks["high"])
 
     def axis(self, run: int, kind: Literal["wall", "images", "nfe"], steps: Steps) -> Values:
@@ -437,75 +322,8 @@ class Metrics:
         return [span for span in spans if span[1] < END]
 
     def _raw(self, series: int, attempt: int, first: int, last: int) -> Curve:
-        rows = self._db.rows(
-            "SELECT step, value FROM points WHERE series = ? AND attempt = ? AND step BETWEEN ? AND ?",
-            (series, attempt, first, last),
-        )
-        steps = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        values = np.fromiter((_number(row[1]) for row in rows), np.float64, len(rows))
-        return Curve(steps, values, np.full(len(rows), attempt, np.int64))
-
-    def _level(self, series: int, attempt: int, first: int, last: int, pixels: int) -> int:
-        """The coarsest level with at least one block for each pixel, if steps are even; 0 is the points."""
-        state = self._db.first(
-            "SELECT points, first_step, last_step, dirty FROM pyramid_states WHERE series = ? AND attempt = ?",
-            (series, attempt),
-        )
-        if state is None or state[3]:
-            return 0
-        count, begin, end, _ = state
-        share = (min(last, end) - max(first, begin) + 1) / (end - begin + 1)
-        blocks = count * share / max(pixels, 1)
-        return int(math.log(blocks, BRANCHING)) if blocks > BRANCHING else 0
-
-    def _blocks(self, series: int, attempt: int, first: int, last: int, level: int) -> list[NDArray[np.void]]:
-        """Blocks that hold exactly the points from `first` to `last`: whole ones of `level` in the
-        middle, finer ones at both ends."""
-        if first > last:
-            return []
-        if level == 0:
-            curve = self._raw(series, attempt, first, last)
-            return [_as_blocks(curve.steps, curve.values)]
-        rows = self._db.rows(
-            "SELECT blocks FROM pyramid WHERE series = ? AND attempt = ? AND level = ?"
-            " AND first_step BETWEEN coalesce((SELECT max(first_step) FROM pyramid WHERE series = ?"
-            " AND attempt = ? AND level = ? AND first_step <= ?), ?) AND ? ORDER BY first_step",
-            (series, attempt, level, series, attempt, level, first, first, last),
-        )
-        blocks = np.frombuffer(b"".join(row[0] for row in rows), BLOCK)
-        blocks = blocks[(blocks["first"] >= first) & (blocks["last"] <= last)]
-        if not len(blocks):
-            return self._blocks(series, attempt, first, last, level - 1)
-        before, after = int(blocks["first"][0]) - 1, int(blocks["last"][-1]) + 1
-        return [
-            *self._blocks(series, attempt, first, before, level - 1),
-            blocks,
-            *self._blocks(series, attempt, after, last, level - 1),
-        ]
-
-
-def _as_blocks(steps: Any, values: Any) -> NDArray[np.void]:
-    blocks = np.empty(len(steps), BLOCK)
-    blocks["first"] = blocks["last"] = steps
-    blocks["low"] = blocks["high"] = values
-    return blocks
-
-
-def _end_to_end(a: NDArray[np.void], b: NDArray[np.void]) -> NDArray[np.void]:
-    """Both blocks one after the other; numpy's own way first compares the two identical types field by field."""
-    if not len(a):
-        return b
-    return np.frombuffer(a.tobytes() + b.tobytes(), BLOCK)
-
-
-def _reduced(blocks: NDArray[np.void], starts: NDArray[np.int64]) -> NDArray[np.void]:
-    """One block for each group that begins at an index in `starts`; NaN only where a group has no number."""
-    merged = np.empty(len(starts), BLOCK)
-    merged["first"] = np.minimum.reduceat(blocks["first"], starts)
-    merged["last"] = np.maximum.reduceat(blocks["last"], starts)
-    merged["low"] = np.fmin.reduceat(blocks["low"], starts)
-    merged["high"] = np.fmax.reduceat(blocks["high"], starts)
-    return merged
+        steps, values = points_between(self._db, series, attempt, first, last)
+        return Curve(steps, values, np.full(len(steps), attempt, np.int64))
 
 
 def _joined(curves: Sequence[Curve]) -> Curve:
@@ -517,8 +335,3 @@ def _joined(curves: Sequence[Curve]) -> Curve:
     )
     order = np.lexsort((attempts, steps))
     return Curve(steps[order], values[order], attempts[order])
-
-
-def _number(value: float | None) -> float:
-    """SQLite stores NaN as NULL."""
-    return math.nan if value is None else value

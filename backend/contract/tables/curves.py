@@ -1,12 +1,13 @@
 """The tables `series`, `points`, `batches`, `pyramid` and `pyramid_states`: what `metrics` knows, as the project says
-it. The SQL is in `metrics`, with the mathematics that it cannot be told apart from."""
+it. The SQL is in `metrics` and `pyramid`, with the mathematics that it cannot be told apart from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
-from backend.contract.metrics import END, Curve, MetricRow, NewPoints, Overview, Pace, Steps, Values
+from backend.contract.metrics import Curve, MetricRow, NewPoints, Overview, Pace
+from backend.contract.pyramid import END, Steps, Values
 from backend.contract.rows import Series
 from backend.contract.tables.attempts import Attempts
 

@@ -8,8 +8,8 @@ from backend.contract import migrations, tables
 
 CONTRACT = Path(tables.__file__).parents[1]
 WRITES = re.compile(r"\b(?:INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM) (\w+)\b")
-HOME = {"pictures": "samples", "project": "project_file"} | dict.fromkeys(
-    ("series", "points", "batches", "pyramid", "pyramid_states"), "metrics"
+HOME = {"pictures": "samples", "project": "project_file", "pyramid_states": "pyramid"} | dict.fromkeys(
+    ("series", "points", "batches"), "metrics"
 )
 
 
