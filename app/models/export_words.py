@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from app.models.run_words import Words, figure
 from backend.contract.project_file import ProjectFile
-from backend.contract.rows import Checkpoint, Export
+from backend.contract.rows import Checkpoint, Export, RunRow
 
 Format = Literal["diffusers", "safetensors", "lora"]
 FORMATS: tuple[Format, ...] = ("diffusers", "safetensors", "lora")
@@ -38,6 +38,19 @@ class Request:
         chosen += ["--weights", self.weights] if self.weights else []
         chosen += ["--nfe", str(self.nfe)] if self.nfe else []
         return ["export", str(project), str(self.run), *chosen]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to export, and what was exported. ema: whether the chosen run kept an average of its weights;
+    adapters: whether these are adapters on the teacher."""
+
+    rows: list[RunRow]
+    run: int | None
+    checkpoints: list[Checkpoint]
+    exports: list[Export]
+    ema: bool
+    adapters: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,20 @@ def verdict(verification: Mapping[str, Any], form: str, tr: Words) -> tuple[str,
         return words.format(f"{difference:.1e}"), "good"
     words = tr("Not sound: the pictures differ by up to {0}, allowed is {1}. Export the student again.")
     return words.format(f"{difference:.1e}", f"{tolerance:g}"), "bad"
+
+
+def find(project: ProjectFile, run: int | None) -> Found:
+    """What a project has of a run. run: None for the newest that has a checkpoint, or the newest of all."""
+    rows = project.run_rows([])
+    if run is None and rows:
+        finished = [row.id for row in rows if row.score is not None or row.state.state == "finished"]
+        run = (finished or [row.id for row in rows])[-1]
+    if run is None:
+        return Found(rows, None, [], [], ema=True)
+    recipe, declaration = project.run(run).recipe, project.run(run).declaration
+    ema = recipe.get("training", {}).get("ema_decay", 1)
+    adapters = recipe.get("student", {}).get("kind") == "lora" or declaration.get("adapters") is True
+    return Found(rows, run, project.checkpoints(run), project.exports(run), bool(ema), adapters)
 
 
 def look_at(project: ProjectFile, export: Export) -> Shown:

@@ -273,7 +273,7 @@ def test_an_export_without_its_weights_says_so_and_writes_nothing(
     by_the_command_line(session, monkeypatch, distill, "export")
     screen = shown_without_weights(ExportScreen, qtbot, session, project_path)
     qtbot.waitUntil(screen.start.isEnabled)
-    out = Path(screen.destination.text())
+    out = Path(screen.form.destination.text())
     qtbot.mouseClick(screen.start, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "missing" in screen.work.words.text(), timeout=30_000)
     assert screen.work.words.text().endswith(".")
@@ -291,15 +291,15 @@ def test_a_place_that_cannot_be_exported_to_is_refused_beside_its_field(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "mine.txt").write_text("mine")
-    screen.destination.selectAll()
-    qtbot.keyClicks(screen.destination, str(taken))
-    assert screen.wrong.text() == "taken already holds files; choose a new or an empty folder."
-    assert screen.wrong.isVisible()
+    screen.form.destination.selectAll()
+    qtbot.keyClicks(screen.form.destination, str(taken))
+    assert screen.form.wrong.text() == "taken already holds files; choose a new or an empty folder."
+    assert screen.form.wrong.isVisible()
     assert not screen.start.isEnabled()
     monkeypatch.setattr("os.access", lambda *_, **__: False)
-    screen.destination.selectAll()
-    qtbot.keyClicks(screen.destination, str(tmp_path / "new"))
-    assert screen.wrong.text() == f"{tmp_path} cannot be written to; choose another folder."
+    screen.form.destination.selectAll()
+    qtbot.keyClicks(screen.form.destination, str(tmp_path / "new"))
+    assert screen.form.wrong.text() == f"{tmp_path} cannot be written to; choose another folder."
     assert not screen.start.isEnabled()
 
 

@@ -23,7 +23,7 @@ def screen(qtbot: QtBot, session: Session) -> ExportScreen:
     made.resize(1100, 800)
     made.show()
     made.show_item(1)
-    qtbot.waitUntil(lambda: made.run.currentText() == "first" and made.start.isEnabled())
+    qtbot.waitUntil(lambda: made.form.run.currentText() == "first" and made.start.isEnabled())
     return made
 
 
@@ -50,9 +50,9 @@ def record(path: Path, out: Path, difference: float = 4e-7) -> None:
 
 
 def test_a_place_is_suggested_and_everything_is_asked_for(qtbot, screen, asked, project_path):
-    assert screen.destination.text() == str(project_path.parent / "first")
-    screen.weights.setCurrentIndex(screen.weights.findData("raw"))
-    screen.nfe.setValue(2)
+    assert screen.form.destination.text() == str(project_path.parent / "first")
+    screen.form.weights.setCurrentIndex(screen.form.weights.findData("raw"))
+    screen.form.nfe.setValue(2)
     qtbot.mouseClick(screen.start, Qt.MouseButton.LeftButton)
     out = str(project_path.parent / "first")
     request = ["export", str(project_path), "1", "--format", "diffusers", "--checkpoint", "best", "--out", out]
@@ -67,36 +67,36 @@ def test_nothing_can_be_pressed_before_the_project_is_read(session, qtbot):
 
 
 def test_checkpoints_are_offered_with_their_scores(screen):
-    words = [screen.checkpoint.itemText(number) for number in range(screen.checkpoint.count())]
+    words = [screen.form.checkpoint.itemText(number) for number in range(screen.form.checkpoint.count())]
     assert words == ["Best: step 400, score 3.25", "Last: step 400, score 3.25", "Step 400, score 3.25"]
 
 
 def test_another_form_has_another_suggestion_until_one_is_typed(qtbot, screen, project_path):
-    qtbot.mouseClick(screen.formats["safetensors"], Qt.MouseButton.LeftButton, pos=QPoint(10, 10))
-    assert screen.destination.text() == str(project_path.parent / "first.safetensors")
-    screen.destination.clear()
-    qtbot.keyClicks(screen.destination, str(project_path.parent / "mine"))
-    assert "let its name end in .safetensors" in screen.wrong.text()
-    assert screen.wrong.isVisible()
+    qtbot.mouseClick(screen.form.formats["safetensors"], Qt.MouseButton.LeftButton, pos=QPoint(10, 10))
+    assert screen.form.destination.text() == str(project_path.parent / "first.safetensors")
+    screen.form.destination.clear()
+    qtbot.keyClicks(screen.form.destination, str(project_path.parent / "mine"))
+    assert "let its name end in .safetensors" in screen.form.wrong.text()
+    assert screen.form.wrong.isVisible()
     assert not screen.start.isEnabled()
-    qtbot.keyClicks(screen.destination, ".safetensors")
-    assert not screen.wrong.isVisible()
+    qtbot.keyClicks(screen.form.destination, ".safetensors")
+    assert not screen.form.wrong.isVisible()
     assert screen.start.isEnabled()
 
 
 def test_a_form_that_cannot_be_used_says_why(screen):
-    assert not screen.formats["lora"].isEnabled()
-    assert "no LoRA" in screen._about_formats["lora"][0].text()
+    assert not screen.form.formats["lora"].isEnabled()
+    assert "no LoRA" in screen.form._about_formats["lora"][0].text()
 
 
 def test_a_student_of_points_has_no_diffusers_form(qtbot, screen, project_path):
     with ProjectFile.open(project_path) as project:
         run = project.add_run(Recipe.from_values({"teacher": "mixture-2d", "method": "dmd2"}), name="points")
     screen.show_item(run)
-    qtbot.waitUntil(lambda: screen.run.currentText() == "points")
-    assert not screen.formats["diffusers"].isEnabled()
-    assert screen.form() == "safetensors"
-    assert "no checkpoint yet" in screen.hint.text()
+    qtbot.waitUntil(lambda: screen.form.run.currentText() == "points")
+    assert not screen.form.formats["diffusers"].isEnabled()
+    assert screen.form.format == "safetensors"
+    assert "no checkpoint yet" in screen.form.hint.text()
     assert not screen.start.isEnabled()
 
 
@@ -105,9 +105,9 @@ def test_a_run_without_an_average_has_raw_weights_alone(qtbot, screen, project_p
     with ProjectFile.open(project_path) as project:
         run = project.add_run(Recipe.from_values(recipe), name="raw")
     screen.show_item(run)
-    qtbot.waitUntil(lambda: screen.run.currentText() == "raw")
-    assert [screen.weights.itemData(n) for n in range(screen.weights.count())] == ["raw"]
-    assert "kept no average" in screen.weights_words.text()
+    qtbot.waitUntil(lambda: screen.form.run.currentText() == "raw")
+    assert [screen.form.weights.itemData(n) for n in range(screen.form.weights.count())] == ["raw"]
+    assert "kept no average" in screen.form.weights_words.text()
 
 
 def test_earlier_exports_show_their_pictures_and_number(qtbot, screen, project_path, tmp_path):
@@ -167,16 +167,16 @@ def test_a_folder_that_is_dropped_is_where_to(qtbot, screen, tmp_path):
         QApplication.sendEvent(screen, enter)
         assert enter.isAccepted()
         QApplication.sendEvent(screen, QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, data, buttons, keys))
-        qtbot.waitUntil(lambda place=place: screen.destination.text() == str(place))
+        qtbot.waitUntil(lambda place=place: screen.form.destination.text() == str(place))
 
 
 def test_a_place_is_chosen_in_a_dialog(qtbot, screen, tmp_path):
     (tmp_path / "here").mkdir()
-    qtbot.mouseClick(screen.browse, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(screen.form.browse, Qt.MouseButton.LeftButton)
     dialog = screen.findChild(QFileDialog)
     dialog.fileSelected.emit(str(tmp_path / "here"))
     dialog.close()
-    assert screen.destination.text() == str(tmp_path / "here")
+    assert screen.form.destination.text() == str(tmp_path / "here")
 
 
 def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
@@ -184,7 +184,7 @@ def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
     screen = built(ExportScreen, open_session(tmp_path / "empty.distill"))
     qtbot.addWidget(screen)
     screen.show()
-    qtbot.waitUntil(lambda: "no run yet" in screen.hint.text())
+    qtbot.waitUntil(lambda: "no run yet" in screen.form.hint.text())
     assert not screen.start.isEnabled()
 
 
@@ -193,5 +193,5 @@ def test_a_student_of_a_method_of_adapters_alone_has_a_lora(qtbot, screen, proje
         recipe = Recipe.from_values(project.run(1).recipe)
         run = project.add_run(recipe, name="told", declaration={"adapters": True})
     screen.show_item(run)
-    qtbot.waitUntil(lambda: screen.run.currentText() == "told")
-    assert screen.formats["lora"].isEnabled()
+    qtbot.waitUntil(lambda: screen.form.run.currentText() == "told")
+    assert screen.form.formats["lora"].isEnabled()
