@@ -77,6 +77,16 @@ class Answer:
     end: float
     span: Span | None
 
+    def suffices(self, span: Span) -> bool:
+        """Whether what was read covers a range, in columns that are not much too wide."""
+        held = self.span
+        if held is None:
+            return False
+        beside = 0.0 if self.question.span is None else held.width
+        return (
+            span.low >= held.low - beside and span.high <= held.high + beside and span.width > held.width / 4
+        ) or span == self.whole
+
 
 def look_up(project: ProjectFile, question: Question) -> Answer:
     """Answer a question about curves."""

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -24,29 +23,24 @@ from PySide6.QtWidgets import (
 )
 
 from app import look
-from app.models import curve_view, ticks
-from app.models.curve_data import Answer, Question, RunCurves, look_up
+from app.curve_reader import CurveReader
+from app.models import curve_view, plot_words, ticks
+from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
-from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
-from app.models.smoothing import smoothed
+from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
-from app.translations import curve_words
-from app.widgets.curve_plot import CurvePlot, Line, Mark
+from app.widgets.curve_plot import CurvePlot, Mark
 from app.widgets.curve_table import CurveTable
 from app.widgets.icon_button import IconButton
+from app.widgets.plot_column import PlotColumn
 from app.widgets.plot_pane import ElidedLabel, PlotPane
 from app.widgets.series_list import Entry, SeriesList
 
 __all__ = ["Curves", "Mark"]
 
-REFRESH_MILLISECONDS = 200
-"""Rows may come as fast as they like: the project is asked no more often than this."""
-REST_MILLISECONDS = 100
-"""While a person moves the view, what is in sight is asked for after this; sooner than at rest only where it lacks."""
 LEAST_STEPS = 8
 PANE_WIDTH = 78 * look.SPACE
 """What a plot needs for its name, its smoothing and its boxes; a narrow list leaves its lowest values out first."""
-PANE_HEIGHT = 40 * look.SPACE
 AXIS_KEY = "run/axis"
 
 
@@ -57,8 +51,7 @@ class Curves(QWidget):
 
     def __init__(self, project: OpenProject, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._project, self._settings = project, settings
-        self._key = f"curves-{id(self)}"
+        self._settings = settings
         self._runs: tuple[int, ...] = ()
         self._axis: Axis = "step"
         self._chosen: frozenset[str] = frozenset()
@@ -69,14 +62,13 @@ class Curves(QWidget):
         self._facts: dict[int, RunCurves] = {}
         self._slots: dict[str, int] = {}
         self._marks: list[Mark] = []
-        self._asking = self._again = self._facts_due = False
-        self._refresh = self._timer(REFRESH_MILLISECONDS, self._ask)
-        self._rest = self._timer(REST_MILLISECONDS, self._ask)
-        self.panes: dict[Group, PlotPane] = {}
+        self._reader = CurveReader(project, self._question, self)
+        self._reader.found.connect(self._take)
+        self._reader.missed.connect(self._say_empty)
         self.axis_box = QComboBox()
         self.axis_box.setAccessibleName(self.tr("What the curves are drawn over"))
         self.axis_box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        for axis, words in self._axes():
+        for axis, words in plot_words.axes(self.tr):
             self.axis_box.addItem(words, axis)
         self.axis_box.setCurrentIndex(max(0, self.axis_box.findData(str(settings.value(AXIS_KEY, "step")))))
         self._axis = self.axis_box.currentData()
@@ -89,8 +81,21 @@ class Curves(QWidget):
         self.empty.setWordWrap(True)
         look.set_tone(self.empty, "muted")
         self._stack = QStackedWidget()
+        self.plots = self._plots()
         self._build()
         self._say_empty(self.tr("Choose a run to see its curves."))
+
+    def _plots(self) -> PlotColumn:
+        plots = PlotColumn(self._settings)
+        plots.changed.connect(self._draw)
+        plots.grew.connect(self._order_tabs)
+        plots.pointed.connect(self._point)
+        plots.moved.connect(self.pan)
+        plots.zoomed.connect(lambda at, factor: self.zoom(factor, at))
+        plots.spanned.connect(self._go)
+        plots.reset_wanted.connect(self.reset)
+        plots.keyed.connect(self._keyed)
+        return plots
 
     def _build(self) -> None:
         bar = QHBoxLayout()
@@ -117,17 +122,7 @@ class Curves(QWidget):
         self.table_button.setToolTip(self.tr("The same figures as a table, to read or to copy"))
         self.table_button.toggled.connect(self.show_table)
         bar.addWidget(self.table_button)
-        inside = QWidget()
-        inside.setAutoFillBackground(False)
-        self._column = QVBoxLayout(inside)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(0)
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll.setWidget(inside)
-        for page in (self.empty, self._scroll, self.table):
+        for page in (self.empty, self.plots, self.table):
             self._stack.addWidget(page)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
@@ -155,27 +150,27 @@ class Curves(QWidget):
         self._slots = {}
         self._marks = []
         self._point(None)
-        for pane in self.panes.values():
-            pane.plot.show_lines([])
-            pane.plot.marks = []
+        self.plots.clear()
         if not self._runs:
             self.list.show_entries([], frozenset())
             self._say_empty(self.tr("Choose a run to see its curves."))
             return
         self._say_empty(self.tr("Reading the curves..."))
-        self._facts_due = True
-        self._ask()
+        self._reader.ask(facts=True)
 
     def refresh(self) -> None:
         """Rows were recorded: ask again soon."""
-        self._facts_due = True
-        if not self._refresh.isActive():
-            self._refresh.start()
+        self._reader.refresh()
 
     def set_marks(self, marks: Sequence[Mark]) -> None:
         """Show what happened at some steps of the main run."""
         self._marks = list(marks)
         self._place_marks()
+
+    @property
+    def panes(self) -> dict[Group, PlotPane]:
+        """The plots by their groups; those that were never needed are not there."""
+        return self.plots.panes
 
     @property
     def span(self) -> Span | None:
@@ -185,9 +180,7 @@ class Curves(QWidget):
     @property
     def is_settled(self) -> bool:
         """Whether what is drawn is exact for what is in sight."""
-        return self._answer is not None and not (
-            self._asking or self._again or self._rest.isActive() or self._refresh.isActive()
-        )
+        return self._answer is not None and not self._reader.is_busy
 
     def reset(self) -> None:
         """Show everything."""
@@ -216,52 +209,25 @@ class Curves(QWidget):
 
     # Asking
 
-    def _timer(self, milliseconds: int, deed: object) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(deed)
-        return timer
-
-    def _ask(self) -> None:
+    def _question(self, facts: bool) -> Question | None:
         if not self._runs:
-            return
-        if self._asking:
-            self._again = True
-            return
-        self._asking, self._again = True, False
-        question = Question(
-            self._runs,
-            self._axis,
-            self._chosen,
-            self._known,
-            self._span,
-            self._pixels(),
-            self._facts_due,
-            self._follows,
-        )
-        self._facts_due = False
-        self._project.ask(lambda p: look_up(p, question), self._take, key=self._key, failed=self._refused)
+            return None
+        chosen, known = self._chosen, self._known
+        return Question(self._runs, self._axis, chosen, known, self._span, self._pixels(), facts, self._follows)
 
     def _pixels(self) -> int:
-        shown = [pane.plot.pixels() for pane in self.panes.values() if not pane.isHidden()]
+        shown = [pane.plot.pixels() for pane in self.plots.shown()]
         # Twice as many, so that no pixel falls between two columns.
         return 2 * max(shown, default=round(max(self._stack.width(), 400) * self.devicePixelRatioF()))
 
-    def _refused(self, words: str) -> None:
-        self._asking = False
-        self._say_empty(words)
-
     def _take(self, answer: Answer) -> None:
-        self._asking = False
         question = answer.question
         if question.runs != self._runs or question.axis != self._axis:
-            self._ask()
+            self._reader.ask()
             return
         self._answer = answer
         self._chosen |= answer.chosen - question.chosen
-        if not question.facts and answer.names - self._known:  # the list lacks a row
-            self._facts_due = self._again = True
+        lacks_rows = not question.facts and bool(answer.names - self._known)  # in the list
         self._known |= answer.names
         if self._span is not None and self._follows and question.follows and answer.span is not None:
             self._span = answer.span
@@ -270,8 +236,8 @@ class Curves(QWidget):
             self._list_series()
         self._draw()
         self._show_page()
-        if self._again:
-            self._ask()
+        if lacks_rows:
+            self._reader.ask(facts=True)
 
     # Showing
 
@@ -289,7 +255,7 @@ class Curves(QWidget):
                     entries.append(
                         Entry(
                             name,
-                            self._title(group_of(name)),
+                            plot_words.title(group_of(name), self.tr),
                             self._slots[name],
                             self._facts[run].name,
                             order,
@@ -304,92 +270,9 @@ class Curves(QWidget):
         answer = self._answer
         if answer is None:
             return
-        groups = [group for group in GROUPS if any(group_of(name) == group for name in answer.chosen)]
-        groups = [g for g in groups if any(group_of(n) == g for run in answer.runs for n in run.lines)]
-        for group in GROUPS:
-            if group in groups:
-                self._pane(group).setVisible(True)
-            elif group in self.panes:
-                self.panes[group].setVisible(False)
-        for group in groups:
-            self._draw_group(self.panes[group], answer)
-            self.panes[group].plot.shows_axis = group == groups[-1]
+        self.plots.draw(answer, self._facts, self._slots)
         self._place_marks()
         self._show_span()
-
-    def _draw_group(self, pane: PlotPane, answer: Answer) -> None:
-        lines, odd, dropped = [], 0, 0
-        for order, run in enumerate(answer.runs):
-            for is_superseded, found in ((True, run.superseded), (False, run.lines)):
-                for name, columns in found.items():
-                    if group_of(name) != pane.group or name not in answer.chosen:
-                        continue
-                    line = scaled(columns, pane.log.isChecked())
-                    smooth = None
-                    if pane.amount and not is_superseded:
-                        smooth = smoothed(curve_view.typical(line.columns), pane.amount)
-                    slot = self._slots.setdefault(name, len(self._slots))
-                    lines.append(Line(name, slot, order, line, smooth, is_superseded))
-                    odd, dropped = odd + len(line.odd), dropped + line.dropped
-        pane.plot.log, pane.plot.clip = pane.log.isChecked(), pane.clip.isChecked()
-        pane.plot.show_lines(lines)
-        coarse = max(
-            (c.steps for run in answer.runs for n, c in run.lines.items() if group_of(n) == pane.group), default=1
-        )
-        words = [self.tr("raw") if coarse <= 1 else self.tr("1 column = {0} steps").format(ticks.figure(coarse, 3))]
-        if pane.clip.isChecked():
-            words.append(self.tr("axis fits 2-98 %"))
-        if any(line.is_superseded for line in lines):
-            words.append(self.tr("pale: steps that were done again"))
-        if dropped:
-            words.append(self.tr("0 and below not drawn"))
-        if odd:
-            words.append(self.tr("not finite at {0}").format(odd))
-        pane.badge.say(" · ".join(words))
-        if answer.question.facts:
-            pane.plot.setAccessibleDescription(self._in_words(pane.group, answer))
-
-    def _in_words(self, group: Group, answer: Answer) -> str:
-        trends = {
-            "rising": self.tr("rising"),
-            "falling": self.tr("falling"),
-            "level": self.tr("level"),
-            "unknown": self.tr("too few values for a trend"),
-        }
-        parts = []
-        for run in answer.runs:
-            known = self._facts.get(run.run, run).facts
-            for name, columns in run.lines.items():
-                if group_of(name) == group and name in known:
-                    fact = known[name]
-                    parts.append(
-                        self.tr("{0} of {1}: {2} at step {3}, lowest {4}, {5}.").format(
-                            curve_words(name),
-                            run.name,
-                            ticks.figure(fact.last[1]),
-                            f"{fact.last[0]:,}",
-                            ticks.figure(fact.low),
-                            trends[curve_view.trend(columns)],
-                        )
-                    )
-        return " ".join(parts)
-
-    def _pane(self, group: Group) -> PlotPane:
-        """The plot of a group; made once, then hidden and shown."""
-        if group not in self.panes:
-            pane = self.panes[group] = PlotPane(group, self._title(group), self._settings)
-            pane.setMinimumSize(70 * look.SPACE, PANE_HEIGHT)
-            pane.changed.connect(self._draw)
-            plot = pane.plot
-            plot.pointed.connect(self._point)
-            plot.moved.connect(self.pan)
-            plot.zoomed.connect(lambda at, factor: self.zoom(factor, at))
-            plot.spanned.connect(self._go)
-            plot.reset_wanted.connect(self.reset)
-            plot.keyed.connect(lambda event, pane=pane: self._keyed(pane, event))
-            self._column.insertWidget(sum(GROUPS.index(g) < GROUPS.index(group) for g in self.panes), pane, 1)
-            self._order_tabs()
-        return self.panes[group]
 
     def _order_tabs(self) -> None:
         """As they stand on the screen, though plots are made when they are first needed."""
@@ -400,24 +283,11 @@ class Curves(QWidget):
         for before, after in pairwise(chain):
             QWidget.setTabOrder(before, after)
 
-    def _shown(self) -> list[PlotPane]:
-        return [pane for pane in self.panes.values() if not pane.isHidden()]
-
     def _show_span(self) -> None:
         span = self.span
         if span is None:
             return
-        shown = self._shown()
-        for pane in shown:
-            pane.plot.show_span(span)
-        margin = max((pane.plot.wanted_margin() for pane in shown), default=0)
-        area = max((pane.plot.width() - margin for pane in shown), default=400)
-        marks, title = self._x_ticks(span, max(area // (22 * look.SPACE), 2))
-        for pane in shown:
-            plot = pane.plot
-            if (plot.margin, plot.x_ticks, plot.axis_title) != (margin, marks, title):
-                plot.margin, plot.x_ticks, plot.axis_title = margin, marks, title
-                plot.redraw()
+        self.plots.show_span(span, self._axis)
         self._say_status(span)
 
     def _say_status(self, span: Span) -> None:
@@ -431,38 +301,26 @@ class Curves(QWidget):
         if self.table_button.isChecked():
             self._show_rows(span)
 
-    def _x_ticks(self, span: Span, wanted: int) -> tuple[list[ticks.Tick], str]:
-        if self._axis != "wall":
-            title = {"step": self.tr("Steps"), "images": self.tr("Images"), "nfe": self.tr("Network evaluations")}
-            return ticks.counts(span.low, span.high, wanted), title[self._axis]
-        for size, title_ in ((3600.0, self.tr("Hours of training")), (60.0, self.tr("Minutes of training"))):
-            if span.high >= 3 * size:
-                marks = ticks.linear(span.low / size, span.high / size, wanted)
-                return [ticks.Tick(mark.at * size, mark.words) for mark in marks], title_
-        return ticks.linear(span.low, span.high, wanted), self.tr("Seconds of training")
-
     def _place_marks(self) -> None:
         if self._answer is None or not self._answer.runs or not len(self._answer.runs[0].x):
             return
         main = self._answer.runs[0]
         placed = [(float(np.interp(mark.step, main.steps, main.x)), mark) for mark in self._marks]
-        for pane in self.panes.values():
-            pane.plot.marks = placed
-            pane.plot.update()
+        self.plots.place_marks(placed)
 
     def _show_page(self) -> None:
         if self._answer is None:
             return
         if not any(run.facts for run in (self._facts.values() or self._answer.runs)):
             self._say_empty(self.tr("No figures yet. They appear here with the first step that is recorded."))
-        elif not self._shown():
+        elif not self.plots.shown():
             self._say_empty(self.tr("Choose a series in the list to see its curve."))
         elif self.table_button.isChecked():
             self._stack.setCurrentWidget(self.table)
             if (span := self.span) is not None:
                 self._show_rows(span)
         else:
-            self._stack.setCurrentWidget(self._scroll)
+            self._stack.setCurrentWidget(self.plots)
 
     def _show_rows(self, span: Span) -> None:
         assert self._answer is not None
@@ -493,14 +351,14 @@ class Curves(QWidget):
             for pane in self.panes.values():
                 pane.hide()
             self._show_page()
-        self._ask()
+        self._reader.ask()
 
     def _change_axis(self, axis: Axis) -> None:
         self._settings.setValue(AXIS_KEY, axis)
         if axis != self._axis:
             self._axis, self._span, self._follows = axis, None, True
             self._point(None)
-            self._ask()
+            self._reader.ask()
 
     def _go(self, span: Span | None) -> None:
         whole = self._answer.whole if self._answer else None
@@ -513,23 +371,10 @@ class Curves(QWidget):
         end = self._answer.end if self._answer else whole.high
         self._follows = self._span is None or abs(span.high - end) <= 0.01 * span.width
         self._show_span()
-        # Answers cost a moving hand some time: while what is there will do, the question waits for its rest.
-        if not self._rest.isActive() or self._suffices(span):
-            self._rest.start()
-
-    def _suffices(self, span: Span) -> bool:
-        """Whether what was read covers a range, in columns that are not much too wide."""
-        held = self._answer.span if self._answer else None
-        if held is None or self._answer is None:
-            return False
-        beside = 0.0 if self._answer.question.span is None else held.width
-        return (
-            span.low >= held.low - beside and span.high <= held.high + beside and span.width > held.width / 4
-        ) or span == self._answer.whole
+        self._reader.ask_at_rest(sooner=self._answer is None or not self._answer.suffices(span))
 
     def _point(self, x: float | None) -> None:
-        for pane in self.panes.values():
-            pane.plot.show_cross(x)
+        self.plots.show_cross(x)
         if x is None or self._answer is None or not self._answer.runs:
             self.list.show_values("", None)
             self.step_pointed.emit(None)
@@ -576,33 +421,6 @@ class Curves(QWidget):
         event.accept()
 
     def _step_cross(self, plot: CurvePlot, span: Span, sign: int) -> None:
-        """Move the crosshair to the next column of the plot's first line."""
-        line: Columns | None = next((one.columns for one in plot.lines if not one.is_superseded), None)
-        at = plot.cross if plot.cross is not None else (span.low if sign > 0 else span.high)
-        index = curve_view.nearest(line, at) if line is not None else None
-        if line is None or index is None:
-            return
-        if plot.cross is not None:
-            index = min(max(index + sign, 0), len(line.first) - 1)
-        self._point(min(max(float(line.x[index]), span.low), span.high))
-
-    # Words
-
-    def _axes(self) -> list[tuple[Axis, str]]:
-        return [
-            ("step", self.tr("steps")),
-            ("images", self.tr("images")),
-            ("wall", self.tr("time")),
-            ("nfe", self.tr("network evaluations")),
-        ]
-
-    def _title(self, group: Group) -> str:
-        return {
-            "losses": self.tr("Losses"),
-            "readings": self.tr("Readings of health"),
-            "scores": self.tr("Preview score"),
-            "gradients": self.tr("Gradient norms"),
-            "memory": self.tr("Memory"),
-            "machine": self.tr("Machine"),
-            "other": self.tr("Other figures"),
-        }[group]
+        at = self.plots.next_column(plot, span, sign)
+        if at is not None:
+            self._point(at)
