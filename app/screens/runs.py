@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QInputDialog,
     QLineEdit,
     QMenu,
     QPushButton,
@@ -24,6 +23,7 @@ from PySide6.QtWidgets import (
 from app import look
 from app.models.runs_table import RunsModel, as_csv
 from app.reading import Question, Reading
+from app.runs_commands import RunsCommands
 from app.screens import Screen
 from app.session import Session
 from app.turns import turns
@@ -33,7 +33,6 @@ from app.widgets.recipe_diff import RecipeDiff
 from app.widgets.runs_table import RunsTable
 from app.widgets.tag_filter import TagFilter
 from app.widgets.work_line import WorkLine
-from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Evaluation, Run, RunRow
 
@@ -58,13 +57,13 @@ class RunsScreen(Screen):
         self._found: Found = ([], [])
         self.quality: Pareto | None = None
         self.model = RunsModel(self)
-        self.model.renamed.connect(self._rename)
         self._clock = QTimer(self)
         self._clock.setInterval(JUDGE_MILLISECONDS)
         self._clock.timeout.connect(self._judge)
 
     def build(self) -> Iterator[None]:
         self._make_actions()
+        self.model.renamed.connect(self.commands.rename)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
         self._stack = QStackedWidget()
@@ -179,28 +178,28 @@ class RunsScreen(Screen):
         return head
 
     def _buttons(self) -> QWidget:
-        row = QWidget()
+        row, ask = QWidget(), self.commands
         flow = Flow(gap=0)
         row.setLayout(flow)
         for icon, of in (
-            ("activity", self.open),
-            ("columns-2", self.compare),
-            ("chart-line", self.overlay),
+            ("activity", ask.open),
+            ("columns-2", ask.compare),
+            ("chart-line", ask.overlay),
             ("diff", self.show_diff),
-            ("copy", self.duplicate),
-            ("share", self.export),
-            ("pause", self.pause),
-            ("play", self.resume),
-            ("square", self.stop),
-            ("list-ordered", self.enqueue),
+            ("copy", ask.duplicate),
+            ("share", ask.export),
+            ("pause", ask.pause),
+            ("play", ask.resume),
+            ("square", ask.stop),
+            ("list-ordered", ask.enqueue),
         ):
-            button = IconButton(icon, of.text(), quiet=True, alone=of in (self.pause, self.resume, self.stop))
+            button = IconButton(icon, of.text(), quiet=True, alone=of in (ask.pause, ask.resume, ask.stop))
             button.follow(of)
             flow.addWidget(button)
         more = IconButton("ellipsis", self.tr("More"), quiet=True)
         more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(more)
-        menu.addActions([self.rename, self.edit_tags, self.up, self.down, self.dequeue, self.copy_table])
+        menu.addActions([self.rename, ask.edit_tags, ask.up, ask.down, ask.dequeue, self.copy_table])
         more.setMenu(menu)
         flow.addWidget(more)
         return row
@@ -235,32 +234,20 @@ class RunsScreen(Screen):
 
     def _make_actions(self) -> None:
         tr = self.tr
-        self.open = action(tr("Open"), lambda: self._with_one(lambda run: self.leads_to.emit("run", run.id)))
+        self.commands = RunsCommands(self.session, lambda: self.table.selected(), self)  # noqa: PLW0108  (made later)
+        self.commands.leads_to.connect(self.leads_to)
+        self.commands.says.connect(self.says)
+        ask = self.commands
         self.rename = action(tr("Rename"), self._begin_rename, "F2")
-        self.edit_tags = action(tr("Tags..."), self._ask_tags, "Ctrl+T")
-        self.duplicate = action(tr("Duplicate"), lambda: self._with_one(self._duplicate), "Ctrl+D")
-        self.duplicate.setToolTip(tr("A new recipe that begins as this run's"))
-        self.compare = action(tr("Compare"), self._compare, "Ctrl+Shift+C")
-        self.overlay = action(tr("Overlay curves"), self._overlay, "Ctrl+Shift+O")
         self.show_diff = action(tr("Diff recipes"), self._show_diff, "Ctrl+Shift+D")
-        self.export = action(
-            tr("Export..."), lambda: self._with_one(lambda run: self.leads_to.emit("export", run.id)), "Ctrl+E"
-        )
-        self.pause = action(tr("Pause"), lambda: self._ask_runs(launch.pause), "Ctrl+P")
-        self.resume = action(tr("Resume"), lambda: self._ask_runs(launch.resume), "Ctrl+R")
-        self.stop = action(tr("Stop"), lambda: self._ask_runs(launch.stop), "Ctrl+.")
-        self.enqueue = action(tr("Add to queue"), self._enqueue, "Ctrl+Shift+Q")
-        self.up = action(tr("Earlier in the queue"), lambda: self._move(-1), "Ctrl+Shift+Up")
-        self.down = action(tr("Later in the queue"), lambda: self._move(1), "Ctrl+Shift+Down")
-        self.dequeue = action(tr("Take out of the queue"), self._dequeue)
-        self.evaluate = action(tr("Evaluate"), lambda: self._with_one(self._evaluate))
+        self.evaluate = action(tr("Evaluate"), self._evaluate)
         self.copy_table = action(tr("Copy table as CSV"), self._copy_table)
         self.find_runs = action(tr("Find runs"), self._find, "Ctrl+F")
         self._menu_groups = (
-            (self.open, self.rename, self.edit_tags, self.duplicate),
-            (self.compare, self.overlay, self.show_diff, self.evaluate, self.export),
-            (self.pause, self.resume, self.stop),
-            (self.enqueue, self.up, self.down, self.dequeue),
+            (ask.open, self.rename, ask.edit_tags, ask.duplicate),
+            (ask.compare, ask.overlay, self.show_diff, self.evaluate, ask.export),
+            (ask.pause, ask.resume, ask.stop),
+            (ask.enqueue, ask.up, ask.down, ask.dequeue),
             (self.copy_table,),
         )
         self.addActions([*(one for group in self._menu_groups for one in group), self.find_runs])
@@ -340,36 +327,15 @@ class RunsScreen(Screen):
 
     def _show_actions(self) -> None:
         chosen = self.table.selected()
-        one, some = len(chosen) == 1, bool(chosen)
-        states = {row.state.state for row in chosen}
-        live = any(row.state.is_live for row in chosen)
-        queued = one and chosen[0].queue_position is not None
-        may_wait = some and not live and states <= {"queued", "stopped", "failed", "lost"}
-        for of, can in (
-            *((of, one) for of in (self.open, self.rename, self.duplicate, self.export)),
-            *((of, some) for of in (self.edit_tags, self.compare, self.overlay)),
-            (self.show_diff, len(chosen) > 1),
-            (self.pause, "running" in states),
-            (self.resume, bool(states & {"paused", "stopped", "failed", "lost", "queued"})),
-            (self.stop, bool(states & {"starting", "running", "paused"})),
-            (self.enqueue, may_wait and any(row.queue_position is None for row in chosen)),
-            *((of, queued) for of in (self.up, self.down)),
-            (self.dequeue, any(row.queue_position is not None for row in chosen)),
-            (self.evaluate, one and not self.work.is_busy and (chosen[0].state.step or 0) > 0),
-            (self.copy_table, bool(self.model.rows)),
-        ):
-            of.setEnabled(can)
+        one = len(chosen) == 1
+        self.commands.show(chosen)
+        self.rename.setEnabled(one)
+        self.show_diff.setEnabled(len(chosen) > 1)
+        self.evaluate.setEnabled(one and not self.work.is_busy and (chosen[0].state.step or 0) > 0)
+        self.copy_table.setEnabled(bool(self.model.rows))
         self.evaluate_button.setEnabled(self.evaluate.isEnabled())
         words = self.tr("Measures {0} and its teacher, and keeps the figures.").format(chosen[0].name) if one else ""
         self.evaluate_words.setText(words or self.tr("Select one run to measure it and its teacher."))
-
-    def _with_one(self, deed: Callable[[RunRow], object]) -> None:
-        chosen = self.table.selected()
-        if len(chosen) == 1:
-            deed(chosen[0])
-
-    def _write(self, deed: Callable[[ProjectFile], Any]) -> None:
-        self.session.project.write(deed, failed=self.says.emit)
 
     def _find(self) -> None:
         self.search.setFocus()
@@ -378,57 +344,6 @@ class RunsScreen(Screen):
     def _begin_rename(self) -> None:
         self.tabs.setCurrentIndex(0)
         self.table.rename()
-
-    def _rename(self, run: int, name: str) -> None:
-        if not name or name.isdecimal():
-            self.says.emit(
-                self.tr("A run cannot be named '{0}', because a number alone means a run; add a word.").format(name)
-            )
-            return
-        self._write(lambda project: project.rename_run(run, name))
-
-    def _ask_tags(self) -> None:
-        chosen = self.table.selected()
-        if not chosen:
-            return
-        common = [tag for tag in chosen[0].tags if all(tag in row.tags for row in chosen)]
-        dialog = QInputDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(self.tr("Tags"))
-        whose = chosen[0].name if len(chosen) == 1 else self.tr("{0} runs").format(len(chosen))
-        dialog.setLabelText(self.tr("Tags of {0}, with commas between them:").format(whose))
-        dialog.setTextValue(", ".join(common))
-        dialog.setOkButtonText(self.tr("Set tags"))
-        dialog.textValueSelected.connect(lambda text: self._set_tags(chosen, common, text))
-        dialog.open()
-
-    def _set_tags(self, chosen: list[RunRow], common: list[str], text: str) -> None:
-        """Tags that all had and that were struck out go; those that only some have stay."""
-        typed = list(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
-        wanted = {row.id: [*(t for t in row.tags if t not in common and t not in typed), *typed] for row in chosen}
-
-        def write(project: ProjectFile) -> None:
-            with project.transaction():
-                for run, tags in wanted.items():
-                    project.set_tags(run, tags)
-
-        self._write(write)
-
-    def _duplicate(self, row: RunRow) -> None:
-        run = row.id
-        self.session.project.ask(lambda project: project.run(run).recipe, self._show_recipe)
-
-    def _show_recipe(self, recipe: dict[str, Any]) -> None:
-        self.leads_to.emit("wizard", recipe)
-
-    def _compare(self) -> None:
-        runs = [row.id for row in self.table.selected()]
-        self.leads_to.emit("compare", runs[0] if len(runs) == 1 else runs)
-
-    def _overlay(self) -> None:
-        runs = [row.id for row in self.table.selected()]
-        if runs:
-            self.leads_to.emit("run", {"run": runs[0], "overlay": runs[1:]})
 
     def _show_diff(self) -> None:
         self.tabs.setCurrentWidget(self.diff)
@@ -449,31 +364,11 @@ class RunsScreen(Screen):
     def _show_runs(self, runs: list[Run]) -> None:
         self.diff.show_runs(runs)
 
-    def _ask_runs(self, verb: Callable[..., int]) -> None:
-        """Ask each selected run; those that cannot do it say why."""
-        runs = [row.id for row in self.table.selected()]
-        for run in runs:
-            self._write(lambda project, run=run: verb(project.path, run))  # type: ignore[misc]
-
-    def _enqueue(self) -> None:
-        runs = [row.id for row in reversed(self.table.selected()) if row.queue_position is None]
-        for run in runs:  # the first is started at once where nothing else runs
-            self._write(lambda project, run=run: launch.enqueue(project.path, run))  # type: ignore[misc]
-
-    def _move(self, by: int) -> None:
-        self._with_one(lambda row: self._write(lambda project: _move(project, row.id, by)))
-
-    def _dequeue(self) -> None:
-        runs = [row.id for row in self.table.selected() if row.queue_position is not None]
-
-        def write(project: ProjectFile) -> None:
-            with project.transaction():
-                for run in runs:
-                    project.set_queue_position(run, None)
-
-        self._write(write)
-
-    def _evaluate(self, row: RunRow) -> None:
+    def _evaluate(self) -> None:
+        chosen = self.table.selected()
+        if len(chosen) != 1:
+            return
+        row = chosen[0]
         self.tabs.setCurrentIndex(1)
         self.work.begin(
             self.tr("Measuring {0} and its teacher").format(row.name),
@@ -490,19 +385,3 @@ class RunsScreen(Screen):
 
 def _found(project: ProjectFile) -> Found:
     return project.run_rows(), project.every_evaluation()
-
-
-def _move(project: ProjectFile, run: int, by: int) -> None:
-    """Change places with the neighbour in the queue."""
-    with project.transaction():
-        queue = sorted(
-            (row for row in project.run_rows([]) if row.queue_position is not None),
-            key=lambda row: (row.queue_position, row.id),
-        )
-        order = [row.id for row in queue]
-        if run not in order:
-            return
-        place = order.index(run)
-        order.insert(max(0, min(len(order) - 1, place + by)), order.pop(place))
-        for number, each in enumerate(order, 1):
-            project.set_queue_position(each, number)

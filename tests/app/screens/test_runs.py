@@ -125,7 +125,7 @@ def test_tags_of_several_runs_are_set_together(qtbot, screen, project_path):
     change(project_path, lambda project: project.set_tags(2, ["both"]))
     qtbot.waitUntil(lambda: screen.model.rows[1].tags == ("both",))
     select(screen, 1, 2)
-    screen.edit_tags.trigger()
+    screen.commands.edit_tags.trigger()
     dialog = screen.findChild(QInputDialog)
     assert dialog.textValue() == "both"
     dialog.setTextValue("new, both")
@@ -139,13 +139,13 @@ def test_tags_of_several_runs_are_set_together(qtbot, screen, project_path):
 
 def test_what_leads_on_carries_what_was_chosen(qtbot, screen):
     select(screen, 1, 2)
-    assert not screen.open.isEnabled()
-    assert led(qtbot, screen, screen.compare.trigger) == ["compare", [2, 1]]
-    assert led(qtbot, screen, screen.overlay.trigger) == ["run", {"run": 2, "overlay": [1]}]
+    assert not screen.commands.open.isEnabled()
+    assert led(qtbot, screen, screen.commands.compare.trigger) == ["compare", [2, 1]]
+    assert led(qtbot, screen, screen.commands.overlay.trigger) == ["run", {"run": 2, "overlay": [1]}]
     select(screen, 1)
-    assert led(qtbot, screen, screen.compare.trigger) == ["compare", 1]
-    assert led(qtbot, screen, screen.export.trigger) == ["export", 1]
-    place, recipe = led(qtbot, screen, screen.duplicate.trigger)
+    assert led(qtbot, screen, screen.commands.compare.trigger) == ["compare", 1]
+    assert led(qtbot, screen, screen.commands.export.trigger) == ["export", 1]
+    place, recipe = led(qtbot, screen, screen.commands.duplicate.trigger)
     assert place == "wizard"
     assert Recipe.from_values(recipe).training.batch_size == 16
 
@@ -173,9 +173,9 @@ def test_the_queue_is_put_in_order(qtbot, screen, project_path):
     a, b = change(project_path, add)
     qtbot.waitUntil(lambda: screen.model.rowCount() == 4)
     select(screen, b)
-    screen.up.trigger()
+    screen.commands.up.trigger()
     qtbot.waitUntil(lambda: {row.id: row.queue_position for row in screen.model.rows[2:]} == {a: 2, b: 1})
-    screen.dequeue.trigger()
+    screen.commands.dequeue.trigger()
     qtbot.waitUntil(lambda: screen.model.rows[3].queue_position is None)
     assert change(project_path, lambda project: project.run(a).queue_position) == 2
 
@@ -186,9 +186,9 @@ def test_a_run_is_put_into_the_queue(qtbot, screen, project_path, monkeypatch):
     run = change(project_path, lambda project: project.add_run(Recipe.from_values(RECIPE), name="a"))
     qtbot.waitUntil(lambda: screen.model.rowCount() == 3)
     select(screen, 1)
-    assert not screen.enqueue.isEnabled()  # it is finished
+    assert not screen.commands.enqueue.isEnabled()  # it is finished
     select(screen, run)
-    screen.enqueue.trigger()
+    screen.commands.enqueue.trigger()
     qtbot.waitUntil(lambda: asked == [(project_path, run)])
 
 
@@ -199,7 +199,7 @@ def test_a_refusal_is_a_sentence(qtbot, screen, project_path):
     select(screen, run)
     change(project_path, lambda project: project.end_attempt(project.attempts(run)[-1].id, "stopped"))
     with qtbot.waitSignal(screen.says) as said:
-        screen.stop.trigger()
+        screen.commands.stop.trigger()
     assert "is stopped, so there is nothing to stop" in said.args[0]
 
 
