@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QFrame,
@@ -15,6 +18,8 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.widgets.step_list import StepList
+
+Awaited = Literal["", "start", "queue"]
 
 
 class Frame(QStackedWidget):
@@ -52,6 +57,35 @@ class Frame(QStackedWidget):
     def work(self) -> None:
         """Show the pages."""
         self.setCurrentIndex(1)
+
+    def show_start(self, problems: Sequence[str], awaited: Awaited, refused: str) -> None:
+        """Whether the run can start, and why not. problems: what must be mended. awaited: what follows the check that
+        goes on. refused: why the last check was against it."""
+        count = len(problems)
+        for button in (self.start, self.queue):
+            button.setEnabled(not count and not awaited)
+        self.start.setText(self.tr("Checking...") if awaited == "start" else self.tr("Start"))
+        self.queue.setText(self.tr("Checking...") if awaited == "queue" else self.tr("Add to queue"))
+        self.cancel.setVisible(bool(awaited))
+        look.set_tone(self.status, "bad" if count or refused else "muted")
+        if refused:
+            self.status.setText(refused)
+        elif count == 1:
+            self.status.setText(problems[0])
+        elif count:
+            self.status.setText(self.tr("{0} things to mend first: {1}").format(count, problems[0]))
+        elif awaited == "queue":
+            self.status.setText(self.tr("It joins the queue as soon as the check is done."))
+        elif awaited == "start":
+            self.status.setText(self.tr("It starts as soon as the check is done."))
+        else:
+            self.status.setText(self.tr("Ready to start."))
+        self.status.setToolTip(self.status.text())
+
+    def say_wrong(self, words: str) -> None:
+        """Why the run has not started."""
+        look.set_tone(self.status, "bad")
+        self.status.setText(words)
 
     def _make_working(self) -> QWidget:
         left = QVBoxLayout()

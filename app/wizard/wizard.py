@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import look
 from app.drafts import Draft
 from app.screens import Screen
 from app.session import Session
@@ -32,15 +31,16 @@ from app.wizard.check import Check
 from app.wizard.compute import ComputePage
 from app.wizard.data import DataPage
 from app.wizard.dropped import contents
-from app.wizard.frame import Frame
+from app.wizard.frame import Awaited, Frame
 from app.wizard.method import MethodPage
 from app.wizard.page import Candidate, Page, State
 from app.wizard.review import ReviewPage
+from app.wizard.starting import Order, Starting
+from app.wizard.step_words import step_words
 from app.wizard.student import StudentPage
 from app.wizard.teacher import TeacherPage
 from app.wizard.teacher_lookup import TeacherLookup
 from app.wizard.training import TrainingPage
-from backend.contract import launch
 from backend.contract.catalogue import Catalogue
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
@@ -58,6 +58,7 @@ class Wizard(Screen):
         self.draft = Draft(session.project, self)
         self.undo_stack = self.draft.undo_stack
         self.check = Check(session, self)
+        self.starting = Starting(session, self.check, self._order, self)
         self.lookup = TeacherLookup(session, self)
         self.state: State | None = None
         self._wanted: object = None
@@ -65,8 +66,6 @@ class Wizard(Screen):
         self._is_busy = False
         self._in_sight: QWidget | None = None
         self._catalogue = Catalogue(version="")
-        self._starts_when_checked = False
-        self._queues = False
         self._visited: set[str] = set()
         self._behind: list[str] = []
         self._rest = QTimer(self)
@@ -96,14 +95,18 @@ class Wizard(Screen):
         self.frame.steps.currentRowChanged.connect(self._show_page)
         self.frame.turned.connect(self._turn)
         self.frame.again_wanted.connect(self._ask_again)
-        self.frame.cancel.clicked.connect(self._cancel_check)
+        self.frame.cancel.clicked.connect(self.starting.cancel)
         self.frame.queue.clicked.connect(self.enqueue)
         self.frame.start.clicked.connect(self.start)
         self._put_footer_last()
-        self.review.check_wanted.connect(self._check_now)
-        self.review.cancel_wanted.connect(self._cancel_check)
+        self.review.check_wanted.connect(self.starting.check_now)
+        self.review.cancel_wanted.connect(self.starting.cancel)
         self.check.changed.connect(self._show_start)
-        self.check.answered.connect(self._checked)
+        self.starting.changed.connect(self._show_start)
+        self.starting.begins.connect(lambda: self.frame.start.setEnabled(False))
+        self.starting.started.connect(self._started)
+        self.starting.failed.connect(self._not_started)
+        self.starting.refused.connect(self._refuse_start)
         self.draft.changed.connect(self._refresh)
         self.draft.loaded.connect(self._loaded)
         self.lookup.changed.connect(self._refresh)
@@ -212,8 +215,7 @@ class Wizard(Screen):
         self.state = State(values, catalogue, teacher, refusal, found, self._candidates)
         if teacher is None and not refusal:
             self._rest.start()
-        if self._starts_when_checked and not self._is_still_asked():
-            self._cancel_check()
+        self.starting.heed_edit()
         self._behind = list(self.pages)
         if self.isVisible():
             self._bring_up(self._behind[max(self.frame.steps.currentRow(), 0)])
@@ -292,7 +294,7 @@ class Wizard(Screen):
             self._look_at_teacher()
             self._scroll_to(self.teacher.folder_card)
         if key == "review":
-            self._check_now()
+            self.starting.check_now()
         self._show_steps()
 
     def _turn(self, by: int) -> None:
@@ -304,143 +306,55 @@ class Wizard(Screen):
         if self.state is None:
             return
         wrong = {problem.page for problem in self.state.problems}
-        words = self._choice_words(self.state)
+        words = step_words(self.state, self.tr)
         for row, key in enumerate(self.pages):
             mark: Mark = "wrong" if key in wrong else "done" if key in self._visited else "open"
             self.frame.steps.show_step(row, words[key], mark)
-
-    def _choice_words(self, state: State) -> dict[str, str]:
-        """What was chosen on each page, in a few words."""
-        values, training = state.values, state.values["training"]
-        method = state.method
-        needs_data = method is not None and "real data" in method.needs_with(values["settings"])
-        pictures = Path(values["data"]).name if values["data"] is not None else self.tr("the teacher's own")
-        prompts = Path(values.get("prompts") or "").name
-        data = ", ".join(words for words in (pictures if needs_data else "", prompts) if words)
-        return {
-            "teacher": said(state.teacher.title) if state.teacher else Path(str(values["teacher"])).name,
-            "data": data or self.tr("none needed"),
-            "method": said(method.title) if method else str(values["method"]),
-            "student": values["student"].get("start") or self.tr("from the teacher"),
-            "training": self.tr("{0} steps of {1}").format(
-                *(choices.TRAINING_FIELDS[name].show(training[name]) for name in ("steps", "batch_size"))
-            ),
-            "compute": said(str(training["device"])),
-            "review": self.tr("cost and start"),
-        }
 
     # Starting
 
     def start(self) -> None:
         """Check the recipe if that was not done, and start it."""
-        self._begin(queues=False)
+        self.starting.begin(queues=False)
 
     def enqueue(self) -> None:
         """The same, with a place in the queue instead of a process."""
-        self._begin(queues=True)
+        self.starting.begin(queues=True)
 
-    def _begin(self, queues: bool) -> None:
-        if self.state is None or self.state.problems or self._starts_when_checked:
-            return
-        recipe = choices.recipe_of(self.draft.values, self.state.catalogue)
-        self._queues = queues
-        if self.check.is_ok_for(recipe):
-            self._start(recipe)
-            return
-        self._starts_when_checked = True
-        self.check.begin(recipe)
-        if not self.check.is_running:  # it was answered before, and not with yes
-            self._checked()
+    def _order(self) -> Order | None:
+        """What a start is about now; None while something is to be mended."""
+        state = self.state
+        if state is None or state.problems:
+            return None
+        name, card = str(self.draft.values.get("name") or "").strip() or None, state.method
+        return Order(choices.recipe_of(self.draft.values, state.catalogue), name, card.settings if card else {})
+
+    def _refuse_start(self) -> None:
+        self.go_to("review")
         self._show_start()
-
-    def _check_now(self) -> None:
-        if self.state is not None and not self.state.problems:
-            self.check.begin(choices.recipe_of(self.draft.values, self.state.catalogue))
-
-    def _cancel_check(self) -> None:
-        self._starts_when_checked = False
-        self.check.cancel()
-        self._show_start()
-
-    def _is_still_asked(self) -> bool:
-        return bool(
-            self.state is not None
-            and not self.state.problems
-            and self.check.is_about(choices.recipe_of(self.draft.values, self.state.catalogue))
-        )
-
-    def _checked(self) -> None:
-        wanted, self._starts_when_checked = self._starts_when_checked, False
-        if not wanted or self.state is None:
-            return
-        recipe = choices.recipe_of(self.draft.values, self.state.catalogue) if not self.state.problems else None
-        if recipe is not None and self.check.is_ok_for(recipe):
-            self._start(recipe)
-        else:
-            self.go_to("review")
-            self._show_start()
-
-    def _start(self, recipe: Recipe) -> None:
-        assert self.state is not None
-        card = self.state.method
-        name, declaration = str(self.draft.values.get("name") or "").strip() or None, card.settings if card else {}
-        queues = self._queues
-
-        def begin(project: ProjectFile) -> int:
-            run = project.add_run(recipe, name=name, declaration=declaration)
-            if queues:
-                launch.enqueue(project.path, run)
-            else:
-                launch.start_worker(project.path, run)
-            return run
-
-        self.frame.start.setEnabled(False)
-        self.session.project.write(begin, self._started, failed=self._not_started)
 
     def _started(self, run: int) -> None:
         if self.draft.values.get("name"):  # the next run wants a name of its own
             self.draft.edit({"name": ""}, self.tr("name of the run"))
         self._show_start()
+        queues = self.starting.queues
         if self.isVisible():
             self.leads_to.emit("run", run)
         else:  # whoever has gone on to something else is not taken from it
-            self.says.emit(self.tr("The new run is in the queue.") if self._queues else self.tr("The new run starts."))
+            self.says.emit(self.tr("The new run is in the queue.") if queues else self.tr("The new run starts."))
 
     def _not_started(self, words: str) -> None:
         self._show_start()
-        look.set_tone(self.frame.status, "bad")
-        self.frame.status.setText(words)
+        self.frame.say_wrong(words)
 
     def _show_start(self) -> None:
-        state = self.state
-        if state is None:
+        if self.state is None:
             return
-        count = len(state.problems)
-        is_waiting = self._starts_when_checked
-        self.frame.start.setEnabled(not count and not is_waiting)
-        self.frame.queue.setEnabled(not count and not is_waiting)
+        awaited: Awaited = ("queue" if self.starting.queues else "start") if self.starting.is_waiting else ""
+        refused = "" if self.state.problems or awaited else self._refused_by_check(self.state)
+        self.frame.show_start([said(problem.words) for problem in self.state.problems], awaited, refused)
         self.frame.queue.setVisible(self._is_busy)
-        starts, queues = is_waiting and not self._queues, is_waiting and self._queues
-        self.frame.start.setText(self.tr("Checking...") if starts else self.tr("Start"))
-        self.frame.queue.setText(self.tr("Checking...") if queues else self.tr("Add to queue"))
         self.start_action.setEnabled(self.frame.start.isEnabled())
-        self.frame.cancel.setVisible(is_waiting)
-        refused = "" if count or is_waiting else self._refused_by_check(state)
-        look.set_tone(self.frame.status, "bad" if count or refused else "muted")
-        first = said(state.problems[0].words) if count else ""
-        if refused:
-            self.frame.status.setText(refused)
-        elif count == 1:
-            self.frame.status.setText(first)
-        elif count:
-            self.frame.status.setText(self.tr("{0} things to mend first: {1}").format(count, first))
-        elif queues:
-            self.frame.status.setText(self.tr("It joins the queue as soon as the check is done."))
-        elif starts:
-            self.frame.status.setText(self.tr("It starts as soon as the check is done."))
-        else:
-            self.frame.status.setText(self.tr("Ready to start."))
-        self.frame.status.setToolTip(self.frame.status.text())
 
     def _refused_by_check(self, state: State) -> str:
         """What the last check said against this recipe, if it was about this one."""
@@ -477,7 +391,7 @@ class Wizard(Screen):
             self.start_action,
             action(self.tr("Next page"), lambda: self._turn(1), "Alt+Right"),
             action(self.tr("Previous page"), lambda: self._turn(-1), "Alt+Left"),
-            action(self.tr("Check the recipe"), self._check_now),
+            action(self.tr("Check the recipe"), self.starting.check_now),
             action(self.tr("Begin anew with the defaults"), self._begin_anew),
         ]
         self.addActions(self._actions)
