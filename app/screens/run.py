@@ -10,18 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QMenu,
     QPushButton,
     QScrollArea,
     QSizePolicy,
     QSplitter,
     QStackedLayout,
     QTabWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -36,10 +34,11 @@ from app.screens import Screen
 from app.session import Session
 from app.widgets.curves import Curves, Mark
 from app.widgets.health_panel import HealthPanel
-from app.widgets.icon_button import IconButton, action
+from app.widgets.icon_button import action
 from app.widgets.live_settings import LiveSettings
 from app.widgets.log_view import LogView, tail
 from app.widgets.notes import Notes
+from app.widgets.overlay_button import OverlayButton
 from app.widgets.run_header import RunHeader
 from app.widgets.sample_history import SampleHistory
 from app.widgets.triptych import Triptych
@@ -67,7 +66,6 @@ class RunScreen(Screen):
         self._pace = Pace()
         self._samples = Rounds()
         self._names: list[tuple[int, str]] = []
-        self._overlays: dict[int, None] = {}
 
         self._pages = QStackedLayout(self)
 
@@ -165,12 +163,7 @@ class RunScreen(Screen):
                 splitter.setStretchFactor(index, share)
             splitter.setChildrenCollapsible(False)
             splitter.setHandleWidth(look.GAP)
-            kept = self.session.settings.value(f"run/{name}")
-            if isinstance(kept, QByteArray):
-                splitter.restoreState(kept)
-            splitter.splitterMoved.connect(
-                lambda *_, n=name, s=splitter: self.session.settings.setValue(f"run/{n}", s.saveState())
-            )
+            remembered.shares(self.session.settings, f"run/{name}", splitter)
 
     def _curves(self) -> QWidget:
         place = QWidget()
@@ -181,11 +174,8 @@ class RunScreen(Screen):
         row = QHBoxLayout()
         row.addWidget(look.label(self.tr("Curves"), "strong"))
         row.addStretch(1)
-        self.overlay = IconButton("layers", self.tr("Overlay runs..."), quiet=True)
-        self._overlay_menu = QMenu(self.overlay)
-        self._overlay_menu.aboutToShow.connect(self._fill_overlays)
-        self.overlay.setMenu(self._overlay_menu)
-        self.overlay.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.overlay = OverlayButton()
+        self.overlay.changed.connect(self._show_curves)
         row.addWidget(self.overlay)
         column.addLayout(row)
         column.addWidget(self.curves, 1)
@@ -237,7 +227,8 @@ class RunScreen(Screen):
             return
         self.notes.save()
         self._run, self._state, self._attempts, self._checkpoints, self._events = None, None, [], [], []
-        self._latest, self._pace, self._samples, self._overlays = {}, Pace(), Rounds(), {}
+        self._latest, self._pace, self._samples = {}, Pace(), Rounds()
+        self.overlay.lie_over(item)
         self.commands.follow(item)
         self.log.follow()
         self.live_settings.follow()
@@ -271,27 +262,11 @@ class RunScreen(Screen):
             self._pages.setCurrentIndex(0)
             self.setFocusProxy(self.begin)
         self.header.show_runs(list(reversed(self._names)), self.watcher.run)
-        self.overlay.setEnabled(len(self._names) > 1)
-
-    def _fill_overlays(self) -> None:
-        self._overlay_menu.clear()
-        for run, name in reversed(self._names):
-            if run != self.watcher.run:
-                entry = self._overlay_menu.addAction(name)
-                entry.setCheckable(True)
-                entry.setChecked(run in self._overlays)
-                entry.toggled.connect(lambda on, run=run: self._overlay(run, on))
-
-    def _overlay(self, run: int, on: bool) -> None:
-        if on:
-            self._overlays[run] = None
-        else:
-            self._overlays.pop(run, None)
-        self._show_curves()
+        self.overlay.show_runs(self._names)
 
     def _show_curves(self) -> None:
         if self.watcher.run is not None:
-            self.curves.show_runs([self.watcher.run, *self._overlays])
+            self.curves.show_runs([self.watcher.run, *self.overlay.runs])
 
     # The news
 

@@ -207,12 +207,12 @@ def test_another_run_is_chosen(qtbot: QtBot, screen: RunScreen) -> None:
 def test_other_runs_are_laid_over_its_curves(qtbot: QtBot, screen: RunScreen, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[list[int]] = []
     monkeypatch.setattr(screen.curves, "show_runs", shown.append)
-    screen._overlay_menu.aboutToShow.emit()
-    assert [entry.text() for entry in screen._overlay_menu.actions()] == ["second"]
-    screen._overlay_menu.actions()[0].trigger()
-    screen._overlay_menu.aboutToShow.emit()
-    assert screen._overlay_menu.actions()[0].isChecked()
-    screen._overlay_menu.actions()[0].trigger()
+    screen.overlay.menu().aboutToShow.emit()
+    assert [entry.text() for entry in screen.overlay.menu().actions()] == ["second"]
+    screen.overlay.menu().actions()[0].trigger()
+    screen.overlay.menu().aboutToShow.emit()
+    assert screen.overlay.menu().actions()[0].isChecked()
+    screen.overlay.menu().actions()[0].trigger()
     assert shown == [[1, 2], [1]]
 
 
