@@ -52,7 +52,7 @@ class Side:
     @cached_property
     def image(self) -> Image.Image:
         """Its samples as one picture."""
-        return pictures.sheet(self.samples, COLUMNS)
+        return pictures.sheet(self.samples, COLUMNS, pictures.GAP)
 
 
 def sides(

@@ -114,7 +114,7 @@ def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
         cond = run.teacher.each_condition(judge.PREVIEW_SAMPLES)
         drawn = judge.draw(run.exported, run.last_sampler, run.teacher, cond, judge.PREVIEW_SEED)
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        pictures.sheet(drawn, 10).save(sheet)
+        pictures.sheet(drawn, 10, pictures.GAP).save(sheet)
     return row | {"problem": "", "figures": dict(found.values)}
 
 

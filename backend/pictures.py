@@ -12,6 +12,8 @@ from backend.networks.codec import to_uint8
 SCATTER_SIZE = 256
 SCATTER_REACH = 1.6  # data units from the middle to the edge
 SMALLEST_TILE = 32  # pixels across, on a sheet
+GAP = 2  # pixels between the tiles of a sheet
+PAPER = 250  # grey of what lies between them
 
 
 def picture(sample: Tensor) -> Image.Image:
@@ -42,21 +44,26 @@ def scale_of(image: Image.Image) -> int:
     return max(1, SMALLEST_TILE // min(image.size))
 
 
-def sheet(samples: Tensor, columns: int) -> Image.Image:
-    """Samples (B, C, H, W) as one picture, small ones enlarged; points (N, 2) as a scatter."""
+def sheet(samples: Tensor, columns: int, gap: int = 0) -> Image.Image:
+    """Samples (B, C, H, W) as one picture, small ones enlarged; points (N, 2) as a scatter. gap: as in `tile`."""
     if samples.ndim == 2:
         return scatter(samples)
     tiles = [picture(sample) for sample in samples]
-    return tile(tiles, columns, scale_of(tiles[0]))
+    return tile(tiles, columns, scale_of(tiles[0]), gap)
 
 
-def tile(tiles: Sequence[Image.Image], columns: int, scale: int = 1) -> Image.Image:
-    """Pictures of one size row by row, `columns` to a row, each enlarged `scale` times."""
+def tile(tiles: Sequence[Image.Image], columns: int, scale: int = 1, gap: int = 0) -> Image.Image:
+    """Pictures of one size row by row, `columns` to a row, each enlarged `scale` times.
+
+    gap: pixels of paper between them, without which digits on black run into each other.
+    """
     width, height = tiles[0].width * scale, tiles[0].height * scale
-    columns = min(columns, len(tiles))
-    page = Image.new(tiles[0].mode, (columns * width, -(-len(tiles) // columns) * height))
+    columns, rows = min(columns, len(tiles)), -(-len(tiles) // columns)
+    size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
+    paper = {"L": PAPER, "RGB": (PAPER,) * 3}.get(tiles[0].mode, 0)  # 0: see-through
+    page = Image.new(tiles[0].mode, size, paper)
     for i, image in enumerate(tiles):
-        place = (i % columns * width, i // columns * height)
+        place = (i % columns * (width + gap), i // columns * (height + gap))
         page.paste(image.resize((width, height), Image.Resampling.NEAREST), place)
     return page
 
@@ -67,7 +74,7 @@ def comparison(parts: Sequence[tuple[str, Image.Image]], gap: int = 16) -> Image
     lines = [max(40, round(font.getlength(words))) for words, _ in parts]
     widths = [max(image.width, line) for (_, image), line in zip(parts, lines, strict=True)]
     top = 24 + gap
-    page = Image.new("RGB", (sum(widths) + gap * (len(parts) + 1), parts[0][1].height + top + gap), (250, 250, 250))
+    page = Image.new("RGB", (sum(widths) + gap * (len(parts) + 1), parts[0][1].height + top + gap), (PAPER,) * 3)
     draw, x = ImageDraw.Draw(page), gap
     for (words, image), width in zip(parts, widths, strict=True):
         draw.text((x, gap // 2 + 4), words, fill=(30, 30, 30), font=font)

@@ -272,7 +272,7 @@ def samples(path: Path, run: int, out: Path) -> list[Path]:
             sheets.append(place.with_suffix(".png"))
             images = [pictures.open_png(data) for _, data in sorted(tiles.items())]
             columns = 1 if kind in VIEWS else 10  # such a picture is a row already
-            pictures.tile(images, columns, scale=pictures.scale_of(images[0])).save(sheets[-1])
+            pictures.tile(images, columns, pictures.scale_of(images[0]), pictures.GAP).save(sheets[-1])
     return sheets
 
 

@@ -34,7 +34,10 @@ def test_tiles_go_row_by_row_and_are_enlarged():
     tiles = [Image.new("L", (2, 1), 10 * i) for i in range(5)]
     page = np.asarray(pictures.tile(tiles, columns=3, scale=2))
     assert page.shape == (4, 12)
-    assert page[::2, ::4].tolist() == [[0, 10, 20], [30, 40, 0]]
+    assert page[::2, ::4].tolist() == [[0, 10, 20], [30, 40, pictures.PAPER]]
+    apart = np.asarray(pictures.tile(tiles, columns=3, scale=2, gap=1))
+    assert apart.shape == (5, 14)
+    assert apart[0, :10].tolist() == [0, 0, 0, 0, pictures.PAPER, 10, 10, 10, 10, pictures.PAPER]
 
 
 def test_small_pictures_are_enlarged_on_a_sheet_and_large_ones_are_not():

@@ -82,8 +82,8 @@ def test_a_grid_that_was_drawn_twice_is_written_once(project, tmp_path):
                 opened.add_sample(run, step=5, kind="preview", position=position, image=image)
     (sheet,) = studio.samples(project, run, tmp_path / "out")
     with Image.open(sheet) as page:
-        assert page.size == (64, 32)
-        assert (page.getpixel((0, 0)), page.getpixel((32, 0))) == (20, 21)
+        assert page.size == (66, 32)
+        assert (page.getpixel((0, 0)), page.getpixel((34, 0))) == (20, 21)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "preview-00000005.png",
         "preview-00000005-000.png",
@@ -101,7 +101,7 @@ def test_rows_of_a_view_stand_below_each_other(project, tmp_path):
             opened.add_sample(run, step=5, kind="teacher_view", position=position, image=row)
     (sheet,) = studio.samples(project, run, tmp_path / "out")
     with Image.open(sheet) as page:
-        assert page.size == (320, 3 * 32)
+        assert page.size == (320, 3 * 34 - 2)
 
 
 def test_a_student_is_used_at_other_numbers_of_evaluations(lab):
