@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from backend import health, losses, studio, worker
+from backend import health, judge, losses, studio, worker
 from backend.assembly import load_student
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
@@ -25,6 +25,16 @@ def _own_signals() -> Iterator[None]:
     yield
     for number, heed in before.items():
         signal.signal(number, heed)
+
+
+@pytest.fixture(autouse=True)
+def _few_samples() -> Iterator[None]:
+    """What is shown and scored is drawn of fewer samples and in fewer steps: here it only matters that it is."""
+    with pytest.MonkeyPatch.context() as patch:  # of its own, as tests undo theirs
+        patch.setattr(worker, "SCORED_SAMPLES", 60)
+        patch.setattr(judge, "PREVIEW_SAMPLES", 10)
+        patch.setattr(judge, "TEACHER_NFE", 4)
+        yield
 
 
 @pytest.fixture
@@ -76,8 +86,10 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
         assert opened.check() == []
 
 
-def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in_full(project: Path) -> None:
-    run = add(project, steps=1)
+def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in_full(
+    project: Path, small: str
+) -> None:
+    run = add(project, small, steps=1)
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
         kinds = [sample.kind for sample in opened.samples_after(run) if sample.step == 0]
@@ -87,18 +99,18 @@ def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in
     assert list(dict.fromkeys(kinds)) == ["preview", *VIEWS, "teacher_at_student_nfe", "teacher"]
 
 
-def test_a_run_added_without_its_methods_declaration_gets_it_from_the_worker(project: Path) -> None:
-    run = add(project, steps=1)
+def test_a_run_added_without_its_methods_declaration_gets_it_from_the_worker(project: Path, small: str) -> None:
+    run = add(project, small, steps=1)
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
         assert opened.run(run).declaration == load_method("dmd2").settings.model_json_schema()
 
 
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
-    status, attempt = work(project, run := add(project))
+    status, attempt = work(project, run := add(project, small))
     assert (status, attempt.outcome) == (1, "failed")
     assert attempt.reason == (
         "The loss of student was not finite at step 25, first its matching. Lower the learning rate and start again "
@@ -108,22 +120,22 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
         assert [c.step for c in opened.checkpoints(run)] == [10, 20]
 
 
-def test_out_of_memory_says_what_to_lower_in_order(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_says_what_to_lower_in_order(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     after(3, full, monkeypatch)
-    _, attempt = work(project, add(project))
+    _, attempt = work(project, add(project, small))
     assert attempt.reason.startswith("The device is out of memory (the machine has ")
     assert attempt.reason.endswith("; lower, in this order, the batch size or the student's steps.")
 
 
-def test_a_fault_keeps_its_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_keeps_its_traceback(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*_: torch.Tensor) -> torch.Tensor:
         raise AssertionError("boom")
 
     after(3, fault, monkeypatch)
-    run = add(project)
+    run = add(project, small)
     with pytest.raises(AssertionError):
         worker.main([str(project), str(run)])
     with ProjectFile.open(project, readonly=True) as opened:
@@ -138,9 +150,11 @@ def test_a_missing_teacher_is_named(project: Path) -> None:
     assert attempt.reason.startswith("The teacher no-such-folder does not exist")
 
 
-def test_a_damaged_checkpoint_is_named_and_passed_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
-    run = add(project)
+    run = add(project, small)
     work(project, run)
     monkeypatch.undo()
     with ProjectFile.open(project, readonly=True) as opened:
@@ -152,12 +166,12 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(project: Path, monkeypatc
         assert any("damaged" in event.text for event in opened.events_after(run))
 
 
-def test_only_the_newest_checkpoints_and_the_best_stay(project: Path) -> None:
-    run = add(project, steps=40, checkpoint_every=4, preview_every=20, keep_checkpoints=2)
+def test_only_the_newest_checkpoints_and_the_best_stay(project: Path, small: str) -> None:
+    run = add(project, small, steps=20, checkpoint_every=2, preview_every=10, keep_checkpoints=2)
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
         kept = opened.checkpoints(run)
-        assert [c.step for c in kept][-2:] == [36, 40]
+        assert [c.step for c in kept][-2:] == [18, 20]
         assert len(kept) <= 3
         assert sum(c.is_best for c in kept) == 1
         assert len(opened.checkpoints(run, kept=False)) == 10
@@ -165,13 +179,15 @@ def test_only_the_newest_checkpoints_and_the_best_stay(project: Path) -> None:
         assert {p.name for p in folder.iterdir()} == {opened.checkpoint_path(c).name for c in kept}
 
 
-def test_a_stage_is_shown_with_its_own_steps_and_only_the_last_ones_compete_for_the_best(project: Path) -> None:
+def test_a_stage_is_shown_with_its_own_steps_and_only_the_last_ones_compete_for_the_best(
+    project: Path, small: str
+) -> None:
     """More evaluations make better pictures, so a student of the first stage would win against the finished one."""
     values = {"steps": 6, "batch_size": 2, "preview_every": 1, "checkpoint_every": 1, "threads": 1}
     values["keep_checkpoints"] = 6
     settings = {"student_steps": 1, "start_steps": 4}
     with ProjectFile.open(project) as opened:
-        asked = {"teacher": "digits", "method": "progressive", "settings": settings, "training": values}
+        asked = {"teacher": small, "method": "progressive", "settings": settings, "training": values}
         run = opened.add_run(Recipe.from_values(asked))
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
@@ -286,6 +302,8 @@ def test_signs_of_health_are_told_when_they_change_also_after_a_resume(
         assert [at for at, _ in seen.scores][-1] == step
         return [health.Finding("a", next(levels), f"At {step}.", "read")]  # type: ignore[arg-type]
 
+    monkeypatch.setattr(judge, "TEACHER_NFE", 50)  # for which the teacher brings its figures
+    monkeypatch.setattr("backend.worker.Worker._show_teacher", lambda worker: None)
     monkeypatch.setattr(health, "findings", stand_in)
     monkeypatch.setattr("backend.worker.Diagnostics.due", False)
     after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
@@ -325,9 +343,9 @@ def test_the_next_of_the_queue_is_started_however_a_run_ends(
     assert asked == [project] * 3
 
 
-def test_previews_and_saves_leave_training_as_it_was(project: Path) -> None:
-    watched = add(project, preview_every=3, checkpoint_every=2)
-    alone = add(project, checkpoint_every=0)
+def test_previews_and_saves_leave_training_as_it_was(project: Path, small: str) -> None:
+    watched = add(project, small, steps=9, preview_every=3, checkpoint_every=2)
+    alone = add(project, small, steps=9, checkpoint_every=0)
     for run in (watched, alone):
         assert work(project, run)[0] == 0
     ours, theirs = studio.metrics(project, watched), studio.metrics(project, alone)

@@ -23,6 +23,12 @@ def short_waits(monkeypatch):
 
 
 @pytest.fixture
+def no_patience(monkeypatch):
+    """For a project that stays away: who closes does not wait for it to come back."""
+    monkeypatch.setattr(recorder_module, "CLOSING_SECONDS", 0.0)
+
+
+@pytest.fixture
 def project(tmp_path):
     with ProjectFile.create(tmp_path / "a.distill") as project:
         yield project
@@ -146,6 +152,7 @@ def test_what_a_locked_database_refuses_is_spilled_and_replayed(project, run, at
     assert project._db.rows("SELECT DISTINCT dirty FROM pyramid_states") == [(0,)]
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_the_next_worker_replays_what_the_last_one_left(project, run, attempt):
     with project.transaction(), Recorder(project.path, run, attempt) as recorder:
         recorder.metrics(1, {"loss": 1.0}, wall=0.0)
@@ -234,6 +241,7 @@ def test_a_spill_that_can_never_be_replayed_keeps_nothing_else_out(project, run,
     assert [path.name for path in project.files.iterdir()] == ["spill-9.rejected"]
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_training_goes_on_without_a_project_and_without_a_folder(project, run, attempt, tmp_path):
     project.close()
     project.path.rename(tmp_path / "moved.distill")

@@ -185,25 +185,46 @@ def test_a_teacher_that_has_moved_is_a_sentence(tiny_model: Models, tmp_path: Pa
 ADAPTED = ("sd", "sdxl", "sd3", "sana", "flux")
 
 
+@dataclass(frozen=True)
+class Lora:
+    """An export of adapters alone, with the pictures that its teacher makes without them."""
+
+    export: Export
+    plain: Tensor
+
+
+@pytest.fixture(scope="module")
+def loras(tmp_path_factory: pytest.TempPathFactory, tiny_model: Models) -> dict[str, Lora]:
+    root = tmp_path_factory.mktemp("loras")
+    made = {}
+    for name in ADAPTED:
+        teacher, _, sampler = student_of(CASES[name], tiny_model)
+        student = with_adapters(teacher.denoiser, rank=2, alpha=4)
+        with torch.no_grad():
+            for key, weight in student.named_parameters():
+                if "lora_B" in key:
+                    weight.add_(0.05)
+        cond = teacher.each_condition(2)
+        done = export("lora", student, sampler, cond, FACTS, root / name, SEED, teacher)
+        made[name] = Lora(done, diffusers_folder.expected(teacher.denoiser, sampler, cond, SEED, teacher))
+    return made
+
+
+@pytest.fixture(scope="module")
+def lora_findings(loras: dict[str, Lora]) -> dict[str, Verification]:
+    return dict(zip(loras, verify_all([lora.export.path for lora in loras.values()]), strict=True))
+
+
 @pytest.mark.parametrize("name", ADAPTED)
 def test_adapters_alone_make_the_previews_pictures_on_the_untouched_teacher(
-    name: str, tiny_model: Models, tmp_path: Path
+    name: str, loras: dict[str, Lora], lora_findings: dict[str, Verification]
 ) -> None:
-    teacher, _, sampler = student_of(CASES[name], tiny_model)
-    student = with_adapters(teacher.denoiser, rank=2, alpha=4)
-    with torch.no_grad():
-        for key, weight in student.named_parameters():
-            if "lora_B" in key:
-                weight.add_(0.05)
-    cond = teacher.each_condition(2)
-    done = export("lora", student, sampler, cond, FACTS, tmp_path / "out", SEED, teacher)
+    done, found = loras[name].export, lora_findings[name]
     assert done.format == "lora"
-    (found,) = verify_all([done.path])
     assert found.problem == ""
     assert found.difference < TOLERANCE
     assert found.sound
-    plain = diffusers_folder.expected(teacher.denoiser, sampler, cond, SEED, teacher)
-    assert (load_file(done.path / "expected.safetensors")["samples"] - plain).abs().max() > 1e-3
+    assert (load_file(done.path / "expected.safetensors")["samples"] - loras[name].plain).abs().max() > 1e-3
     assert not list(done.path.rglob("diffusion_pytorch_model*"))
     assert (done.path / adapters.KOHYA).exists() == (name in ("sd", "sdxl"))
     if name in ("sd", "sdxl"):

@@ -1,6 +1,7 @@
 """Several students as one export: each for its own, together the preview's pictures, and nothing for strangers."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from backend.exports import Export, ExportError, export
-from backend.exports.verify import verify
+from backend.exports.verify import verify, verify_all
 from backend.networks import Condition
 from backend.networks.routed import Partition, RoutedDenoiser
 from backend.samplers import Sampler, even_levels, normal, sample
@@ -52,16 +53,17 @@ def test_the_pictures_are_those_of_the_student_as_one(exported: Export) -> None:
         torch.testing.assert_close(expected[half], made.clamp(-1, 1))
 
 
-def test_plain_diffusers_makes_them_and_a_student_put_in_anothers_place_is_found(exported: Export) -> None:
-    found = verify(exported.path)
-    assert found.sound, found.sentence
+def test_plain_diffusers_makes_them_and_a_student_put_in_anothers_place_is_found(
+    exported: Export, tmp_path: Path
+) -> None:
     one, two = (exported.path / f"student-{k}" / "unet" / "config.json" for k in (1, 2))
     assert one.read_bytes() == two.read_bytes()
-    weights = exported.path / "student-1" / "unet" / "diffusion_pytorch_model.safetensors"
-    kept = weights.read_bytes()
-    weights.write_bytes((exported.path / "student-2" / "unet" / weights.name).read_bytes())
-    wrong = verify(exported.path)
-    weights.write_bytes(kept)
+    mixed_up = tmp_path / "mixed-up"
+    shutil.copytree(exported.path, mixed_up)
+    weights = Path("unet") / "diffusion_pytorch_model.safetensors"
+    shutil.copy(mixed_up / "student-2" / weights, mixed_up / "student-1" / weights)
+    found, wrong = verify_all([exported.path, mixed_up])
+    assert found.sound, found.sentence
     assert not wrong.same_pictures
     assert wrong.changed == ("student-1/unet/diffusion_pytorch_model.safetensors",)
 

@@ -32,6 +32,8 @@ METHODS = method_names()
 MIXTURES = tuple(paths())
 UNETS = ("edm", "epsilon", "v_prediction", "flow")
 CPU = torch.device("cpu")
+FEW_STEPS, MANY_STEPS = 4, 100
+"""Of a student, for which each is an evaluation of its network or even an update."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -144,11 +146,17 @@ def samples(run: Run, net: Denoiser, n: int) -> Tensor:
 
 
 def ends(settings: type[Settings]) -> Iterator[dict[str, Any]]:
-    """Each setting at its lowest, its highest and each of its choices, the others as they are."""
-    for name, declared in settings.model_json_schema()["properties"].items():
+    """Each setting at its lowest, its highest and each of its choices, the others as they are.
+
+    But for the steps of a student that takes many, which is only long: there it takes few.
+    """
+    properties = settings.model_json_schema()["properties"]
+    is_long = properties.get("student_steps", {}).get("default", 0) > FEW_STEPS
+    few = {"student_steps": FEW_STEPS} if is_long else {}
+    for name, declared in properties.items():
         values = declared.get("enum", []) + [declared[end] for end in ("minimum", "maximum") if end in declared]
         values += [True, False] if declared["type"] == "boolean" else []
-        yield from ({name: value} for value in values if value != declared["default"])
+        yield from (few | {name: value} for value in values if value != declared["default"])
 
 
 @every_method
@@ -185,14 +193,18 @@ def test_runs_on_latents_with_prompts(name: str, model: str, prompted: Callable[
 
 
 @every_method
-def test_runs_with_each_setting_at_its_ends_and_trains_every_network(name: str) -> None:
+def test_runs_with_each_setting_at_its_ends_and_trains_every_network(
+    name: str, untrained: Callable[..., Teacher]
+) -> None:
     method = load_method(name)
     trained: set[str] = set()
     for changed in ends(method.settings):
         if problems(method.settings, changed):
             continue  # two settings that must fit together
+        is_long = changed.get("student_steps", 0) > MANY_STEPS
+        teacher = mixture(name, "edm", untrained) if is_long else unet_teacher("edm")
         try:
-            run = begin(name, unet_teacher("edm"), steps=2, settings=changed)
+            run = begin(name, teacher, steps=2, settings=changed)
         except RecipeError:
             continue  # refused on a network as small as this one
         trained |= run_and_check(run).changed
