@@ -27,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew-pictures", action="store_true", help="take the window's reference pictures anew")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts the whole program comes first, as a file of it may take a minute, and none should be the last."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     import torch

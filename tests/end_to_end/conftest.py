@@ -16,8 +16,14 @@ from . import hands
 
 
 @pytest.fixture
-def window(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def cache(tmp_path: Path) -> Path:
+    """Where the program keeps what it has found out: at first an empty folder."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     path = tmp_path / "lab.distill"
     ProjectFile.create(path).close()
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)

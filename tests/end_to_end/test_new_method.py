@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,28 +58,53 @@ METHOD = Method(
 '''
 
 
-def distill(folder: Path, *arguments: str) -> Any:
+COMMANDS = """
+import contextlib, io, json, sys
+from backend.__main__ import main
+
+said = []
+for arguments in json.load(sys.stdin):
+    sys.argv, printed = ["distill", *arguments, "--json"], io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code, (arguments, printed.getvalue())
+    said.append(json.loads(printed.getvalue()))
+print(json.dumps(said))
+"""
+"""Several commands in one process, as each of its own would import torch; their answers."""
+
+
+def distill(folder: Path, *commands: Sequence[str]) -> list[Any]:
+    """What the command line says in a process that begins with this folder of methods."""
     environment = {**os.environ, "DISTILL_STUDIO_METHODS": str(folder)}
-    command = [sys.executable, "-m", "backend", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        input=json.dumps(commands), capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    answers: list[Any] = json.loads(done.stdout)
+    return answers
 
 
-def test_a_method_added_as_one_file_is_listed_run_plotted_and_exported(tmp_path: Path) -> None:
+def test_a_method_added_as_one_file_is_listed_run_plotted_and_exported(
+    tmp_path: Path, tiny_teacher: Callable[..., Path]
+) -> None:
     (tmp_path / "throwaway.py").write_text(METHOD)
     (tmp_path / "broken.py").write_text("import nothing_of_that_name")
-    listed = distill(tmp_path, "methods")
+    project, run = str(tmp_path / "lab.distill"), ("--method", "throwaway", "--steps", "12", "--set", "threads=1")
+    listed, _, done, plotted, exported = distill(
+        tmp_path,
+        ("methods",),
+        ("new", project),
+        ("run", project, "--teacher", str(tiny_teacher()), *run),
+        ("metrics", project, "1"),
+        ("export", project, "1", "--out", str(tmp_path / "student")),
+    )
     assert "throwaway" in {method["key"] for method in listed["methods"]}
     assert [method["key"] for method in listed["broken"]] == ["broken"]
-    project = str(tmp_path / "lab.distill")
-    subprocess.run([sys.executable, "-m", "backend", "new", project], check=True, capture_output=True)
-    done = distill(
-        tmp_path, "run", project, "--teacher", "digits", "--method", "throwaway", "--steps", "12", "--set", "threads=1"
-    )
     assert (done["state"], done["step"]) == ("finished", 12)
-    curves = distill(tmp_path, "metrics", project, "1")["metrics"]
-    assert curves["regression"]["step"] == list(range(1, 13))
-    exported = distill(tmp_path, "export", project, "1", "--out", str(tmp_path / "student"))
+    assert plotted["metrics"]["regression"]["step"] == list(range(1, 13))
     assert exported["max_abs_difference"] < 1e-5
     assert (tmp_path / "student" / "model_index.json").is_file()

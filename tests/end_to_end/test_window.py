@@ -15,6 +15,12 @@ from backend.contract.project_file import ProjectFile
 from .hands import click, has, named, screen, shown_words, state_of, type_in, until
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Empty for the first window, which has to wait for the catalogue; the second finds it there."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("teacher", ["Digits", "Ring of eight Gaussians"])
 def test_from_the_wizard_to_an_exported_student(qtbot: QtBot, window: MainWindow, teacher: str, tmp_path: Path) -> None:
     until(qtbot, lambda: any(b.text() == teacher for b in screen(window).findChildren(QAbstractButton)))
@@ -29,11 +35,12 @@ def test_from_the_wizard_to_an_exported_student(qtbot: QtBot, window: MainWindow
     until(qtbot, lambda: type(screen(window)).__name__ == "RunScreen")
 
     run = screen(window)
-    until(qtbot, lambda: state_of(window) == "running")
-    click(qtbot, run, "Stop")
-    until(qtbot, lambda: state_of(window) in ("stopped", "finished"))
-    if state_of(window) == "stopped":
-        click(qtbot, run, "Resume")
+    until(qtbot, lambda: state_of(window) in ("running", "finished"))
+    if teacher == "Digits":
+        click(qtbot, run, "Stop")
+        until(qtbot, lambda: state_of(window) in ("stopped", "finished"))
+        if state_of(window) == "stopped":
+            click(qtbot, run, "Resume")
     until(qtbot, lambda: state_of(window) == "finished")
     assert window.session is not None
     with ProjectFile.open(window.session.project.path, readonly=True) as project:
