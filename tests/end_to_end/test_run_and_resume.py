@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,12 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS
 
-from ..conftest import work
-
-TRAINING = {
-    "batch_size": 4,
-    "preview_every": 0,
-    "checkpoint_every": 10,
-    "keep_checkpoints": 100,
-    "ema_decay": 0.9,
-    "threads": 1,
-}
+TRAINING = {"batch_size": 4, "preview_every": 0, "checkpoint_every": 10, "keep_checkpoints": 100, "ema_decay": 0.9}
 
 
-def recipe(steps: int, teacher: str = "digits", **settings: Any) -> Recipe:
+def recipe(steps: int, method: str = "dmd2", **settings: Any) -> Recipe:
     training = {**TRAINING, "steps": steps}
-    return Recipe.from_values({"teacher": teacher, "method": "dmd2", "settings": settings, "training": training})
+    return Recipe.from_values({"teacher": "digits", "method": method, "settings": settings, "training": training})
 
 
 def add_run(path: Path, asked: Recipe) -> int:
@@ -93,33 +83,24 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def small(tiny_teacher: Callable[..., Path]) -> str:
-    """A teacher that costs next to nothing."""
-    return str(tiny_teacher())
-
-
-def killed_and_whole(path: Path, kills: list[int], asked: Recipe) -> tuple[int, int]:
-    """A run killed at these steps and resumed each time, beside one left alone; both finished.
-
-    What is killed is a process of its own. What is not is worked on in this one, which has imported torch already.
-    """
-    whole, killed = add_run(path, asked), add_run(path, asked)
-    assert work(path, whole) == 0
+def killed_and_whole(path: Path, steps: int, kills: list[int], **settings: Any) -> tuple[int, int]:
+    """A run killed at these steps and resumed each time, beside one left alone; both finished."""
+    whole, killed = add_run(path, recipe(steps, **settings)), add_run(path, recipe(steps, **settings))
+    launch.start_worker(path, whole)
+    assert last_state(path, whole) == "finished"
+    launch.start_worker(path, killed)
     for step in kills:
-        launch.resume(path, killed)
         kill_at_step(path, killed, step)
         assert last_state(path, killed) == "lost"
         with ProjectFile.open(path) as opened:
             assert opened.check() == []
-    assert work(path, killed) == 0
-    assert last_state(path, killed) == last_state(path, whole) == "finished"
+        launch.resume(path, killed)
+    assert last_state(path, killed) == "finished"
     return whole, killed
 
 
-def test_a_killed_run_resumes_bit_exactly(project: Path, small: str) -> None:
-    # So many steps that the worker is not at its end before the kill, however late that comes.
-    whole, killed = killed_and_whole(project, [17, 33], recipe(60, small))
+def test_a_killed_run_resumes_bit_exactly(project: Path) -> None:
+    whole, killed = killed_and_whole(project, 40, [17, 33])
     check_same(project, whole, killed)
     with ProjectFile.open(project, readonly=True) as opened:
         assert len(opened.attempts(killed)) == 3
@@ -129,8 +110,7 @@ def test_a_killed_run_resumes_bit_exactly(project: Path, small: str) -> None:
 def test_200_steps_with_the_adversarial_term_resume_bit_exactly(project: Path) -> None:
     chosen = random.Random(5)
     kills = sorted(chosen.sample(range(10, 190), 4))
-    asked = recipe(200, gan_weight=0.03, fake_score_updates=2, student_steps=2)
-    whole, killed = killed_and_whole(project, kills, asked)
+    whole, killed = killed_and_whole(project, 200, kills, gan_weight=0.03, fake_score_updates=2, student_steps=2)
     check_same(project, whole, killed)
 
 
@@ -152,8 +132,8 @@ def test_50_kills_at_random_instants_leave_a_project_that_opens_and_a_run_that_r
     assert last_state(project, run) == "stopped"
 
 
-def test_pause_sample_save_resume_and_stop_are_acknowledged(project: Path, small: str) -> None:
-    run = add_run(project, recipe(100_000, small))
+def test_pause_sample_save_resume_and_stop_are_acknowledged(project: Path) -> None:
+    run = add_run(project, recipe(100_000))
     launch.start_worker(project, run)
     asked: list[int] = []
     stages = ["pause", "resume", "sample", "save", "set", "stop"]
