@@ -117,7 +117,8 @@ def test_without_points_between_the_loss_is_latent_consistencys_to_the_last_bit(
             return self.net(noised, t, cond.with_part("sub_path", torch.zeros_like(t)))
 
     mine = next(slam.step(made, batch(64), slam.Settings(between=False, mixing=mixing)))
-    theirs = next(lcm.step(lcm.Nets(made.teacher, Told(made.student), Told(made.target)), batch(64), lcm.Settings()))
+    told = lcm.Nets(made.teacher, Told(made.student), Told(made.target))
+    theirs = next(lcm.step(told, batch(64), lcm.Settings(distance="l2")))
     assert torch.equal(mine.losses["consistency"], theirs.losses["consistency"])
 
 
@@ -132,6 +133,20 @@ def test_the_student_is_told_where_it_is_and_the_target_that_it_is_at_an_end(
     assert torch.equal(told["target"], torch.zeros(500, dtype=torch.float64))
     assert 0 <= float(told["student"].min()) < 0.05
     assert 0.95 < float(told["student"].max()) <= 1
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.0, 0.0), (0.5, 0.45, 0.55), (1.0, 1.0, 1.0)])
+def test_so_many_points_are_where_the_step_starts_and_the_others_lie_evenly(
+    share: float, low: float, high: float
+) -> None:
+    given = batch(4000)
+    gamma = slam.places(given, torch.zeros(4000, dtype=torch.float64), slam.Settings(at_the_start=share))
+    at_the_start = gamma == 1
+    assert low <= float(at_the_start.double().mean()) <= high
+    rest = gamma[~at_the_start]
+    if len(rest):
+        assert float(rest.mean()) == pytest.approx(0.5, abs=0.03)
+        assert float(rest.std()) == pytest.approx(12**-0.5, abs=0.02)
 
 
 def test_when_sampling_it_is_told_that_it_is_at_an_end(untrained: Callable[[str], Teacher]) -> None:
