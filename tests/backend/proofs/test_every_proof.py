@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from backend.contract.recipe import Pairs
 from backend.methods import method_names
@@ -39,6 +40,19 @@ def test_both_forms_run(name: str, key_term: bool) -> None:
     _, run = begin(name, proof, key_term, steps=2, batch_size=8)
     losses = [progress.metrics for progress in train(run)]
     assert len(losses) == 2
+
+
+@every_proof
+def test_without_its_key_term_the_student_learns_otherwise(name: str) -> None:
+    """From the first steps on: a stub in which nothing is missing would prove nothing."""
+
+    def student(key_term: bool) -> torch.Tensor:
+        _, run = begin(name, load_proof(name), key_term, steps=3, batch_size=8)
+        for _ in train(run):
+            pass
+        return torch.cat([p.detach().flatten() for p in run.student.parameters()])
+
+    assert not torch.equal(student(True), student(False))
 
 
 @pytest.mark.long
