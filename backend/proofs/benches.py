@@ -6,6 +6,9 @@ with or without guidance, and a trajectory method's figure is its distance from 
 as classes and students that are too small for all of them; in `quadrants` two modes make a class. `NAME:KIND` puts one
 on another path.
 
+In `apart` and `skew` the student is a normal distribution and so is what its fake score knows, and there is little
+noise: two modes that it does not connect, or of unequal weight. Where a normal must settle is known.
+
 In `shots` the teacher is `ring`, but the real data are ten samples of three modes that lie between its modes, and it is
 these modes by which a student is judged.
 """
@@ -16,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +28,7 @@ from backend.evaluate import mixture_figures
 from backend.methods import Method
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.momentum import MomentumDenoiser, flow_time, velocity_of
+from backend.networks.normal import NormalDenoiser, NormalScore, NormalStudent
 from backend.noise import VarianceExploding
 from backend.samplers import Denoises, Sampler, end_of_step, heun, initial, sample, times
 from backend.stores import PairStore, Source, make
@@ -34,6 +39,8 @@ SAMPLES = 4096
 EXACT_STEPS = 200  # 400 move an answer on ring8 by 6e-5
 MOMENTS = 64  # of a step at which a student's velocity is compared with the exact one
 PAIRS = Pairs(count=20_000, steps=40)
+MIDDLE = 0.5  # the one time that may be both the least and the most at which scores are compared
+NODES = 64  # of a quadrature along one axis; 48 move an answer on skew by less than 1e-8
 
 
 @dataclass
@@ -70,6 +77,8 @@ class Bench:
             found["unexplained_guidance"] = self.unexplained(net, guidance_scale)
         if isinstance(net, MomentumDenoiser):
             found["velocity_error"] = self.velocity_error(net, sampler, guidance_scale)
+        if isinstance(net, NormalDenoiser):
+            found["from_least"] = self.from_least(net)
         return {name: float("nan") if value is None else value for name, value in found.items()}
 
     @torch.no_grad()
@@ -90,6 +99,38 @@ class Bench:
             errors.append((found - velocity_of(guided(state, t, cond))).square().mean())
             state = heun(guided, state, t, s, cond)
         return float(torch.stack(errors).mean())
+
+    def from_least(self, net: NormalDenoiser) -> float:
+        """2-Wasserstein distance of the student's normal from the one of the least reverse divergence (`least`)."""
+        mean, std = self.least()
+        return float(((net.mean - mean).square() + (net.std - std).square()).sum().detach().sqrt())
+
+    @cache  # noqa: B019
+    def least(self) -> tuple[Tensor, Tensor]:
+        """Mean and std (2,) of the normal q that makes KL(q_t | p_t) least at `MIDDLE`, sought from the data's moments.
+
+        Means under q_t are sums over Gauss-Hermite nodes. Where noise does not connect the modes it is one of several.
+        """
+        path, mixture = self.exact.path, self.mixture
+        alpha, sigma = path.alpha(torch.tensor([MIDDLE]).double()), path.sigma(torch.tensor([MIDDLE]).double())
+        along, shares = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(NODES))
+        nodes, weights = torch.cartesian_prod(along, along), torch.outer(shares, shares).flatten()
+        center = mixture.weights @ mixture.means
+        spread = (mixture.weights @ (mixture.means - center).square() + mixture.std**2).sqrt()
+        at = torch.stack([center, spread.log()]).requires_grad_()
+        search = torch.optim.LBFGS([at], max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+        def divergence() -> Tensor:
+            search.zero_grad()
+            scale = (alpha**2 * (2 * at[1]).exp() + sigma**2).sqrt()
+            points = alpha * at[0] + scale * nodes
+            density = mixture.log_density(points, alpha.expand(len(points)), sigma.expand(len(points)))
+            found = -(weights / weights.sum() * density).sum() - scale.log().sum()
+            found.backward()  # type: ignore[no-untyped-call]
+            return found
+
+        search.step(divergence)  # type: ignore[arg-type]
+        return at[0].detach(), at[1].detach().exp()
 
     @torch.no_grad()
     def unexplained(self, net: Denoises, guidance_scale: float) -> float:
@@ -182,12 +223,43 @@ def _shots() -> Bench:
     return Bench(replace(source.teacher, draws=shots), ClosedFormDenoiser(target, *paths()["edm"]), target)
 
 
+@dataclass(frozen=True)
+class _Fitted(Teacher):
+    """A teacher whose students have no feature maps to lend. fitted: a network that is the teacher's own and has."""
+
+    fitted: Callable[[], Denoiser] | None = None
+
+    def feature_network(self) -> Denoiser:
+        assert self.fitted is not None
+        return self.fitted()
+
+
+def _normal(name: str, mixture: Mixture, mean: float, std: float) -> Bench:
+    """A bench whose students are normals: they start at (mean, 0) with `std` along both axes, and so do fake scores."""
+    path, kind = paths()["edm"]
+    exact = ClosedFormDenoiser(mixture, path, kind)
+    given = torch.tensor([mean, 0.0]), torch.full((2,), std), path, kind, exact.sigma_data
+    student, score = partial(NormalStudent, *given), partial(NormalScore, *given)
+    fitted = cache(lambda: fit(exact, seed=0, steps=2500, width=128).frozen())
+    frozen, digest = exact.frozen(), mixture.digest
+    teacher = _Fitted(name, name, frozen, student, digest, draws=mixture, auxiliary=score, fitted=fitted)
+    return Bench(teacher, exact, mixture)
+
+
+def _pair(left: float, right: float, std: float, weight: float) -> Mixture:
+    """Two modes on the first axis, the left one of that weight."""
+    means = torch.tensor([[left, 0.0], [right, 0.0]], dtype=torch.float64)
+    return Mixture(means, torch.tensor([weight, 1 - weight], dtype=torch.float64), std)
+
+
 def _all() -> Mapping[str, Callable[[], Bench]]:
     found = {}
     for name, (mixture, conditional, width) in _mixtures().items():
         for kind in paths():
             found[f"{name}:{kind}"] = cache(partial(_bench, name, mixture, kind, conditional, width))
         found[name] = found[f"{name}:edm"]
+    found["apart"] = cache(partial(_normal, "apart", _pair(-2.4, 2.4, 0.48, 0.5), 1.2, 1.2))
+    found["skew"] = cache(partial(_normal, "skew", _pair(-1.0, 2.0, 0.3, 0.7), 0.0, 1.0))
     return {**found, "shots": cache(_shots)}
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from backend.networks.mlp import MLP
+from backend.networks.normal import NormalDenoiser, NormalStudent
 from backend.proofs import benches
-from backend.teachers.mixture_2d import MIXTURE, fit
+from backend.teachers.mixture_2d import MIXTURE, fit, paths
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +26,39 @@ def test_the_shots_are_ten_samples_that_lie_between_the_teachers_modes() -> None
     cond = bench.teacher.each_condition(4)
     exact = bench.teacher.denoiser(MIXTURE.means[:4], torch.zeros(4).double(), cond).x0
     torch.testing.assert_close(exact, MIXTURE.means[:4], rtol=0, atol=1e-6)  # the teacher's are the ring's own modes
+
+
+def test_no_normal_is_nearer_to_the_noised_modes_than_the_one_that_is_known() -> None:
+    """Both coordinates are independent, and along the second the data are normal: the first is searched in full."""
+    bench = benches._all()["skew"]()
+    mean, std = bench.least()
+    torch.testing.assert_close(mean[1], torch.zeros(()).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(std[1], torch.tensor(0.3).double(), rtol=0, atol=1e-6)
+    sigma = bench.exact.path.sigma(torch.tensor(benches.MIDDLE).double())
+    along = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    modes = torch.distributions.Normal(torch.tensor([-1.0, 2.0]).double(), (0.09 + sigma**2).sqrt())
+    density = torch.logsumexp(modes.log_prob(along[:, None]) + torch.tensor([0.7, 0.3]).double().log(), 1)
+    means, stds = torch.linspace(-2, 3, 101).double(), torch.linspace(0.1, 2.5, 97).double()
+    of, spread = torch.cartesian_prod(means, stds).T[..., None]
+    log_q = torch.distributions.Normal(of, (spread**2 + sigma**2).sqrt()).log_prob(along)
+    divergence = (log_q.exp() * (log_q - density)).sum(1)
+    best = torch.cartesian_prod(means, stds)[divergence.argmin()]
+    assert (best - torch.stack([mean[0], std[0]])).abs().max() <= 0.05  # a step of the search
+
+
+def test_a_normal_is_as_far_from_the_nearest_one_as_mean_and_spread_say() -> None:
+    bench = benches._all()["skew"]()
+    mean, std = bench.least()
+    net = NormalStudent(mean + torch.tensor([0.3, 0.0]), std + torch.tensor([0.0, 0.4]), *paths()["edm"], 0.5)
+    assert bench.from_least(net) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_in_benches_of_normals_student_and_fake_score_start_alike_and_maps_are_a_fitted_networks() -> None:
+    teacher = benches._all()["apart"]().teacher
+    for net in (teacher.trainable(), teacher.fake_score()):
+        assert isinstance(net, NormalDenoiser)
+        torch.testing.assert_close(torch.cat([net.mean, net.std]), torch.tensor([1.2, 0.0, 1.2, 1.2]).double())
+    features = teacher.feature_network()
+    assert isinstance(features.network, MLP)
+    assert not any(p.requires_grad for p in features.parameters())
+    assert features is teacher.feature_network()
