@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from backend import judge, pictures
+from backend import evaluate, judge, pictures
 from backend.assembly import start_run
 from backend.contract.recipe import Recipe
 from backend.contract.settings import Settings
@@ -127,7 +127,7 @@ def code_of(cell: Cell) -> str:
         BUDGET,
         PAIRS,
         SAMPLES,
-        judge.evaluate.VERSION,
+        evaluate.VERSION,
         load_teacher("digits").digest,
         dict(cell.settings),
     )

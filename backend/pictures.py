@@ -60,12 +60,16 @@ def tile(tiles: Sequence[Image.Image], columns: int, scale: int = 1, gap: int = 
     width, height = tiles[0].width * scale, tiles[0].height * scale
     columns, rows = min(columns, len(tiles)), -(-len(tiles) // columns)
     size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
-    paper = {"L": PAPER, "RGB": (PAPER,) * 3}.get(tiles[0].mode, 0)  # 0: see-through
-    page = Image.new(tiles[0].mode, size, paper)
+    page = Image.new(tiles[0].mode, size, _paper(tiles[0].mode))
     for i, image in enumerate(tiles):
         place = (i % columns * (width + gap), i // columns * (height + gap))
         page.paste(image.resize((width, height), Image.Resampling.NEAREST), place)
     return page
+
+
+def _paper(mode: str) -> float | tuple[float, ...]:
+    """What lies between tiles of this mode: see-through where the mode can be."""
+    return PAPER if mode == "L" else (PAPER,) * 3 if mode == "RGB" else 0
 
 
 def comparison(parts: Sequence[tuple[str, Image.Image]], gap: int = 16) -> Image.Image:

@@ -126,10 +126,10 @@ class Bench:
             points = alpha * at[0] + scale * nodes
             density = mixture.log_density(points, alpha.expand(len(points)), sigma.expand(len(points)))
             found = -(weights / weights.sum() * density).sum() - scale.log().sum()
-            found.backward()  # type: ignore[no-untyped-call]
+            found.backward()
             return found
 
-        search.step(divergence)  # type: ignore[arg-type]
+        search.step(divergence)
         return at[0].detach(), at[1].detach().exp()
 
     @torch.no_grad()
