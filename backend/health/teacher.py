@@ -21,7 +21,9 @@ def teacher_type(seen: TeacherReading | None) -> Finding | None:
     if seen is None:
         return None
     reading = f"On real samples its error is {seen.error:.3g} times that of the best linear denoiser"
-    reading += f", and {seen.likely_error:.3g} times if its output were {seen.likely}."
+    if seen.likely != seen.declared:
+        reading += f", and {seen.likely_error:.3g} times if its output were {seen.likely}"
+    reading += "."
     other = seen.likely != seen.declared and seen.error >= CLEARLY_LIKELIER * seen.likely_error
     if seen.error <= USELESS and not other:
         return Finding("teacher_type", "good", "The teacher denoises as its prediction type says.", reading)
@@ -45,7 +47,7 @@ def teacher_schedule(seen: TeacherReading | None) -> Finding | None:
     reading = f"Told {seen.told:.3g} times the noise that there is, its error on real samples is {seen.gain:.3g} "
     reading += "times smaller."
     if seen.gain < BETTER_TOLD or 1 / OTHER_NOISE < seen.told < OTHER_NOISE:
-        reading = f"No other noise that it is told makes its error more than {seen.gain:.3g} times smaller."
+        reading = f"Told any other noise, its error is at best {1 / seen.gain:.1%} of what it is."
         return Finding("teacher_schedule", "good", "The noise schedule is the teacher's own.", reading)
     words = (
         f"The noise schedule is not the one the teacher was trained on: it does best when told {seen.told:.3g} times "
