@@ -6,6 +6,7 @@ A proof trains on a bench whose every answer is known in closed form. Importing 
 
 import hashlib
 import importlib
+import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
@@ -144,9 +145,11 @@ def kept(place: Path, code: str, make: Callable[[], dict[str, Any]]) -> dict[str
 
 def code_of(name: str, *more: Path) -> str:
     """SHA-256 of what a proof's figures depend on: the method, its proof, the bench, what methods share, and `more`."""
-    backend = Path(__file__).parent.parent
+    backend, method = Path(__file__).parent.parent, load_method(name)
+    # A method may be another's step with settings of its own.
+    steps = {Path(inspect.getsourcefile(part) or "") for part in (method.build, method.step)}
     files = [backend / "methods" / f"{name}.py", backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
     shared = "losses noise samplers train stores optimizers boundary derivatives trigflow"
     files += [backend / f"{module}.py" for module in shared.split()]
-    files += [*sorted((backend / "networks").glob("*.py")), *more]
+    files += [*sorted((backend / "networks").glob("*.py")), *sorted(steps), *more]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

@@ -7,7 +7,7 @@ import torch
 
 from backend.contract.recipe import Pairs
 from backend.methods import method_names
-from backend.proofs import Proof, begin, benches, figures, load_proof, proof_names, prove
+from backend.proofs import Proof, begin, benches, code_of, figures, load_proof, proof_names, prove
 from backend.proofs.benches import BENCHES
 from backend.teachers.mixture_2d import fit
 from backend.train import train
@@ -88,3 +88,13 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path, monkeypatch: pytest.M
     assert first == second
     assert first["ok"]
     assert made == [True, False]
+
+
+def test_figures_depend_on_the_method_whose_step_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = code_of("gndm"), Path.read_bytes
+
+    def changed(file: Path) -> bytes:
+        return read(file) + (b"#" if file.name == "dmd2.py" and file.parent.name == "methods" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", changed)
+    assert code_of("gndm") != before
