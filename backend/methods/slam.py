@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     skip: int = setting(20, "How far one step of the teacher leads, of 1000 times: the sub-path", low=1, high=250)
     between: bool = setting(True, "Whether the student learns between a sub-path's ends; without, this is LCM")
     at_the_start: float = setting(
-        0.5,
+        0.8,
         "Share of the samples at a sub-path's start, where the finished student is asked; the others lie between",
         low=0,
         high=1,
@@ -94,7 +94,8 @@ def places(batch: Batch, t: Tensor, s: Settings) -> Tensor:
     """How far back from its step's end each point lies, (B,) like `t`, uniform in [0, 1] or 1, where the step starts.
 
     Target and sampler ask at 1 alone. Of uniform draws none is there, and what is wrong with the student at this edge
-    becomes the next sub-path's answer, and grows with every one of them.
+    becomes the next sub-path's answer, and grows with every one of them. On digits, 900 steps with a share of 0.5, 0.8
+    and 1 at the start gave a Frechet distance of 0.43, 0.27 and 0.32; the paper's choices, with pseudo-huber, 3.5.
     """
     start = torch.ones_like(t)
     if not s.between:
@@ -152,7 +153,7 @@ METHOD = Method(
         ),
     },
     notes=(
-        "Half of the samples are at their sub-path's start, where the paper draws all of them between, and the "
+        "Most of the samples are at their sub-path's start, where the paper draws all of them between, and the "
         "distance is l2, not pseudo-huber: in the plane the paper's choice of either made errors that grew from one "
         "sub-path to the next. On every path, not for epsilon alone: ends are mixed in the clean sample's scale, and "
         "an output is read as of the point's own noise. The grid is even in t up to the start."
