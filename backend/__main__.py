@@ -550,6 +550,16 @@ def export(
 
 
 @app.command()
+def copy(
+    project: Project, to: Annotated[str, typer.Argument(help="The copy, NAME.distill.")], as_json: Json = False
+) -> None:
+    """Copy a project and its files, also while runs write into it: to take home from another machine."""
+    target = studio.project_path(to)
+    studio.copy(studio.project_path(project), target)
+    answer({"project": str(target)}, as_json, lambda: print(target))
+
+
+@app.command()
 def check(project: Project, as_json: Json = False) -> None:
     """Check a project's database and files."""
     problems = studio.check(studio.project_path(project))

@@ -285,6 +285,12 @@ def writing(out: Path) -> Iterator[None]:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
 
 
+def copy(path: Path, target: Path) -> None:
+    """A whole copy of a project and of its files, also while runs write into it."""
+    with ProjectFile.open(path, readonly=True) as project:
+        project.save_whole_copy(target)
+
+
 def check(path: Path) -> list[str]:
     """What is wrong with a project's database and files, one sentence each."""
     with ProjectFile.open(path, readonly=True) as project:

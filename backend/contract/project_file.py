@@ -16,9 +16,11 @@ here by relative path and SHA-256, so that the pair can be moved or copied toget
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -173,6 +175,31 @@ class ProjectFile(States, RunRows, Curves, Samples, Checkpoints, Evaluations, Ex
             raise ProjectFileError(f"The folder {target.parent} cannot be written to; choose another one.")
         self._db.rows("VACUUM INTO ?", (str(target),))
 
+    def save_whole_copy(self, target: Path) -> None:
+        """As `save_copy`, with the weights and pictures that the copy speaks of. It appears when it is whole.
+
+        What a run gives up while it is copied is left out.
+        """
+        if target.exists() or files_folder(target).exists():
+            raise ProjectFileError(f"{target.name} or its files exist already; choose another name.")
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            self.save_copy(unfinished)
+            with ProjectFile.open(unfinished, readonly=True) as copy:
+                named = copy._named_files()
+            for path, _, _ in named:
+                place = files_folder(target) / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                written = self.files / path
+                with suppress(FileNotFoundError):
+                    shutil.copytree(written, place) if written.is_dir() else shutil.copy2(written, place)
+            unfinished.replace(target)
+        except OSError as error:
+            shutil.rmtree(files_folder(target), ignore_errors=True)
+            raise ProjectFileError(f"{target} cannot be written ({error.strerror}); choose another place.") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
     def check(self) -> list[str]:
         """What is wrong with the database and its files, one sentence each. Reads everything: slow."""
         found = [
@@ -182,11 +209,7 @@ class ProjectFile(States, RunRows, Curves, Samples, Checkpoints, Evaluations, Ex
         ]
         for table, row_id, parent, _ in self._db.rows("PRAGMA foreign_key_check"):
             found.append(f"Row {row_id} of {table} refers to a row of {parent} that is not there.")
-        named = self._db.rows(
-            "SELECT path, sha256, 'checkpoint of step ' || step FROM checkpoints WHERE kept"
-            " UNION SELECT path, sha256, 'picture' FROM samples WHERE path IS NOT NULL ORDER BY 1"
-        )
-        for path, sha256, what in named:
+        for path, sha256, what in self._named_files():
             if not (self.files / path).exists():
                 found.append(f"The {what}, {path}, is missing from {self.files.name}; put it back from a copy.")
             elif content_hash(self.files / path) != sha256:
@@ -197,6 +220,13 @@ class ProjectFile(States, RunRows, Curves, Samples, Checkpoints, Evaluations, Ex
             if hashlib.sha256(image).hexdigest() != sha256:
                 found.append(f"The picture of sample {sample} is not what was written.")
         return found
+
+    def _named_files(self) -> list[tuple[str, str, str]]:
+        """Of each file that rows speak of: its path below the folder of files, its SHA-256, what it is."""
+        return self._db.rows(
+            "SELECT path, sha256, 'checkpoint of step ' || step FROM checkpoints WHERE kept"
+            " UNION SELECT path, sha256, 'picture' FROM samples WHERE path IS NOT NULL ORDER BY 1"
+        )
 
 
 def _require_project(database: Database) -> None:

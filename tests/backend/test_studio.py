@@ -10,6 +10,7 @@ from backend import students, studio
 from backend.contract.errors import UserError
 from backend.contract.project_file import NotInProject, ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
+from backend.contract.tables.samples import PICTURE_BYTES_LIMIT
 
 
 @pytest.fixture
@@ -158,3 +159,47 @@ def test_a_free_name_is_free(tmp_path):
         path = studio.free_name(tmp_path, "demo")
         assert path.name == f"{name}.distill"
         path.touch()
+
+
+def kept(project: Path) -> Path:
+    """A project with a checkpoint and a picture that lies beside it; its files."""
+    with ProjectFile.open(project) as opened:
+        attempt = opened.begin_attempt(
+            run := opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
+        )
+        weights = opened.files / "checkpoints" / "run-1" / "step-5.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"weights")
+        opened.add_checkpoint(attempt, 5, weights)
+        opened.add_sample(run, step=5, kind="preview", position=0, image=bytes(PICTURE_BYTES_LIMIT + 1))
+        return opened.files
+
+
+def test_a_copy_is_whole_while_the_project_is_written(project, tmp_path):
+    kept(project)
+    with ProjectFile.open(project) as opened:
+        studio.copy(project, tmp_path / "home.distill")
+        opened.add_run(Recipe.from_values({"teacher": "digits", "method": "gdd"}))
+    assert studio.check(tmp_path / "home.distill") == []
+    with ProjectFile.open(tmp_path / "home.distill") as copy:
+        assert [one.id for one in copy.runs()] == [1]
+        (sample,) = copy.samples_after(1)
+        assert len(copy.image(sample)) == PICTURE_BYTES_LIMIT + 1
+        assert copy.checkpoint_path(copy.checkpoints(1)[0]).read_bytes() == b"weights"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not [name for name in names if name.endswith(".part")]
+
+
+def test_a_checkpoint_that_is_given_up_meanwhile_is_left_out_of_a_copy(project, tmp_path):
+    (kept(project) / "checkpoints" / "run-1" / "step-5.safetensors").unlink()
+    studio.copy(project, tmp_path / "home.distill")
+    assert (tmp_path / "home.distill").is_file()
+
+
+def test_a_copy_replaces_nothing(project, tmp_path):
+    (tmp_path / "home.files").mkdir()
+    with pytest.raises(UserError, match=r"home\.distill or its files exist already; choose another name\."):
+        studio.copy(project, tmp_path / "home.distill")
+    with pytest.raises(UserError, match="cannot be written to; choose another one"):
+        studio.copy(project, tmp_path / "away" / "copy.distill")
+    assert not (tmp_path / "away").exists()
