@@ -359,7 +359,7 @@ def test_samples_are_written_one_by_one_and_as_sheets(distill, lab, tmp_path):
         *(f"{kind}-{step:08d}.png" for kind in ("preview", *VIEWS) for step in (0, 3, 6)),
     }
     with Image.open(sheets[0]) as sheet:
-        assert sheet.size == (320, 128)  # 10 by 4, each 16 pixels enlarged twice
+        assert sheet.size == (338, 134)  # 10 by 4, each 16 pixels enlarged twice, 2 apart
     with Image.open(out / "preview-00000006-039.png") as picture:
         assert picture.size == (16, 16)
 
