@@ -15,13 +15,15 @@ def refuse_useless(path: Path) -> None:
     """Raise `DataError` where `path` is no folder or zip, or none of its pictures can be used."""
     with opened(path) as files:
         found = labelling(files, captioned=False)
-        left_out = {reason: len(names) for reason, names in found.skipped.items()}
+        left_out: dict[str, int] = {}  # as the closer look counts: what reading finds, then what names tell
         for entry in found.entries[:TRIED]:
             try:
                 pixels(files.read(entry.name), (3, 8, 8))
                 return
-            except LeftOut as reason:
-                left_out[str(reason)] = left_out.get(str(reason), 0) + 1
+            except LeftOut as why:
+                left_out[str(why)] = left_out.get(str(why), 0) + 1
+        for reason, names in found.skipped.items():
+            left_out[reason] = left_out.get(reason, 0) + len(names)
         if len(found.entries) <= TRIED:
             raise useless(files, left_out)
 

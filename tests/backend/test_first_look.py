@@ -68,7 +68,7 @@ def test_data_without_a_picture_is_refused_where_the_method_looks_at_it(tmp_path
     (folder / "2.png").write_bytes(b"")
     (folder / "notes.pdf").write_bytes(b"%PDF")
     (words,) = first_look.problems("digits", None, str(folder), "gdd")
-    assert words == f"No picture in {folder} can be used (1 not pictures, 2 broken); choose another folder."
+    assert words == f"No picture in {folder} can be used (2 broken, 1 not pictures); choose another folder."
     assert first_look.problems("digits", None, str(folder), "dmd2", {"gan_weight": 0.1}) == [words]
     assert first_look.problems("digits", None, str(folder), "dmd2") == []  # it takes no notice of data
     assert first_look.problems("digits", None, "digits", "gdd") == []
