@@ -260,7 +260,7 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
         found["recording"] = recording_cost(pairs=3 if quick else 50)
     if "acceleration" in tables:
         found["acceleration"] = []
-        for name, samples in {"digits": 100}.items() if quick else {"digits": 1000, "emoji": 200}.items():
+        for name, samples in {"digits": 100}.items() if quick else {"digits": 1000, "emoji": 60}.items():
             for row in acceleration(name, samples):
                 report(f"{name} {row['name']}: {row['times_faster']:.2f} times faster")
                 found["acceleration"].append(row)
