@@ -24,6 +24,7 @@ def main() -> None:
         # Read again: another process may have written meanwhile.
         rows = sorted((equal_budget.read_shipped() | {cell.key: row}).items())
         text = ",\n".join(f"{json.dumps(key)}: {json.dumps(each)}" for key, each in rows)
+        equal_budget.SHIPPED.parent.mkdir(exist_ok=True)
         unfinished = equal_budget.SHIPPED.with_suffix(f".{cell.seed}.unfinished")
         unfinished.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
         unfinished.replace(equal_budget.SHIPPED)

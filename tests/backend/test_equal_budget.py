@@ -1,9 +1,11 @@
 import json
+import sys
 
 import pytest
 
 from backend import equal_budget
 from backend.bench_tables import budget_table
+from backend.bundled import equal_budget as script
 from backend.equal_budget import Cell, cells, row_of, steps_of, summary
 from backend.methods import load_method, method_names
 
@@ -80,3 +82,15 @@ def test_seeds_are_summed_up_and_failures_counted():
     assert line["spread"] == pytest.approx(0.3)
     cells_, heads = budget_table([line])
     assert dict(zip(heads, cells_[0], strict=True))["Frechet"] == "0.350"
+
+
+def test_the_script_ships_each_row_that_it_measures(monkeypatch, tmp_path):
+    row = {"method": "gdd", "nfe": 1, "seed": 1, "problem": "", "figures": {"frechet": 0.3}}
+    monkeypatch.setattr(equal_budget, "SHIPPED", tmp_path / "figures" / "equal-budget.json")
+    monkeypatch.setattr(equal_budget, "measure", lambda cell, sheet: row)
+    monkeypatch.setattr(script, "kept_cells", lambda: tmp_path / "kept")
+    monkeypatch.setattr(sys, "argv", ["equal_budget", "--seed", "1", "gdd"])
+    script.main()
+    (shipped,) = equal_budget.read_shipped().values()
+    assert shipped["figures"] == row["figures"]
+    assert [file.name for file in (tmp_path / "figures").iterdir()] == ["equal-budget.json"]
