@@ -25,6 +25,7 @@ from app.main_window import MainWindow
 from app.screens import Screen
 from backend.contract import liveness
 
+from .scripted import ScriptedBackend
 from .test_every_screen import SCREENS, opened
 from .views import every_state, views
 
@@ -170,3 +171,24 @@ def test_every_screen_looks_as_it_did_in_the_dark(
             hide_folder(window, tmp_path)
             faults.append(differs(f"dark {key}", seen(window), tmp_path, renew))
     assert not any(faults), "\n".join(filter(None, faults))
+
+
+@pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=lambda scheme: scheme.name)
+def test_the_first_screen_looks_as_it_did(
+    qtbot: QtBot,
+    qapp: QApplication,
+    settings: QSettings,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    scheme: look.Scheme,
+) -> None:
+    look.use(qapp, scheme)
+    backend = ScriptedBackend()
+    window = MainWindow(settings, backend)
+    window.resize(*SIZE)
+    window.show()
+    come_to_rest(qtbot, window)
+    fault = differs(f"welcome {scheme.name}", seen(window), tmp_path, bool(request.config.getoption("renew_pictures")))
+    backend.close()
+    window.close()
+    assert not fault
