@@ -42,7 +42,7 @@ class Editor(QWidget):
         raise NotImplementedError
 
     def set_value(self, value: Any) -> None:
-        """Show a value, without a word of it."""
+        """Show a value, without a word of it. Each kind of editor does."""
         raise NotImplementedError
 
 

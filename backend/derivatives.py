@@ -63,7 +63,7 @@ def can_be_differentiated(f: Callable[..., Tensor], at: tuple[Tensor, ...], dire
     """Whether forward mode works for f and gives what differences give, to 2 % of the derivative's size."""
     try:
         exact = along(f, at, direction, "forward mode")
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # what torch raises, by the layer, where it has no forward-mode rule
         return False
     near = difference(f, at, direction)
     return bool((exact - near).norm() <= 0.02 * near.norm() + 1e-6)

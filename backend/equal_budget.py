@@ -20,7 +20,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.settings import Settings
 from backend.evaluate import EvaluationError
 from backend.methods import load_method, method_names
-from backend.proofs import kept
+from backend.proofs import kept, sources_of
 from backend.resources import RESOURCES
 from backend.samplers import teacher_sampler
 from backend.teachers import load_teacher
@@ -120,8 +120,7 @@ def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
 
 def code_of(cell: Cell) -> str:
     """SHA-256 of what its figures depend on: the method's file, the teacher, how it is trained and judged."""
-    method = Path(__file__).parent / "methods" / f"{cell.method}.py"
-    digest = hashlib.sha256(method.read_bytes())
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources_of(cell.method)))
     about = (
         VERSION,
         BUDGET,

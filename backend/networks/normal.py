@@ -46,7 +46,7 @@ class NormalDenoiser(Denoiser):
         return self.network.log_std.double().exp()
 
     def _x0(self, noised: Tensor, t: Tensor) -> Tensor:
-        """The clean sample (B, D) it sees in `noised`, float64."""
+        """The clean sample (B, D) it sees in `noised`, float64. The student and the score below each say."""
         raise NotImplementedError
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:

@@ -77,10 +77,11 @@ class ToldNetwork(nn.Module):
         raise NotImplementedError
 
     def _time_embeddings(self) -> list[nn.Module]:
-        """The modules that embed the time; each makes (B, `_width()`)."""
+        """The modules that embed the time; each makes (B, `_width()`). Each architecture says."""
         raise NotImplementedError
 
     def _width(self) -> int:
+        """How many numbers a time's embedding has. Each architecture says."""
         raise NotImplementedError
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:

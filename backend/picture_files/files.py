@@ -56,6 +56,7 @@ def opened(path: Path) -> Iterator[Files]:
         archive = zipfile.ZipFile(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+    # What zipfile raises at bytes that lie: of its own kind, or of whatever it tried to make of them.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, UnicodeError) as error:
         raise DataError(f"{path} is no whole zip; copy or pack it again.") from error
     with archive:

@@ -143,13 +143,18 @@ def kept(place: Path, code: str, make: Callable[[], dict[str, Any]]) -> dict[str
     return found
 
 
+def sources_of(name: str) -> list[Path]:
+    """The files that say what a method does: its own, and that of another whose step it takes."""
+    method = load_method(name)
+    steps = {Path(inspect.getsourcefile(part) or "") for part in (method.build, method.step)}
+    return sorted(steps | {Path(__file__).parent.parent / "methods" / f"{name}.py"})
+
+
 def code_of(name: str, *more: Path) -> str:
     """SHA-256 of what a proof's figures depend on: the method, its proof, the bench, what methods share, and `more`."""
-    backend, method = Path(__file__).parent.parent, load_method(name)
-    # A method may be another's step with settings of its own.
-    steps = {Path(inspect.getsourcefile(part) or "") for part in (method.build, method.step)}
-    files = [backend / "methods" / f"{name}.py", backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
+    backend = Path(__file__).parent.parent
+    files = [backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
     shared = "losses noise samplers train stores optimizers boundary derivatives trigflow"
     files += [backend / f"{module}.py" for module in shared.split()]
-    files += [*sorted((backend / "networks").glob("*.py")), *sorted(steps), *more]
+    files += [*sorted((backend / "networks").glob("*.py")), *sources_of(name), *more]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
