@@ -241,6 +241,14 @@ class _Trained:
                 parameter.grad = None if gradient is None else gradient.reshape(parameter.shape)
         return [p.grad for p in self.held if p.grad is not None]
 
+    def taken(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Each parameter with the gradient that it was given by `take`."""
+        if not self.is_flat:
+            return list(zip(self.parameters, (p.grad for p in self.held), strict=True))
+        whole = self.held[0].grad
+        assert whole is not None  # it was given one
+        return list(zip(self.parameters, whole.split([p.numel() for p in self.parameters]), strict=True))
+
     def some_weights(self) -> Tensor:
         """The first few of each tensor of parameters, (n,) float32."""
         return torch.cat([p.detach().flatten()[:SAMPLED_WEIGHTS].float() for p in self.parameters])
@@ -320,11 +328,12 @@ def _not_finite(run: Run, update: _MeanUpdate, names: list[str]) -> str:
     for name, value in update.values.items():
         if not value.isfinite().all():
             return f"The loss of {who} {when}, first its {name}."
-    for name in names:
-        for place, parameter in getattr(run.nets, name).named_parameters():
-            if parameter.grad is not None and not parameter.grad.isfinite().all():
-                return f"The gradient of {who} {when}, first that of {place} of {name}."
-    return f"The loss of {who} {when}."
+    for net in update.nets:
+        places = {id(parameter): place for place, parameter in getattr(run.nets, net.name).named_parameters()}
+        for parameter, gradient in net.taken():
+            if gradient is not None and not gradient.isfinite().all():
+                return f"The gradient of {who} {when}, first that of {places[id(parameter)]} of {net.name}."
+    return f"The gradient of {who} {when}: its norm is too large to be held."
 
 
 def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:

@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from backend.methods import Batch, Method, Update
 from backend.networks import Condition, Denoiser
 from backend.networks.mlp import MLP
 from backend.noise import Trigonometric
+from backend.optimizers import flattened
 from backend.samplers import Sampler
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE
@@ -42,6 +44,11 @@ def sgd(net: nn.Module) -> Optimizer:
 
 def adam(net: nn.Module) -> Optimizer:
     return Adam(net.parameters(), lr=0.01)
+
+
+def flat_adam(net: nn.Module) -> Optimizer:
+    """One that holds one parameter in place of the network's."""
+    return Adam([flattened(net)], lr=0.01)
 
 
 def teacher() -> Teacher:
@@ -217,22 +224,29 @@ def test_without_decay_the_student_itself_is_exported() -> None:
     assert (run := begin(squares)).exported is run.student
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_before_the_step(where: str) -> None:
+NOT_FINITE = {
+    "loss": "The loss of student was not finite at step 3, first its size.",
+    "gradient": "The gradient of student was not finite at step 3, first that of network.layers.0.weight of student.",
+    "norm": "The gradient of student was not finite at step 3: its norm is too large to be held.",
+}
+
+
+@pytest.mark.parametrize("make", [adam, flat_adam])
+@pytest.mark.parametrize("where", NOT_FINITE)
+def test_what_is_not_finite_stops_the_run_before_the_step(where: str, make: Make) -> None:
     def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         size = student_output(nets, batch).square().mean()
         # The square root of 0 is 0 and has an infinite slope.
-        bad = size * float("nan") if where == "loss" else (size - size.detach()).sqrt()
+        bad = {"loss": size * float("nan"), "gradient": (size - size.detach()).sqrt(), "norm": size * 1e30}[where]
         yield Update(nets.student, {"size": size if batch.step < 2 else bad})
 
-    run = begin(step, make=adam, steps=5, ema_decay=0.9)
+    run = begin(step, make=make, steps=5, ema_decay=0.9)
     kept: list[Tensor] = []
     going = train(run)
     for _ in range(2):
         next(going)
         kept = weights(run.student) + weights(run.average)
-    first = "first its size" if where == "loss" else "first that of network.layers.0.weight of student"
-    with pytest.raises(NotFiniteError, match=f"of student was not finite at step 3, {first}"):
+    with pytest.raises(NotFiniteError, match=f"^{re.escape(NOT_FINITE[where])}$"):
         next(going)
     assert run.step == 2
     assert all(torch.equal(a, b) for a, b in zip(kept, weights(run.student) + weights(run.average), strict=True))
