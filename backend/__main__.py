@@ -494,6 +494,9 @@ def compare(
     accelerate: Annotated[
         list[str] | None, typer.Option(help="Show them accelerated too: deepcache:N or encoder:N; may be repeated.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Show this prompt, or class by its name, alone; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write teacher and students side by side, from the same noise."""
@@ -507,6 +510,7 @@ def compare(
         seed=seed,
         teacher_nfe=teacher_nfe,
         accelerate=accelerate or (),
+        only=only or (),
         report=say,
     )
     rows = [

@@ -1,5 +1,6 @@
 """From a recipe's words to the objects they name: method, settings, teacher, data, run, finished student."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -140,12 +141,14 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def teacher_of(recipe: Recipe, report: Report = lambda done, of: None) -> Teacher:
+def teacher_of(recipe: Recipe, report: Report = lambda done, of: None, prompts: Sequence[str] | None = None) -> Teacher:
     """The recipe's teacher with its prompts, whose networks to train are of the kind that the recipe asks for.
 
-    report: told how many prompts are encoded. Raises `TeacherError`, and `DataError` for prompts that cannot be read.
+    report: told how many prompts are encoded. prompts: in place of the recipe's. Raises `TeacherError`, and `DataError`
+    for prompts that cannot be read.
     """
-    prompts = named(recipe.prompts) if recipe.prompts else None
+    if prompts is None and recipe.prompts:
+        prompts = named(recipe.prompts)
     teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report), recipe.student
 
     def lora() -> Denoiser:
@@ -289,21 +292,25 @@ class Student:
     step: int
 
 
-def load_student(project: ProjectFile, run: int, which: str = "last", weights: str = "") -> Student:
+def load_student(
+    project: ProjectFile, run: int, which: str = "last", weights: str = "", prompts: Sequence[str] | None = None
+) -> Student:
     """The student of a run at a checkpoint: "last", "best" or a step.
 
-    weights: "average" or "student" (raw); by default the average where one was kept. Raises like `start_run`, and
+    weights: "average" or "student" (raw); by default the average where one was kept. prompts: which its teacher is
+    asked for, in place of those it learnt from. Raises like `start_run`, and
     `ProjectFileError` where there is no such run or checkpoint.
     """
     recipe = project.recipe(run)
     checkpoint = project.find_checkpoint(run, which)
     method, settings = method_of(recipe)
     try:
-        teacher = teacher_of(recipe)
+        teacher = teacher_of(recipe, prompts=prompts)
     except DataError:  # a student outlives the prompts it learnt from, and is then shown by the teacher's own
         teacher = teacher_of(recipe.model_copy(update={"prompts": None}))
-    with suppress(DataError):  # and the pictures
-        teacher = asked_for_captions(recipe, method, settings, teacher)
+    if prompts is None:
+        with suppress(DataError):  # and the pictures
+            teacher = asked_for_captions(recipe, method, settings, teacher)
     net = method.new_student(teacher, settings)
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)

@@ -18,7 +18,7 @@ from torch import Tensor
 from backend import judge, pictures
 from backend.acceleration import Acceleration
 from backend.assembly import Student
-from backend.contract.errors import UserError
+from backend.contract.errors import UserError, unknown
 from backend.evaluate import latency
 from backend.networks.codec import to_uint8
 from backend.progress import Progress, Report
@@ -61,12 +61,14 @@ def sides(
     seed: int = judge.PREVIEW_SEED,
     report: Report = lambda words: None,
     accelerations: Sequence[Acceleration] = (),
+    only: Sequence[str] = (),
 ) -> list[Side]:
     """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
     same noise and conditions for each. accelerations: of what has more than one evaluation, the teacher's in full
-    alone, each once more. Raises `UserError` where the students' samples are of different kinds."""
+    alone, each once more. only: see `places`. Raises `UserError` where the students' samples are of different kinds."""
     teacher = students[0][1].teacher
     refuse_other_kinds([(name, student.teacher) for name, student in students])
+    shown = places(teacher, only)
     few = dict.fromkeys(student.sampler.nfe for _, student in students)
     own = [_Way(name, student, student.sampler.nfe) for name, student in students]
     whole = _Way("Teacher", None, teacher_nfe)
@@ -77,7 +79,7 @@ def sides(
     progress = Progress(sum(way.nfe for way in ways), report)
     for number, way in enumerate(ways, 1):
         progress.say(f"{number} of {len(ways)}: {way.words}")
-        made.append(way.drawn(teacher, seed))
+        made.append(way.drawn(teacher, seed, shown))
         progress.add(way.nfe)
     return made
 
@@ -95,12 +97,12 @@ class _Way:
     def words(self) -> str:
         return f"{self.name}, {self.nfe} NFE" + (f", {self.how}" if self.how else "")
 
-    def drawn(self, teacher: Teacher, seed: int) -> Side:
+    def drawn(self, teacher: Teacher, seed: int, shown: Sequence[int]) -> Side:
         one = self.student
         if one is None:
-            found = _drawn(teacher.guided, teacher_sampler(self.nfe), teacher, seed, self.how)
+            found = _drawn(teacher.guided, teacher_sampler(self.nfe), teacher, seed, shown, self.how)
             return Side(self.words, None, None, self.nfe, *found)
-        found = _drawn(one.denoiser, one.sampler, one.teacher, seed, self.how)
+        found = _drawn(one.denoiser, one.sampler, one.teacher, seed, shown, self.how)
         return Side(self.words, one.run, one.step, self.nfe, *found)
 
 
@@ -126,10 +128,10 @@ def _refuse_another_kind(first: str, teacher: Teacher, name: str, other: Teacher
 
 
 def _drawn(
-    net: Denoises, sampler: Sampler, teacher: Teacher, seed: int, how: Acceleration | None
+    net: Denoises, sampler: Sampler, teacher: Teacher, seed: int, shown: Sequence[int], how: Acceleration | None
 ) -> tuple[float, Tensor]:
     """Seconds per image, and the samples."""
-    cond = teacher.each_condition(_count(teacher))
+    cond = teacher.condition_of(torch.tensor(shown))
     made: list[Tensor] = []
 
     def make(size: int) -> None:
@@ -140,6 +142,27 @@ def _drawn(
     if seconds * count < SLOW_SECONDS:  # else what a first call takes longer no longer counts, and a person waits
         seconds = latency(make, [count], repeats=3, warm_up=0)[count]
     return seconds, made[0].cpu()
+
+
+def places(teacher: Teacher, only: Sequence[str] = ()) -> list[int]:
+    """By its number the class or prompt of each sample of a side, row by row: all of them in turn.
+
+    only: prompts or names of classes; then these alone, one after the other, so that the rows of a grid tell them apart
+    and its columns the noise. Raises `UserError` where the teacher has no such prompt or class, or they are more than
+    there are pictures.
+    """
+    names, count = teacher.prompts or teacher.labels, _count(teacher)
+    if not only:
+        return [place % max(len(names), 1) for place in range(count)]
+    kind = "prompt" if teacher.prompts else "class"
+    if not names or _makes_points(teacher):
+        raise UserError(f"{teacher.title} takes neither classes nor prompts; leave {', '.join(only)} out.")
+    for name in only:
+        if name not in names:
+            raise UserError(unknown(kind, name, names))
+    if len(only) > count:
+        raise UserError(f"{len(only)} are to be shown, and a comparison has {count} pictures; leave some out.")
+    return [names.index(only[place * len(only) // count]) for place in range(count)]
 
 
 def _count(teacher: Teacher) -> int:
@@ -189,20 +212,20 @@ def describe(shown: Sequence[Side]) -> list[dict[str, Any]]:
     return rows
 
 
-def conditions(teacher: Teacher) -> dict[str, Any] | None:
+def conditions(teacher: Teacher, only: Sequence[str] = ()) -> dict[str, Any] | None:
     """What the pictures of every side answer, in the order of `Side.samples`, so row by row in a grid of `COLUMNS`.
 
-    kind: "prompt" or "class". names: of each picture. None where the teacher takes neither, and for points.
+    kind: "prompt" or "class". names: of each picture. None where the teacher takes neither, and for points. only: see
+    `places`.
     """
     names = teacher.prompts or teacher.labels
     if _makes_points(teacher) or not names:
         return None
     kind = "prompt" if teacher.prompts else "class"
-    # In turn, as `each_condition` has them, from which every side is drawn.
-    return {"kind": kind, "names": [names[place % len(names)] for place in range(_count(teacher))]}
+    return {"kind": kind, "names": [names[place] for place in places(teacher, only)]}
 
 
-def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path) -> None:
+def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path, only: Sequence[str] = ()) -> None:
     """Every side's samples as files of their own, and `index.json`, which is written last: where it is, all is.
 
     Pictures are one PNG for each sample; points one (N, 2) float32 array, and where the exact density is known, that
@@ -227,7 +250,7 @@ def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path
         "seed": seed,
         "teacher": teacher.title,
         "columns": COLUMNS,
-        "conditions": conditions(teacher),
+        "conditions": conditions(teacher, only),
         "sides": rows,
         "density": _write_density(teacher.draws, folder) if isinstance(teacher.draws, Mixture) else None,
     }

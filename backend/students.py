@@ -35,11 +35,16 @@ WEIGHTS = {"ema": "average", "raw": "student"}
 
 
 def student_of(
-    path: Path, run: int, which: str = "best", nfe: int | None = None, weights: str | None = None
+    path: Path,
+    run: int,
+    which: str = "best",
+    nfe: int | None = None,
+    weights: str | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> "Student":
     """The student of a run, at another number of evaluations than it was trained for where `nfe` says so.
 
-    weights: a word of `WEIGHTS`; by default the average where one was kept.
+    weights: a word of `WEIGHTS`; by default the average where one was kept. prompts: see `load_student`.
     """
     from backend.assembly import load_student  # noqa: PLC0415
 
@@ -48,7 +53,7 @@ def student_of(
     with ProjectFile.open(path, readonly=True) as project:
         if weights == "ema" and not project.recipe(run).training.ema_decay:
             raise UserError(f"Run {run} kept no average of its weights (its ema_decay is 0); choose the raw weights.")
-        student = load_student(project, run, which, WEIGHTS[weights] if weights else "")
+        student = load_student(project, run, which, WEIGHTS[weights] if weights else "", prompts)
     if nfe is None or nfe == student.sampler.nfe:
         return student
     return replace(student, sampler=_at_nfe(student, nfe))
@@ -150,11 +155,12 @@ def compare_all(
     seed: int | None = None,
     teacher_nfe: int | None = None,
     accelerate: Sequence[str] = (),
+    only: Sequence[str] = (),
     report: Report = lambda words: None,
 ) -> dict[str, Any]:
     """Teacher and any students, each a run and one of its checkpoints, from the same noise: as one picture, as a
-    folder of parts, or both. accelerate: such as "deepcache:3". What is said of each side: `compare.describe`; of what
-    their pictures answer: `compare.conditions`."""
+    folder of parts, or both. accelerate: such as "deepcache:3". only: the prompts or classes to show.
+    What is said of each side: `compare.describe`; of what their pictures answer: `compare.conditions`."""
     from backend import compare as comparison  # noqa: PLC0415
     from backend import judge, pictures  # noqa: PLC0415
     from backend.acceleration import Acceleration  # noqa: PLC0415
@@ -164,6 +170,9 @@ def compare_all(
     teacher_nfe = judge.TEACHER_NFE if teacher_nfe is None else teacher_nfe
     out, parts = (place and place.expanduser() for place in (out, parts))
     _refuse_comparison(out, parts, seed, teacher_nfe)
+    only = tuple(name.strip() for name in only)
+    if not all(only):
+        raise UserError("One of the prompts or classes to show is empty; leave it out.")
     accelerations = [Acceleration.of(text) for text in accelerate]
     with ProjectFile.open(path, readonly=True) as project:
         for run, which in chosen:  # all of them before the first is loaded, which takes seconds
@@ -171,25 +180,27 @@ def compare_all(
         teachers = {project.recipe(run).teacher: project.run(run).name for run, _ in chosen}
     if len(teachers) > 1:
         comparison.refuse_other_kinds([(name, load_teacher(where)) for where, name in teachers.items()])
-    students = [(f"run {run}", student_of(path, run, which)) for run, which in _reported(chosen, report)]
+    students = [
+        (f"run {run}", student_of(path, run, which, prompts=only or None)) for run, which in _reported(chosen, report)
+    ]
     if len(students) == 1:
         students = [("Student", students[0][1])]
     else:
         with ProjectFile.open(path, readonly=True) as project:
             students = [(f"{project.run(s.run).name} at {s.step}", s) for _, s in students]
     teacher = students[0][1].teacher
-    shown = comparison.sides(students, teacher_nfe, seed, report, accelerations)
+    shown = comparison.sides(students, teacher_nfe, seed, report, accelerations, only)
     with writing(out or parts or path):
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(pictures.png(comparison.sheet(shown)))
         if parts is not None:
-            comparison.write_parts(shown, teacher, seed, parts)
+            comparison.write_parts(shown, teacher, seed, parts, only)
     return {
         "seed": seed,
         "teacher": teacher.title,
         "columns": comparison.COLUMNS,
-        "conditions": comparison.conditions(teacher),
+        "conditions": comparison.conditions(teacher, only),
         "sides": comparison.describe(shown),
     }
 

@@ -53,12 +53,16 @@ class Pick:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person asked to see side by side. accelerate: beside it, such as "deepcache:3"; empty for nothing."""
+    """What a person asked to see side by side.
+
+    accelerate: beside it, such as "deepcache:3"; empty for nothing. only: prompts or classes; empty for all in turn.
+    """
 
     picks: tuple[Pick, ...]
     seed: int
     teacher_nfe: int
     accelerate: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def choices(project: ProjectFile) -> list[RunChoice]:
 def place_of(project: ProjectFile, wanted: Wanted) -> Place:
     """Where this comparison belongs: the same sides from the same weights have the same place, whatever "best" was."""
     marks = [project.find_checkpoint(pick.run, pick.which) for pick in wanted.picks]
-    how = [wanted.accelerate] if wanted.accelerate else []
+    how = [part for part in (wanted.accelerate, wanted.only) if part]
     about = [FORM, wanted.seed, wanted.teacher_nfe, *how, [(mark.run, mark.step, mark.sha256) for mark in marks]]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     return Place(project.files / "compare" / key, tuple(f"{mark.run}@{mark.step}" for mark in marks))

@@ -285,6 +285,8 @@ class CompareScreen(Screen):
         options = ["--seed", str(wanted.seed), "--teacher-nfe", str(wanted.teacher_nfe), "--parts", str(place.folder)]
         if wanted.accelerate:
             options += ["--accelerate", wanted.accelerate]
+        for name in wanted.only:
+            options += ["--only", name]
         arguments = ["compare", path, *place.names, *options]
         self._job = self.session.backend.ask(arguments, self._drawn, self._refuse, self._hear)
         self._job.ended.connect(self._ended)

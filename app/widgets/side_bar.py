@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
+    QPlainTextEdit,
     QProgressBar,
     QPushButton,
     QSpinBox,
@@ -101,6 +102,12 @@ class SideBar(QWidget):
             for interval in (2, 3, 5):
                 self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
         _add_row(form, self.tr("Acceleration"), self.accelerate)
+        self.only = QPlainTextEdit()
+        self.only.setPlaceholderText(self.tr("all in turn"))
+        self.only.setToolTip(self.tr("Prompts or classes of your own, one a line, each drawn from several noises"))
+        self.only.setTabChangesFocus(True)
+        self.only.setFixedHeight(3 * self.fontMetrics().lineSpacing() + look.MARGIN)
+        _add_row(form, self.tr("Prompts or classes"), self.only)
         return form
 
     def _drawing(self) -> QVBoxLayout:
@@ -199,7 +206,8 @@ class SideBar(QWidget):
     @property
     def request(self) -> Wanted:
         """What is chosen now."""
-        return Wanted(self.picks, self.seed.value(), self.teacher_nfe.value(), self.accelerate.currentData())
+        only = tuple(filter(None, (line.strip() for line in self.only.toPlainText().splitlines())))
+        return Wanted(self.picks, self.seed.value(), self.teacher_nfe.value(), self.accelerate.currentData(), only)
 
     def _add(self) -> None:
         pick = Pick(self.run.currentData(), self.checkpoint.currentData())

@@ -61,6 +61,26 @@ def test_each_picture_is_of_the_class_or_prompt_that_is_named_at_its_place(lab, 
         assert not torch.equal(side.samples, drawn_as_named(student, found["names"][1:] + found["names"][:1]))
 
 
+def test_only_what_is_asked_for_is_shown_each_from_several_noises(lab, tiny_model):
+    for where, only in ((str(lab.teacher), ["7", "2"]), (str(tiny_model("sd")), ["a red fish", "a boat"])):
+        student = untrained(where, only)
+        found = compare.conditions(student.teacher, only)
+        assert found["names"] == 20 * [only[0]] + 20 * [only[1]]
+        side, full = compare.sides([("Student", student)], teacher_nfe=2, only=only)[1:]
+        assert torch.equal(side.samples, drawn_as_named(student, found["names"]))
+        assert not torch.equal(full.samples[0], full.samples[1])
+
+
+def test_a_class_that_a_teacher_does_not_have_and_more_than_there_is_room_for_are_refused(lab):
+    digits = load_teacher(str(lab.teacher))
+    with pytest.raises(UserError, match=r"^There is no class 11; did you mean 1\?$"):
+        compare.places(digits, ["11"])
+    with pytest.raises(UserError, match=r"^41 are to be shown, and a comparison has 40 pictures; leave some out\.$"):
+        compare.places(digits, ["3"] * 41)
+    with pytest.raises(UserError, match=r"takes neither classes nor prompts; leave 3 out\.$"):
+        compare.places(load_teacher("mixture-2d"), ["3"])
+
+
 def test_points_and_pictures_without_conditions_have_no_names(lab):
     assert compare.conditions(load_teacher("mixture-2d")) is None
     assert compare.conditions(replace(load_teacher(str(lab.teacher)), labels=())) is None
@@ -157,6 +177,13 @@ def test_parts_are_the_pictures_of_each_side_and_what_is_said_of_them(distill, l
     assert all(len(side["files"]) == 40 for side in sides)
 
 
+def test_the_command_line_shows_one_class_alone(distill, lab, tmp_path):
+    parts = tmp_path / "parts"
+    done = distill("compare", lab.project, "first", "--parts", parts, "--teacher-nfe", 2, "--only", " 4 ", "--json")
+    assert done.json["conditions"]["names"] == ["4"] * 40
+    assert json.loads((parts / "index.json").read_text())["conditions"] == done.json["conditions"]
+
+
 def test_parts_of_a_plane_are_points_over_the_exact_density(tmp_path):
     student = untrained("mixture-2d")
     compare.write_parts(compare.sides([("Student", student)], teacher_nfe=2), student.teacher, 7, tmp_path)
@@ -192,6 +219,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(distill, lab, tmp_path
     assert said() == "Name a picture to write with --out, or a folder with --parts."
     assert said("--parts", tmp_path, "--teacher-nfe", 0).startswith("0 network evaluations are not possible")
     assert said("--parts", tmp_path, "--seed", -1).startswith("The seed -1 is not possible")
+    assert said("--parts", tmp_path, "--only", " ").startswith("One of the prompts or classes to show is empty")
     (tmp_path / "file").write_text("")
     assert said("--parts", tmp_path / "file").endswith("file is a file; name a folder for the parts.")
     assert "has no checkpoint 5" in distill("compare", lab.project, "first@5", "--parts", tmp_path).err

@@ -155,8 +155,10 @@ def test_best_and_its_step_have_one_place_and_anything_else_another(project_path
             Wanted((Pick(1),), 8, 50),
             Wanted((Pick(1),), 7, 20),
             Wanted((Pick(1), Pick(2)), 7, 50),
+            Wanted((Pick(1),), 7, 50, only=("3",)),
+            Wanted((Pick(1),), 7, 50, only=("3", "4")),
         ]
-        assert len({place_of(project, wanted).folder for wanted in others} | {best.folder}) == 5
+        assert len({place_of(project, wanted).folder for wanted in others} | {best.folder}) == 7
         assert best.folder.parent == project.files / "compare"
 
 

@@ -506,3 +506,10 @@ def test_space_flips_right_after_blink_was_chosen(qtbot: QtBot, shown: CompareSc
     qtbot.waitUntil(shown.view.hasFocus)
     qtbot.keyClick(shown.view, Key.Key_Space)
     assert shown.view.flipped
+
+
+def test_prompts_or_classes_of_ones_own_are_drawn_alone(qtbot: QtBot, shown: CompareScreen, asked: list[Job]) -> None:
+    shown.side_bar.only.setPlainText(" 4 \n\n9\n")
+    qtbot.mouseClick(shown.side_bar.draw, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(asked))
+    assert asked[0].arguments[-4:] == ["--only", "4", "--only", "9"]
