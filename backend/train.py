@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -108,7 +108,7 @@ def start(
 
     Raises `RecipeError` where the method, the networks or the device cannot do what `training` asks for.
     """
-    _require(method, training, device)
+    _require(method, settings, training, device)
     torch.manual_seed(training.seed)
     nets = method.build(teacher, settings)
     for f in fields(nets):
@@ -123,10 +123,10 @@ def start(
     return Run(method, settings, training, teacher, data, nets, optimizers, average, generator, device, pairs=pairs)
 
 
-def _require(method: Method[Any, Any], training: Training, device: torch.device) -> None:
+def _require(method: Method[Any, Any], settings: Settings, training: Training, device: torch.device) -> None:
     """Raise `RecipeError` where what `training` asks for cannot be done."""
-    if training.accumulation > 1 and not method.accumulates:
-        raise RecipeError(f"{method.title} needs its whole batch at once; set accumulation to 1.")
+    if training.accumulation > 1 and not method.accumulates(settings):
+        raise RecipeError(f"{method.title} needs its whole batch at once with these settings; set accumulation to 1.")
     narrow = {"cpu": lambda: True, "cuda": torch.cuda.is_bf16_supported}.get(device.type)
     if training.precision == "bfloat16" and not (narrow and narrow()):
         raise RecipeError(f"This {device.type} device does not compute in bfloat16; set precision to float32.")
@@ -191,7 +191,8 @@ def train(run: Run) -> Iterator[Progress]:
 
 def _step(run: Run, needs: Collection[Need], trained: Mapping[int, "_Trained"]) -> dict[str, object]:
     """All updates of one step, each averaged over the batches that the recipe accumulates; their metrics."""
-    parts = [run.method.step(run.nets, _batch(run, needs), run.settings) for _ in range(run.training.accumulation)]
+    batches = [replace(_batch(run, needs), first=number == 0) for number in range(run.training.accumulation)]
+    parts = [run.method.step(run.nets, batch, run.settings) for batch in batches]
     metrics: dict[str, object] = {}
     while update := _mean_update(parts, trained, run.step % LOOKED_AT_EVERY == 0):
         metrics |= _apply(run, update, run.step % LOOKED_AT_EVERY == 0)
@@ -259,13 +260,19 @@ class _MeanUpdate:
     """An update that is ready to be applied: the mean of one that several batches gave.
 
     gradients: of the parameters of `nets`, None for one that the loss does not meet. total: of the losses.
+    values: of each curve what the batches gave that have it, such as of a term that only some of them have.
     """
 
     nets: list[_Trained]
     gradients: list[Tensor | None]
     total: Tensor
-    values: dict[str, Tensor]
+    values: dict[str, list[Tensor]]
     fresh: bool
+
+    @property
+    def curves(self) -> dict[str, Tensor]:
+        """Each curve's mean over the batches that have it."""
+        return {name: torch.stack(found).mean(0) if len(found) > 1 else found[0] for name, found in self.values.items()}
 
     def add(self, other: "_MeanUpdate") -> None:
         if [net.name for net in self.nets] != [net.name for net in other.nets]:
@@ -273,7 +280,8 @@ class _MeanUpdate:
         pairs = zip(self.gradients, other.gradients, strict=True)
         self.gradients = [a if b is None else b if a is None else a + b for a, b in pairs]
         self.total = self.total + other.total
-        self.values = {name: value + other.values[name] for name, value in self.values.items()}
+        for name, found in other.values.items():
+            self.values.setdefault(name, []).extend(found)
 
 
 def _mean_update(
@@ -303,7 +311,7 @@ def _differentiated(update: Update, nets: list[_Trained], weight: float, looked_
     total = torch.stack([term.float() for term in update.losses.values()]).sum() * weight
     gradients = torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True)
     shown = {**update.losses, **update.metrics, **on_sample}
-    values = {name: value.detach() * weight for name, value in shown.items()}
+    values = {name: [value.detach()] for name, value in shown.items()}
     return _MeanUpdate(nets, list(gradients), total.detach(), values, update.fresh)
 
 
@@ -325,7 +333,7 @@ def _on_sample(update: Update) -> dict[str, Tensor]:
 def _not_finite(run: Run, update: _MeanUpdate, names: list[str]) -> str:
     """What was not finite, and where it was so first: a term of the loss, else the gradient of a parameter."""
     who, when = " and ".join(names), f"was not finite at step {run.step + 1}"
-    for name, value in update.values.items():
+    for name, value in update.curves.items():
         if not value.isfinite().all():
             return f"The loss of {who} {when}, first its {name}."
     for net in update.nets:
@@ -365,4 +373,4 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
         for net in update.nets
         if looked_at
     }
-    return {**update.values, f"{names[0]}_gradient_norm": norm.detach(), **moved}
+    return {**update.curves, f"{names[0]}_gradient_norm": norm.detach(), **moved}

@@ -74,6 +74,8 @@ class Batch:
     real, real_cond: B real samples and their conditions, where the run has real data.
     drawn_pairs: B noises, the samples to which the teacher's deterministic sampler leads from them, their conditions.
     held_out: B pairs that are never drawn, others at the next step; None where there are none.
+    first: whether it is the first of the batches that the step accumulates: what a step does to a network by itself,
+    such as an average between two updates, it does for the first alone. What follows the last update is done once.
     """
 
     step: int
@@ -86,6 +88,7 @@ class Batch:
     real_cond: Condition | None = None
     drawn_pairs: tuple[Tensor, Tensor, Condition] | None = None
     held_out: Callable[[], tuple[Tensor, Tensor, Condition] | None] = lambda: None
+    first: bool = True
 
     @property
     def real(self) -> tuple[Tensor, Condition]:
@@ -151,7 +154,9 @@ class Method(Generic[S, N]):
     forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
     stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
     end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
-    accumulates: its losses are means over samples, so that they may be averaged over batches.
+    accumulates: whether, given its settings, its losses are means over samples, so that batches may be averaged.
+    meant_start: given its settings, the run whose student it is meant to start from, in words; "" where the teacher
+    does.
     only_as_trained: whether, given its settings, its students are ruined by any other number of evaluations.
     pairs_from: the level at which the trajectories of its pairs start, by default where the student does.
     student: makes one that starts as the teacher, where it is more than the teacher's network (`new_student`).
@@ -171,7 +176,8 @@ class Method(Generic[S, N]):
     needs: Callable[[S], tuple[Need, ...]] = lambda s: ()
     stage_sampler: Callable[[S, Denoiser, int, int], Sampler] | None = None
     followers: tuple[str, ...] = ()
-    accumulates: bool = True
+    accumulates: Callable[[S], bool] = lambda s: True
+    meant_start: Callable[[S], str] = lambda s: ""
     only_as_trained: Callable[[S], bool] = lambda s: False
     pairs_from: Callable[[S, Denoiser], float] | None = None
     student: Callable[[Teacher, S], Denoiser] | None = None

@@ -91,7 +91,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         with torch.no_grad():
             origin = nets.features.features(noised, t, cond)
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, origin, x, cond, batch, s))
-    yield Update(nets.student, terms)
+    yield Update(nets.student, terms, sample=x)
 
     if s.gan_weight:
         real = x0 if s.real_samples == "data" else answer

@@ -77,7 +77,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     if s.embedding_weight:
         terms["embedding"] = s.embedding_weight * losses.embedding(made, cond, x0, cond, batch.generator)
     now = {} if s.curriculum == "fixed" else {"step_length": (t - t_next).mean()}
-    yield Update(nets.student, terms, now)
+    yield Update(nets.student, terms, now, sample=made)
     losses.ema_update(nets.target, nets.student, target_ema(batch.step, batch.total, s))
 
 
@@ -127,6 +127,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
+    accumulates=lambda s: not s.embedding_weight,  # means over the whole batch are compared
     followers=("target",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
     presets={

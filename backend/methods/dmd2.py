@@ -153,6 +153,11 @@ def needs(s: Settings) -> tuple[Need, ...]:
     return (*real, "pairs") if s.warm_up_steps else real
 
 
+def accumulates(s: Settings) -> bool:
+    """All terms are means over samples but the embedding's, the difference of means over the whole batch, squared."""
+    return not s.embedding_weight
+
+
 def cost(s: Settings) -> float:
     """Per step: rollout and fake score always, the student's turn, and of the adversarial term what it adds: half a
     network back to the sample in that turn, and half a network on real data. The rest it has from the others' passes.
@@ -176,6 +181,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=needs,
+    accumulates=accumulates,
     training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
     presets={
         "one-step": Preset("One step (fast)", "One network evaluation for a picture; no real data needed."),

@@ -27,7 +27,7 @@ METHOD = Method(
     sampler=dmd2.sampler,
     cost=dmd2.cost,
     needs=dmd2.METHOD.needs,
-    accumulates=False,  # the difference of means over the whole batch, squared
+    accumulates=dmd2.accumulates,
     training={**dmd2.METHOD.training, "steps": 600},
     presets={
         "one-step": Preset("One step (fast)", "One network evaluation for a picture."),

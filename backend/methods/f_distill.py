@@ -195,7 +195,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
-    accumulates=False,
+    accumulates=lambda s: False,  # each sample's weight is over the batch's mean
     training={"steps": 900, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0, "preview_every": 100},
     presets={
         "one-step": Preset("Jensen-Shannon", "Bounded weights: steady, and between the two Kullback-Leiblers."),

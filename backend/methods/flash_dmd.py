@@ -94,7 +94,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         else:
             term = {"gan": s.gan_weight * losses.generator_logistic(nets.discriminator(x))}
         yield Update(nets.student, term, sample=x)
-        if s.kept_share < 1:
+        if s.kept_share < 1 and batch.first:
             losses.ema_update(nets.fake_score, nets.student, s.kept_share)
 
     x = x.detach()

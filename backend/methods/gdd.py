@@ -119,6 +119,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
+    accumulates=lambda s: not s.embedding_weight,  # means over the whole batch are compared
     training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
         "all": Preset("All weights", "Every weight of the student learns."),

@@ -31,6 +31,7 @@ METHOD = Method(
     sampler=dmd2.sampler,
     cost=dmd2.cost,
     needs=dmd2.needs,
+    accumulates=dmd2.accumulates,
     training=dmd2.METHOD.training,
     presets={
         "one-step": Preset("One step (fast)", "One network evaluation for a picture, groups of four."),

@@ -139,6 +139,7 @@ METHOD = Method(
     sampler=dmd2.sampler,
     cost=cost,
     needs=needs,
+    accumulates=dmd2.accumulates,
     student=new_student,
     training={**dmd2.METHOD.training, "steps": 1200},
     presets={

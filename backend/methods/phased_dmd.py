@@ -115,7 +115,7 @@ def phase_at(step: int, total: int, s: Settings) -> Phase:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     phase = phase_at(batch.step, batch.total, s)
     starts = phase.since == 0
-    if starts and phase.index:
+    if starts and phase.index and batch.first:
         losses.copy_weights(nets.student, nets.promoted)
         losses.copy_weights(nets.fake_score, nets.untrained)
     student_turn = phase.since % s.fake_score_updates == 0
@@ -126,7 +126,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update(nets.fake_score, {"fake_score": fake_score}, fresh=starts)
     if student_turn:
         terms, metrics = matching(nets, made, state, level, end, batch, s)
-        yield Update(nets.student, terms, {**metrics, "phase": torch.tensor(phase.index + 1.0)}, fresh=starts)
+        metrics |= {"phase": torch.tensor(phase.index + 1.0)}
+        yield Update(nets.student, terms, metrics, fresh=starts, sample=made.x0)
         losses.ema_update(nets.promoted, nets.student, s.average_decay)
 
 

@@ -130,7 +130,7 @@ def stage_at(step: int, total: int, s: Settings) -> Stage:
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     stage = stage_at(batch.step, batch.total, s)
-    if stage.starts and stage.index:
+    if stage.starts and stage.index and batch.first:
         losses.copy_weights(nets.stage_teacher, nets.next_teacher)
         losses.copy_weights(nets.student, nets.next_teacher)
     x0, cond = batch.real

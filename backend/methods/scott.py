@@ -80,11 +80,11 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     if s.gan_weight:
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, cond, batch, s))
     yield Update(nets.student, terms, sample=x)
-    losses.ema_update(nets.target, nets.student, s.target_ema)
     if s.gan_weight:
         on_real, on_fake = logits(nets, x0, cond, batch, s), logits(nets, x.detach(), cond, batch, s)
         loss = {"discriminator": losses.discriminator_logistic(on_real, on_fake)}
         yield Update(nets.discriminator, loss, losses.discriminator_metrics(on_real, on_fake))
+    losses.ema_update(nets.target, nets.student, s.target_ema)
 
 
 def teacher_steps(

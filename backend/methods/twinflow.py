@@ -66,7 +66,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     prediction = start(nets.student, batch.noise()[:quarter], batch.cond[:quarter], s)
     terms, metrics = own_samples(nets.student, prediction, batch, s)
     terms["any_step"] = any_step(nets, max(1, len(batch.cond) - quarter), batch, s)
-    yield Update(nets.student, terms, metrics)
+    yield Update(nets.student, terms, metrics, sample=prediction.x0)
     losses.ema_update(nets.target, nets.student, s.target_ema)
 
 

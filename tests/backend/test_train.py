@@ -433,8 +433,8 @@ def test_what_a_method_cannot_accumulate_is_refused() -> None:
     run = begin(step, accumulation=20)
     with pytest.raises(ValueError, match="update the same networks in the same order"):
         list(train(run))
-    whole = dataclasses.replace(run.method, accumulates=False)
-    with pytest.raises(RecipeError, match="Test needs its whole batch at once; set accumulation to 1"):
+    whole = dataclasses.replace(run.method, accumulates=lambda s: False)
+    with pytest.raises(RecipeError, match="Test needs its whole batch at once with these settings; set accum"):
         start(whole, Settings(), run.training, run.teacher, None, torch.device("cpu"))
 
 

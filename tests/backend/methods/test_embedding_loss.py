@@ -120,7 +120,7 @@ def test_without_weight_it_is_dmd2_number_by_number(
         assert torch.equal(one, other)
     assert load_method("embedding_loss").needs(Settings(embedding_weight=0)) == ()
     assert load_method("embedding_loss").needs(Settings()) == ("real data",)
-    assert not load_method("embedding_loss").accumulates
+    assert not load_method("embedding_loss").accumulates(Settings())
 
 
 @pytest.mark.parametrize("method", [dmd2, gdd, consistency])

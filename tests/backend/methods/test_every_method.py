@@ -292,3 +292,27 @@ def test_data_is_what_the_tests_say() -> None:
     samples, labels = data.draw(5, torch.Generator().manual_seed(0))
     assert samples.shape == (5, 1, 8, 8)
     assert labels.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("name", "terms", "settings"),
+    [
+        ("snoopi", {"matching"}, {"rank": 2}),
+        ("phased_dmd", {"matching"}, {}),
+        ("phased_dmd", {"matching"}, {"weighting": "score"}),
+        ("twinflow", {"rectification"}, {}),
+        ("acd", {"consistency", "gan"}, {}),
+        ("consistency", {"consistency", "embedding"}, {"embedding_weight": 0.1}),
+    ],
+)
+def test_how_hard_each_term_pulls_at_the_samples_is_told(
+    name: str, terms: set[str], settings: dict[str, Any], untrained: Callable[..., Teacher]
+) -> None:
+    """At the first step, and of a network that is not yet right."""
+    run = begin(name, mixture(name, "flow", untrained), 1, settings)
+    with torch.no_grad():
+        for parameter in run.student.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    (progress,) = train(run)
+    assert {f"{term}_on_sample" for term in terms} <= progress.metrics.keys()
+    assert all(float(progress.metrics[f"{term}_on_sample"]) > 0 for term in terms)  # type: ignore[arg-type]
