@@ -102,8 +102,9 @@ def trajectories(teacher: Guided, batch: Batch, told: Condition, steps: int) -> 
 
 
 def cost(s: Settings) -> float:
-    """Per step: at each of the trajectory's times the teacher with its condition and without, and an update."""
-    return s.student_steps * (2 + 3)
+    """Per step: at each of the trajectory's times the teacher with its condition and without, and an update of the
+    adapters, through the network under them."""
+    return s.student_steps * (2 + 2)
 
 
 METHOD = Method(

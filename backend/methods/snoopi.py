@@ -112,7 +112,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         path = nets.student.path
         gradient = per_sample(schedule(path.alpha(t), path.sigma(t)), x) * (fake - real)
     metrics = {"score_difference": (fake - real).abs().mean(), "guidance_scale": scale[0]}
-    yield Update(nets.student, {"matching": losses.pushed(x, gradient)}, metrics)
+    yield Update(nets.student, {"matching": losses.pushed(x, gradient)}, metrics, sample=x)
 
     x, t, noise, cond = x.detach(), batch.times(), batch.noise(), batch.cond
     if batch.index(DROPPED) == 0:
@@ -123,8 +123,9 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
 
 
 def cost(s: Settings) -> float:
-    """Per step: the student's update, both scores with their condition and without, and the fake score's update."""
-    return 3 + 2 * 2 + 3
+    """Per step: the student's update, both scores with their condition and without, and that of the fake score's
+    adapters, through the base."""
+    return 3 + 2 * 2 + 2
 
 
 METHOD = Method(

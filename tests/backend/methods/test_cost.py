@@ -4,7 +4,7 @@ The teacher is a network whose encoding half is exactly half of it, and discrimi
 count half networks and no heads: what is left is the promise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -155,16 +155,8 @@ def steps_of(s: Any) -> int:
     return 4 * rounds if getattr(s, "student_steps", 1) > 1 or hasattr(s, "fake_score_updates") else 8
 
 
-ADAPTERS: dict[str, Callable[[Any], float]] = {
-    "adapter_guidance": lambda s: s.student_steps,
-    "snoopi": lambda s: 1,
-}
-"""Methods whose cards count 3 for an update of adapters, as of any trained network, and how many: it takes 2, because
-the weights below them need no gradient."""
-
-
 def counted(name: str, settings: dict[str, Any]) -> tuple[float, float]:
-    """Evaluations a sample and step: counted, and as the card says, adapters at what they take."""
+    """Evaluations a sample and step: counted, and as the card says."""
     method = load_method(name)
     s = method.settings.model_validate(settings)
     steps = steps_of(s)
@@ -178,7 +170,7 @@ def counted(name: str, settings: dict[str, Any]) -> tuple[float, float]:
     with counter:
         for _ in train(run):
             pass
-    return counter.flops / (forward_flops() * steps * BATCH), method.cost(s) - ADAPTERS.get(name, lambda s: 0)(s)
+    return counter.flops / (forward_flops() * steps * BATCH), method.cost(s)
 
 
 @cache
