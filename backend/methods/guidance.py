@@ -18,7 +18,7 @@ from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Preset, Update
-from backend.networks import Denoiser, Guided, Prediction
+from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.noise import per_sample
 from backend.optimizers import adams
 from backend.samplers import Sampler
@@ -72,13 +72,17 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
-    x0, cond = batch.real
     t = batch.times()
-    told = cond.with_part("guidance", batch.times(s.lowest_guidance, s.highest_guidance))
-    noised = nets.student.path.noised(x0, batch.noise(), t)
+    told = batch.real[1].with_part("guidance", batch.times(s.lowest_guidance, s.highest_guidance))
+    yield Update(nets.student, {"guidance": error(nets, batch, t, told, s)})
+
+
+def error(nets: Nets, batch: Batch, t: Tensor, cond: Condition, s: Settings) -> Tensor:
+    """How far the student is from the guided teacher on the real samples noised to times t (B,), a scalar."""
+    noised = nets.student.path.noised(batch.real[0], batch.noise(), t)
     with torch.no_grad():
-        answer = nets.teacher(noised, t, told)
-    yield Update(nets.student, {"guidance": difference(nets.student(noised, t, told), answer, s)})
+        answer = nets.teacher(noised, t, cond)
+    return difference(nets.student(noised, t, cond), answer, s)
 
 
 def difference(prediction: Prediction, answer: Prediction, s: Settings) -> Tensor:
@@ -117,7 +121,7 @@ METHOD = Method(
         ),
         "adapters": Preset(
             "Adapters (LoRA)",
-            "Trains small adapters on the frozen teacher, in a fraction of the memory (arXiv:2312.06899).",
+            "Trains small adapters on the frozen teacher, in a fraction of the memory.",
             {"learning_rate": 1e-3},
             student={"kind": "lora", "rank": 16},
         ),
