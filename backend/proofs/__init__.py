@@ -4,6 +4,7 @@ One file per method, of the method's name; its PROOF is what `distill bench meth
 A proof trains on a bench whose every answer is known in closed form. Importing has no effect.
 """
 
+import ast
 import hashlib
 import importlib
 import inspect
@@ -16,8 +17,9 @@ from typing import Any
 
 import torch
 
+from backend import methods
 from backend.contract.recipe import Training
-from backend.methods import Batch, Update, load_method
+from backend.methods import Batch, Update, load_method, method_names
 from backend.proofs.benches import BENCHES, Bench
 from backend.train import NotFiniteError, Run, start, train
 
@@ -144,16 +146,33 @@ def kept(place: Path, code: str, make: Callable[[], dict[str, Any]]) -> dict[str
 
 
 def sources_of(name: str) -> list[Path]:
-    """The files that say what a method does: its own, and that of another whose step it takes."""
-    method = load_method(name)
-    steps = {Path(inspect.getsourcefile(part) or "") for part in (method.build, method.step)}
-    return sorted(steps | {Path(__file__).parent.parent / "methods" / f"{name}.py"})
+    """The files that say what a method does: its own, and those of the methods that it imports, and they in turn."""
+    found, left = set[Path](), [name]
+    while left:
+        file = Path(inspect.getsourcefile(importlib.import_module(f"{methods.__name__}.{left.pop()}")) or "")
+        if file not in found:
+            found.add(file)
+            left += _methods_in(file)
+    return sorted(found)
+
+
+def _methods_in(file: Path) -> list[str]:
+    """The methods that a file imports, whole or in part, at its top or within a function."""
+    found, package = list[str](), methods.__name__
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in method_names() if f"{package}.{name}" in found]
 
 
 def code_of(name: str, *more: Path) -> str:
-    """SHA-256 of what a proof's figures depend on: the method, its proof, the bench, what methods share, and `more`."""
+    """SHA-256 of what a proof's figures depend on: the method, its proof, how it is run and judged, what methods share,
+    and `more`."""
     backend = Path(__file__).parent.parent
-    files = [backend / "proofs" / f"{name}.py", backend / "proofs" / "benches.py"]
+    files = [backend / "proofs" / f"{own}.py" for own in (name, "__init__", "benches")]
+    files += [backend / "evaluate.py", backend / "teachers" / "mixture_2d.py", backend / "methods" / "__init__.py"]
     shared = "losses noise samplers train stores optimizers boundary derivatives trigflow"
     files += [backend / f"{module}.py" for module in shared.split()]
     files += [*sorted((backend / "networks").glob("*.py")), *sources_of(name), *more]

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from backend import methods
 from backend.contract.recipe import Pairs
 from backend.methods import method_names
-from backend.proofs import Proof, begin, benches, code_of, figures, load_proof, proof_names, prove
+from backend.proofs import Proof, begin, benches, code_of, figures, load_proof, proof_names, prove, sources_of
 from backend.proofs.benches import BENCHES
 from backend.teachers.mixture_2d import fit
 from backend.train import train
@@ -90,11 +91,37 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path, monkeypatch: pytest.M
     assert made == [True, False]
 
 
-def test_figures_depend_on_the_method_whose_step_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, read = code_of("gndm"), Path.read_bytes
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("gndm", "methods/dmd2.py"),
+        ("msd", "methods/dmd2.py"),  # imported whole
+        ("snoopi", "methods/swiftbrush.py"),  # a function and a number of it
+        ("adapter_guidance", "methods/guidance.py"),
+        ("dmd2", "methods/__init__.py"),
+        ("dmd2", "proofs/__init__.py"),
+        ("dmd2", "evaluate.py"),
+        ("dmd2", "teachers/mixture_2d.py"),
+    ],
+)
+def test_figures_depend_on_all_that_makes_and_judges_them(
+    name: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, other, read = code_of(name), code_of("boot"), Path.read_bytes
 
     def changed(file: Path) -> bytes:
-        return read(file) + (b"#" if file.name == "dmd2.py" and file.parent.name == "methods" else b"")
+        return read(file) + (b"#" if file.as_posix().endswith(f"backend/{part}") else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
-    assert code_of("gndm") != before
+    assert code_of(name) != before
+    is_own = part.startswith("methods/") and not part.endswith("__init__.py")
+    assert (code_of("boot") == other) == is_own
+
+
+def test_what_a_method_imports_of_others_is_found_within_functions_and_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "first.py").write_text("def step():\n    from backend.methods.second import RATE\n")
+    (tmp_path / "second.py").write_text("from backend.methods import dmd2, Batch\nRATE = 1\n")
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    assert {file.name for file in sources_of("first")} == {"dmd2.py", "first.py", "second.py"}
