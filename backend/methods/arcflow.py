@@ -116,7 +116,7 @@ def segment(
         with torch.no_grad():
             state = state - own.displacement(clock(path, t), clock(path, here))
             velocity = velocity_of(nets.teacher(in_path(state, path, here), here, batch.cond))
-        mean = profile.average(clock(path, here), clock(path, (there - window).clamp(min=end)))
+        mean = profile.average(clock(path, here), clock(path, (here - window).clamp(min=end)))
         errors.append((mean - velocity).square().mean())
         state = state - per_sample(clock(path, here) - clock(path, there), state) * velocity
         t = there

@@ -49,6 +49,25 @@ def curved(teacher: Teacher, components: int = 4) -> MomentumDenoiser:
     return net.requires_grad_(False)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_velocities_are_compared_over_one_short_window_however_far_the_teacher_leads(
+    share: float, untrained: Callable[[str], Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows, average = list[Tensor](), Profile.average
+
+    def seen(profile: Profile, a: Tensor, b: Tensor) -> Tensor:
+        if profile.velocities.requires_grad:  # where it is followed, it is without
+            windows.append(a - b)
+        return average(profile, a, b)
+
+    monkeypatch.setattr(Profile, "average", seen)
+    teacher, s = untrained("flow"), arcflow.Settings(components=2)
+    nets = arcflow.build(teacher, s)
+    arcflow.segment(nets, torch.randn(8, 2), 1.0, 0.5, share, batch(8), s)
+    assert len(windows) == s.compared_points
+    torch.testing.assert_close(torch.stack(windows), torch.full((4, 8), 3 / 128, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("shape", [(2,), (3, 4, 6)])
 def test_the_displacement_is_the_integral_of_the_velocity(shape: tuple[int, ...]) -> None:
     profile = random_profile(shape)
