@@ -26,6 +26,8 @@ MARGIN = 0.04
 """Share of a step's times, next to where it begins, that is left out: 10 of 225 in the paper's program."""
 HUBER = 0.00054
 """Of the square root of a sample's size: where the pseudo-Huber distance turns from square to linear."""
+HUBER_BY_ELEMENT = 1e-3
+"""The same of one element, in the paper's program."""
 
 
 class Settings(BaseSettings):
@@ -42,8 +44,10 @@ class Settings(BaseSettings):
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
-    distance: Literal["l2", "pseudo-huber"] = setting(
-        "l2", "Distance of the student's sample from where it is pushed; pseudo-huber pulls on all alike"
+    distance: Literal["l2", "pseudo-huber", "pseudo-huber by element"] = setting(
+        "l2",
+        "Distance of the student's sample from where it is pushed; pseudo-huber pulls on all samples alike, by element "
+        "on all of their elements",
     )
     snr_cap: float = setting(
         5.0, "Signal-to-noise ratio above which the fake score's loss counts less", low=0.1, high=100, advanced=True
@@ -153,7 +157,12 @@ def matching(x0: Tensor, real: Tensor, fake: Tensor, s: Settings) -> Tensor:
     """The matching term. A step's end is a multiple of its x0 plus what has no gradient, so x0 stands for it."""
     if s.distance == "l2":
         return losses.distribution_matching(x0, real, fake)
-    return losses.pseudo_huber(x0, (x0 + real - fake).detach(), HUBER * x0[0].numel() ** 0.5)
+    aim = (x0 + real - fake).detach()
+    if s.distance == "pseudo-huber":
+        return losses.pseudo_huber(x0, aim, HUBER * x0[0].numel() ** 0.5)
+    error = losses.sample_mean((x0 - real).abs().float()).detach().clamp(min=losses.SMALLEST_NORMALISER)
+    distances = ((x0 - aim).float().square() + HUBER_BY_ELEMENT**2).sqrt() - HUBER_BY_ELEMENT
+    return (distances / per_sample(error, distances)).mean()
 
 
 def cost(s: Settings) -> float:
@@ -188,6 +197,7 @@ METHOD = Method(
         ),
     },
     notes="The fake score's loss is its network's own below the cap of the signal-to-noise ratio, which for networks "
-    "that predict noise is the published one. The l2 distance is normalised by the teacher's error, as in the "
-    "published program; pseudo-huber is the paper's, over the whole sample.",
+    "that predict noise is the published one. The l2 distance is DMD2's, normalised by the teacher's "
+    "error; pseudo-huber is the paper's, over the whole sample, and by element that of the published program, which is "
+    "normalised too.",
 )

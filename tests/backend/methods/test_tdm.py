@@ -126,6 +126,16 @@ def test_pseudo_huber_pulls_each_sample_as_hard_and_l2_by_the_teachers_error() -
     torch.testing.assert_close(gradient, -real / real.mean(1, keepdim=True))
 
 
+def test_by_element_each_element_pulls_as_hard_over_the_teachers_error() -> None:
+    x0 = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    real = torch.tensor([[3.0, 4.0], [30.0, 40.0]], dtype=torch.float64)
+    fake = torch.zeros(2, 2, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(
+        4 * tdm.matching(x0, real, fake, tdm.Settings(distance="pseudo-huber by element")), x0
+    )
+    torch.testing.assert_close(gradient, -1 / torch.tensor([[3.5, 3.5], [35.0, 35.0]]).double(), rtol=1e-5, atol=0)
+
+
 def test_the_importance_weight_is_that_of_two_normal_densities() -> None:
     noise, fresh = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 1.0]])
     expected = torch.exp(torch.tensor([-0.5 * 2 + 0.5 * 1]))
