@@ -25,6 +25,8 @@ from backend.teachers import Data, Teacher, load_teacher
 from backend.teachers.prompt_lists import named
 
 CPU = torch.device("cpu")
+SAME_LEVEL = 1e-3
+"""By how much two times may differ and still be the same start."""
 
 
 def find_method(name: str) -> Method[Any, Any]:
@@ -254,11 +256,21 @@ def _numbers(net: Denoiser) -> dict[str, torch.Size]:
 
 
 def _same_use(name: str, earlier: Sampler, later: Sampler) -> None:
-    """Refuse a start that is sampled otherwise; a student of one step is sampled alike by both kinds."""
+    """Refuse a start that is sampled otherwise; a student of one step is sampled alike by both kinds.
+
+    Nor may this method's first step be at a noise that the start has not learnt: one of several steps knows all of it
+    below its own first, one of a single step that alone.
+    """
     if earlier.kind != later.kind and min(earlier.nfe, later.nfe) > 1:
         raise RecipeError(
             f"{name} is sampled by {earlier.kind} steps and this method's by {later.kind} ones; "
             "start from a run that is sampled alike."
+        )
+    had, wanted = earlier.levels[0], later.levels[0]
+    if wanted > had + SAME_LEVEL or (earlier.nfe == 1 and wanted < had - SAME_LEVEL):
+        raise RecipeError(
+            f"{name} starts at time {had:.4g} and this method's would at {wanted:.4g}; set first_level to {had:.4g}, "
+            "or start from a run that starts alike."
         )
 
 

@@ -87,7 +87,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     if problems:
         return known
     known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
-    known.warnings.extend(_start_warnings(method, chosen, teacher))
+    known.warnings.extend(_chain_warnings(recipe, method, chosen) + _start_warnings(method, chosen, teacher))
     known.warnings.extend(_prompt_warnings(recipe, asked))
     known.warnings.extend(_guidance_warnings(method, chosen, asked))
 
@@ -287,6 +287,17 @@ def _guidance_warnings(method: Method[Any, Any], chosen: Any, teacher: Teacher) 
     return [
         f"The teacher is meant to be sampled under guidance {meant:g}, and the student would learn from it without; "
         f"set guidance_scale to {meant:g}."
+    ]
+
+
+def _chain_warnings(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> list[str]:
+    """Whether a method that goes on from another run's student is left to start from the teacher."""
+    wanted = method.meant_start(chosen)
+    if not wanted or recipe.student.start is not None:
+        return []
+    return [
+        f"{method.title} with these settings is meant to start from {wanted}, and this run would start from the "
+        "teacher; choose such a run as student.start."
     ]
 
 

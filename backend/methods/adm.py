@@ -126,6 +126,10 @@ METHOD = Method(
     step=step,
     sampler=sampler,
     cost=cost,
+    # Four steps with as many updates of the discriminator as of the student come from the teacher alone.
+    meant_start=lambda s: (
+        "" if s.student_steps > 1 and s.discriminator_updates == 1 else "a run of adversarial pre-training"
+    ),
     training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
         "dmdx": Preset("After pre-training (DMDX)", "One step, for a run that starts from adversarial pre-training."),

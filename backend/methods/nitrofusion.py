@@ -119,6 +119,7 @@ METHOD = Method(
     step=step,
     sampler=sampler,
     cost=cost,
+    meant_start=lambda s: "a one-step student of another method" if s.student_steps == 1 else "a few-step student",
     training={"steps": 600, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
         "refine": Preset("Refine", "For a run that starts from a one-step student of another method."),

@@ -123,6 +123,7 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("pairs",),
     only_as_trained=lambda s: s.distilled_share > 0,
+    meant_start=lambda s: "a straightened student, with pairs.source start" if s.distilled_share == 1 else "",
     pairs_from=lambda s, net: pairs_level(net),
     training={
         "steps": 3000,

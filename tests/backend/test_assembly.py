@@ -100,3 +100,15 @@ def test_a_start_that_is_sampled_otherwise_is_refused() -> None:
     ):
         assembly._same_use("Run 1's student", replace(four, kind="renoise"), four)
     assembly._same_use("Run 1's student", one, four)  # a single step is the same in both
+
+
+def test_a_start_from_a_noise_that_it_has_not_learnt_is_refused() -> None:
+    def used(*levels: float) -> Sampler:
+        return Sampler("renoise", levels)
+
+    with pytest.raises(RecipeError, match=r"starts at time 0\.709 and this method.s would at 1; set first_level"):
+        assembly._same_use("Run 1's student", used(0.709), used(1.0, 0.5))
+    with pytest.raises(RecipeError, match=r"starts at time 1 and this method's would at 0\.709"):
+        assembly._same_use("Run 1's student", used(1.0), used(0.709))  # of one step, that knows no other noise
+    assembly._same_use("Run 1's student", used(1.0, 0.5), used(0.709))
+    assembly._same_use("Run 1's student", used(0.709), used(0.7091, 0.3))

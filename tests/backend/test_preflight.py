@@ -127,6 +127,27 @@ def test_a_guided_teacher_is_not_learnt_from_without_guidance_in_silence(project
     assert look({**asked, "settings": {"guidance_scale": 2}}, project, dry_run=False).warnings == []
 
 
+@pytest.mark.parametrize(
+    ("method", "settings", "wanted"),
+    [
+        ("adm", {}, "a run of adversarial pre-training"),
+        ("adm", {"student_steps": 4, "discriminator_updates": 2}, "a run of adversarial pre-training"),
+        ("adm", {"student_steps": 4}, None),
+        ("nitrofusion", {"teacher_steps": 2}, "a one-step student of another method"),
+        ("reflow", {"distilled_share": 1.0}, "a straightened student, with pairs.source start"),
+        ("reflow", {}, None),
+    ],
+)
+def test_a_method_that_goes_on_from_another_run_does_not_start_from_the_teacher_in_silence(
+    project, method, settings, wanted
+):
+    asked = {"teacher": "mixture-2d", "method": method, "settings": settings}
+    warnings = look(asked, project, dry_run=False).warnings
+    said = [words for words in warnings if "is meant to start from" in words]
+    assert len(said) == (wanted is not None)
+    assert wanted is None or f"is meant to start from {wanted}, and this run would start from the teacher" in said[0]
+
+
 def test_data_that_is_not_used_is_named(lab, project):
     asked = {**lab.recipe(), "data": "digits"}
     (words,) = look(asked, project, dry_run=False).warnings
