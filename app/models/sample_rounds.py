@@ -96,6 +96,22 @@ class Rounds:
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
+def spread(rounds: Sequence[Round], most: int) -> list[Round]:
+    """At most so many of the rounds, evenly over their order, the first and the last among them."""
+    count = min(most, len(rounds))
+    if count < 2:
+        return list(rounds[-count:]) if count else []
+    return [rounds[round(place * (len(rounds) - 1) / (count - 1))] for place in range(count)]
+
+
+def one_of_each(pictures: Mapping[int, Sample], most: int) -> list[int]:
+    """The first place of each prompt or class, at most so many; where all have one or none, the first places."""
+    first: dict[str, int] = {}
+    for place in sorted(pictures):
+        first.setdefault(pictures[place].label, place)
+    return (list(first.values()) if len(first) > 1 else sorted(pictures))[:most]
+
+
 def best_of(rounds: Sequence[Round], checkpoints: Sequence[Checkpoint] = ()) -> int | None:
     """Index of the best round: at the step of the best checkpoint where that is known, else the best scored."""
     for checkpoint in checkpoints:

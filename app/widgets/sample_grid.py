@@ -45,16 +45,25 @@ class SampleGrid(QWidget):
         self._tiles: list[Tile] = []
         self._current = 0
         self._faint = False
+        self._across = 0
+        self._heads: list[str] = []
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(self.tr("Pictures"))
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
 
-    def show_tiles(self, tiles: Sequence[Tile], faint: bool = False) -> None:
-        """Show these. faint: what is shown no longer counts."""
-        changed_shape = self._shape(self._tiles) != self._shape(tiles)
-        self._tiles, self._faint = list(tiles), faint
+    def show_tiles(
+        self, tiles: Sequence[Tile], faint: bool = False, across: int = 0, heads: Sequence[str] = ()
+    ) -> None:
+        """Show these. faint: what is shown no longer counts. across: how many in a line, 0 for what fits; heads: words
+        above each line, where `across` says how long one is."""
+        changed_shape = (self._shape(self._tiles), self._across, self._heads) != (
+            self._shape(tiles),
+            across,
+            list(heads),
+        )
+        self._tiles, self._faint, self._across, self._heads = list(tiles), faint, across, list(heads)
         self._current = min(self._current, max(0, len(tiles) - 1))
         self._describe()
         if changed_shape:
@@ -72,7 +81,7 @@ class SampleGrid(QWidget):
         across, edge, line = self._arrangement(self.width())
         width = edge * self._beside() + look.GAP
         row, column = divmod(index, across)
-        return QRect(column * width, row * line, edge * self._beside(), edge)
+        return QRect(column * width, row * line + self._head(), edge * self._beside(), edge)
 
     def heightForWidth(self, width: int) -> int:
         across, _, line = self._arrangement(width)
@@ -84,6 +93,10 @@ class SampleGrid(QWidget):
     def sizeHint(self) -> QSize:
         width = 110 * look.SPACE
         return QSize(width, self.heightForWidth(width))
+
+    def _head(self) -> int:
+        """Height of the words above a line."""
+        return self.fontMetrics().height() + look.SPACE if self._heads else 0
 
     def _shape(self, tiles: Sequence[Tile]) -> tuple[object, ...]:
         first = tiles[0].pictures if tiles else ()
@@ -97,7 +110,7 @@ class SampleGrid(QWidget):
         captions = [tile.caption for tile in self._tiles]
         beside = self._beside()
         least = LEAST_EDGE if beside == 1 else LEAST_BESIDE * beside
-        across = columns(width + look.GAP, least + look.GAP, len(captions), period(captions))
+        across = self._across or columns(width + look.GAP, least + look.GAP, len(captions), period(captions))
         most = MOST_EDGE if len(captions) > 1 else ALONE_EDGE
         edge = min((width + look.GAP) // across - look.GAP, most * beside) // beside
         edge = max(edge, look.SPACE)
@@ -105,7 +118,7 @@ class SampleGrid(QWidget):
         if 0 < natural <= TINY and edge >= natural:
             edge -= edge % natural
         caption = self.fontMetrics().height() + look.SPACE if any(captions) else 0
-        return across, edge, edge + caption + look.GAP
+        return across, edge, self._head() + edge + caption + look.GAP
 
     def _natural(self) -> int:
         for tile in self._tiles:
@@ -130,6 +143,10 @@ class SampleGrid(QWidget):
         across, edge, line = self._arrangement(self.width())
         first = max(0, event.rect().top() // line) * across
         last = (event.rect().bottom() // line + 1) * across
+        for row in range(first // across, min(last // across, len(self._heads))):
+            painter.setPen(look.colour("text"))
+            words = painter.fontMetrics().elidedText(self._heads[row], Qt.TextElideMode.ElideRight, self.width())
+            painter.drawText(QRect(0, row * line, self.width(), self._head()), Qt.AlignmentFlag.AlignTop, words)
         for index, tile in list(enumerate(self._tiles))[first:last]:
             place = self.place_of(index)
             painter.setOpacity(0.45 if self._faint else 1.0)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QScrollArea, QV
 
 from app import look
 from app.models import run_words
-from app.models.sample_rounds import REFERENCES, Round, Rounds, best_of, nearest
+from app.models.sample_rounds import REFERENCES, Round, Rounds, best_of, nearest, one_of_each, spread
 from app.picture_store import PictureStore
 from app.translations import curve_words, said
 from app.widgets.history_slider import HistorySlider
@@ -25,6 +25,9 @@ PLAY_MILLISECONDS = 120
 NEIGHBOURS = (1, -1, 2, -2, 3)
 """Rounds that are loaded besides the one that is shown, the likeliest next first."""
 STUDENT = "student"
+STEPS = "steps"
+"""The student's pictures of each prompt or class in a line of their own, step beside step."""
+MOST_STEPS, MOST_LINES = 6, 12
 
 
 class SampleHistory(QWidget):
@@ -151,6 +154,8 @@ class SampleHistory(QWidget):
         if self._rounds and len(there) > 1:
             entries.append((self.tr("Student | both"), (STUDENT, *there)))
         entries += [(names[kind].capitalize(), (kind,)) for kind in there]
+        if len(self._rounds) > 1:
+            entries.append((self.tr("Student through the steps"), (STEPS,)))
         if [self.shown.itemData(i) for i in range(self.shown.count())] == [list(kinds) for _, kinds in entries]:
             return
         before = self.shown.currentData()
@@ -200,22 +205,36 @@ class SampleHistory(QWidget):
             return one.pictures if one is not None else {}
         return self._samples.reference(kind)
 
+    def _lines(self) -> list[list[Sample]]:
+        """By prompt or class, the pictures of some steps up to the one that the slider is at."""
+        rounds = spread(self._rounds[: self.slider.value() + 1], MOST_STEPS)
+        if not rounds:
+            return []
+        common = {p: s for p, s in rounds[-1].pictures.items() if all(p in one.pictures for one in rounds)}
+        return [[one.pictures[place] for one in rounds] for place in one_of_each(common, MOST_LINES)]
+
+    def _tile(self, caption: str, found: Sequence[Sample | None]) -> Tile:
+        first = next(sample for sample in found if sample is not None)
+        trouble = " ".join(self._store.why_missing(sample) for sample in found if sample is not None).strip()
+        pictures = tuple(None if sample is None else self._store.get(sample) for sample in found)
+        return Tile(caption, pictures, sample_words(first, self.tr), trouble)
+
+    def _paint_lines(self) -> None:
+        lines = self._lines()
+        tiles = [self._tile(self.tr("Step {0}").format(f"{s.step:,}"), [s]) for line in lines for s in line]
+        heads = [line[0].label for line in lines] if any(line[0].label for line in lines) else []
+        self.grid.show_tiles(tiles, across=max(map(len, lines), default=0), heads=heads)
+
     def _paint(self) -> None:
+        if self._kinds() == [STEPS]:
+            self._paint_lines()
+            return
         one = self.shown_round
         sets = [self._pictures(kind, one) for kind in self._kinds()]
         tiles = []
         for place in sorted({place for samples in sets for place in samples}):
             found = [samples.get(place) for samples in sets]
-            first = next(sample for sample in found if sample is not None)
-            trouble = " ".join(self._store.why_missing(sample) for sample in found if sample is not None).strip()
-            tiles.append(
-                Tile(
-                    first.label,
-                    tuple(None if sample is None else self._store.get(sample) for sample in found),
-                    sample_words(first, self.tr),
-                    trouble,
-                )
-            )
+            tiles.append(self._tile(next(sample.label for sample in found if sample is not None), found))
         self.grid.show_tiles(tiles, faint=one is not None and one.superseded and self._kinds() == [STUDENT])
 
     def _ask(self) -> None:
@@ -223,6 +242,9 @@ class SampleHistory(QWidget):
         at = self.slider.value()
         wanted: list[Sample] = []
         kinds = self._kinds()
+        if kinds == [STEPS]:
+            self._store.want("previews", [sample for line in self._lines() for sample in line])
+            return
         for kind in kinds:
             wanted += self._pictures(kind, self.shown_round).values()
         if STUDENT in kinds:
@@ -255,6 +277,9 @@ class SampleHistory(QWidget):
             self.play.setChecked(False)
 
     def _open(self, index: int) -> None:
+        if self._kinds() == [STEPS]:
+            PictureView(self._store, [sample for line in self._lines() for sample in line], index, self).open()
+            return
         one = self.shown_round
         sets = [self._pictures(kind, one) for kind in self._kinds()]
         places = sorted({place for samples in sets for place in samples})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.sample_rounds import Rounds, best_of, columns, nearest, period
+from app.models.sample_rounds import Rounds, best_of, columns, nearest, one_of_each, period, spread
 from backend.contract.rows import Attempt, Checkpoint, Sample
 
 
@@ -102,3 +102,22 @@ def test_the_nearest_step() -> None:
     assert nearest([0, 100, 200], 140) == 1
     assert nearest([0, 100, 200], 150) == 1
     assert nearest([], 5) == -1
+
+
+@given(st.integers(0, 60), st.integers(1, 9))
+def test_a_few_rounds_stand_for_all_the_first_and_last_among_them(count: int, most: int) -> None:
+    rounds = Rounds()
+    rounds.add([sample(step, step) for step in range(1, count + 1)])
+    found = [one.step for one in spread(rounds.rounds(), most)]
+    assert len(found) == len(set(found)) == min(count, most)
+    assert found == sorted(found)
+    assert not found or found[-1] == count
+    assert len(found) < 2 or found[0] == 1
+
+
+def test_one_place_stands_for_each_prompt_or_class() -> None:
+    pictures = {place: sample(place, 1, place, label="ab"[place % 2]) for place in range(6)}
+    assert one_of_each(pictures, 9) == [0, 1]
+    assert one_of_each(pictures, 1) == [0]
+    alike = {place: sample(place, 1, place, label="a") for place in (4, 2, 7)}
+    assert one_of_each(alike, 2) == [2, 4]

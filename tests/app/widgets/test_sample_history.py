@@ -89,6 +89,7 @@ def test_the_teacher_stands_beside_or_instead(qtbot: QtBot, history: SampleHisto
         "Student | both",
         "Teacher",
         "Teacher, as few steps",
+        "Student through the steps",
     ]
     shown.setCurrentIndex(3)
     assert len(history.grid._tiles[0].pictures) == 3
@@ -96,6 +97,23 @@ def test_the_teacher_stands_beside_or_instead(qtbot: QtBot, history: SampleHisto
     shown.setCurrentIndex(4)
     qtbot.waitUntil(lambda: is_painted(history))
     assert len(history.grid._tiles[0].pictures) == 1
+
+
+def test_each_class_goes_through_the_steps_in_a_line_of_its_own(qtbot: QtBot, history: SampleHistory) -> None:
+    history.shown.setCurrentIndex(history.shown.count() - 1)
+    qtbot.waitUntil(lambda: is_painted(history))
+    grid = history.grid
+    assert [tile.caption for tile in grid._tiles[:4]] == ["Step 0", "Step 133", "Step 266", "Step 400"]
+    assert grid._heads == [str(digit) for digit in range(10)]
+    assert grid.place_of(3).y() == grid.place_of(0).y() < grid.place_of(4).y()
+    assert "1 · step 133" in grid._tiles[5].words
+    qtbot.keyClick(history.slider, Qt.Key.Key_Left)
+    assert [tile.caption for tile in grid._tiles[:4]] == ["Step 0", "Step 133", "Step 266", "Step 0"]
+    at = grid.place_of(4).center()
+    qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=QPoint(at.x(), at.y()))
+    opened = history.findChild(PictureView)
+    assert opened is not None
+    opened.close()
 
 
 def test_a_click_opens_a_picture_with_what_is_known_of_it(qtbot: QtBot, history: SampleHistory) -> None:
