@@ -116,9 +116,8 @@ def test_an_update_is_the_mean_over_its_batches_or_is_refused(
         for place, found in enumerate(both[step]):
             one, other = (updates[step][place] for updates, _ in apart)
             assert found.keys() == one.keys() | other.keys()
-            for key, gradient in found.items():
-                zero = torch.zeros_like(gradient)
-                mean = (one.get(key, zero) + other.get(key, zero)) / 2
-                torch.testing.assert_close(gradient, mean, rtol=1e-3, atol=1e-6, msg=lambda said, k=key: f"{k}: {said}")
+            zero = {key: torch.zeros_like(gradient) for key, gradient in found.items()}
+            mean = {key: (one.get(key, zero[key]) + other.get(key, zero[key])) / 2 for key in found}
+            torch.testing.assert_close(found, mean, rtol=1e-3, atol=1e-6)
         # What a step does to a network by itself it does once, whatever the batches.
         torch.testing.assert_close(states[step], apart[0][1][step], rtol=0, atol=0)

@@ -11,7 +11,7 @@ from backend.methods.uni_dad import Settings
 from backend.networks import Condition, Guided
 from backend.noise import VarianceExploding
 from backend.teachers import Teacher
-from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
 
 
 def batch_of(step: int = 0, n: int = 4, size: int = 2) -> Batch:
@@ -45,6 +45,34 @@ def test_two_equal_teachers_are_one(untrained: Callable[[str], Teacher]) -> None
     ]
     torch.testing.assert_close(found[1].sum(), found[0].sum())
     torch.testing.assert_close(found[2].sum(), found[0].sum())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("kind", tuple(paths()))
+def test_nothing_pulls_while_the_fake_score_is_both_teachers(kind: str, weight: float) -> None:
+    net = ClosedFormDenoiser(MIXTURE, *paths()[kind])
+    nets = uni_dad.Nets(Guided(net, 1), net, net, net, torch.nn.Identity())
+    x = MIXTURE.draw(64, torch.Generator().manual_seed(5))[0].double().requires_grad_()
+    terms = uni_dad.matching(nets, x, Condition.none(64), batch_of(n=64), Settings(target_weight=weight))
+    (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), x)
+    assert gradient.abs().max() == 0
+
+
+def test_guidance_of_the_source_adds_the_difference_that_the_condition_makes() -> None:
+    net, scale, s = ClosedFormDenoiser(MIXTURE, *paths()["edm"], conditional=True), 3.0, Settings(target_weight=0.0)
+    nets = uni_dad.Nets(Guided(net, scale), net, net, net, torch.nn.Identity())
+    x, modes = MIXTURE.draw(64, torch.Generator().manual_seed(5))
+    x, cond = x.double().requires_grad_(), Condition.of_labels(modes)
+    (gradient,) = torch.autograd.grad(uni_dad.matching(nets, x, cond, batch_of(n=64), s)["matching"], x)
+    drawn = batch_of(n=64)
+    t = drawn.times(s.lowest_time, s.highest_time)
+    noised = net.path.noised(x.detach(), drawn.noise(), t)
+    null = net.null(cond)
+    assert null is not None
+    with_cond, without = net(noised, t, cond).x0, net(noised, t, null).x0
+    size = (x - without - scale * (with_cond - without)).abs().mean(1, keepdim=True)
+    expected = -(scale - 1) * (with_cond - without) / size
+    torch.testing.assert_close(gradient * x.numel(), expected.detach(), rtol=1e-4, atol=1e-7)
 
 
 def test_samples_move_from_the_source_to_the_target_as_the_weight_grows() -> None:
