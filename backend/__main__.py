@@ -47,6 +47,7 @@ class Table(StrEnum):
     memory = "memory"
     methods = "methods"
     health = "health"
+    guidance = "guidance"
     quality = "quality"
     budget = "budget"
 
@@ -576,7 +577,9 @@ def check(project: Project, as_json: Json = False) -> None:
 def bench(
     tables: Annotated[
         list[Table] | None,
-        typer.Argument(help="Which tables; left out, step and recording: methods, quality and budget take hours."),
+        typer.Argument(
+            help="Which tables; left out, step and recording: methods, guidance, quality and budget take hours."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option(help="A minute instead of many; shows that it works, and little more.")

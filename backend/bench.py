@@ -5,7 +5,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import product
@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import equal_budget, faults, footprints, judge, starts
+from backend import equal_budget, faults, footprints, guided_students, judge, starts
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -25,6 +25,7 @@ from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
 from backend.networks.discriminators import DataDiscriminator, HeadPool
 from backend.networks.heads import Heads
+from backend.progress import Report
 from backend.proofs import proof_names, prove
 from backend.samplers import teacher_sampler
 from backend.teachers import load_teacher
@@ -244,12 +245,8 @@ def kept_cells() -> Path:
     return Path(platformdirs.user_cache_dir("distill-studio")) / "bench"
 
 
-def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """The tables asked for: `step` (by method), `recording`, and as rows `acceleration`, `health`, `start`, `memory`.
-
-    As rows too, and for hours: `methods`, `quality` and `budget`.
-    """
-    names = ["dmd2"] if quick else method_names()
+def bench(tables: Collection[str], quick: bool, report: Report) -> dict[str, Any]:
+    """The tables asked for: `step` (by method), `recording`, and those of `ROWS`, as rows."""
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     if "step" in tables:
         report("measuring steps")
@@ -258,54 +255,73 @@ def bench(tables: Collection[str], quick: bool, report: Callable[[str], None]) -
     if "recording" in tables:
         report("measuring what recording costs")
         found["recording"] = recording_cost(pairs=3 if quick else 50)
-    if "acceleration" in tables:
-        found["acceleration"] = []
-        for name, samples in {"digits": 100}.items() if quick else {"digits": 1000, "emoji": 60}.items():
-            for row in acceleration(name, samples):
-                report(f"{name} {row['name']}: {row['times_faster']:.2f} times faster")
-                found["acceleration"].append(row)
-    if "methods" in tables:
-        found["methods"] = []
-        for name in ["dmd2"] if quick else proof_names():
-            report(f"proving {name}")
-            found["methods"].append(prove(name, kept_cells()))
-    found |= _of_processes(tables, quick, report)
-    if "health" in tables:
-        found["health"] = []
-        for case in faults.FAULTS[:1] if quick else (*faults.FAULTS, *faults.SOUND):
-            report(f"training {case.key}")
-            found["health"].append(faults.row(case, kept_cells()))
-    if "quality" in tables:
-        found["quality"] = []
-        for name, teacher in product(names, QUALITY_TEACHERS[:1] if quick else QUALITY_TEACHERS):
-            report(f"training {name} on {teacher}")
-            row = quality(name, teacher, steps=20 if quick else None)
-            report(row["problem"] or str(row["student"]))
-            found["quality"].append(row)
-    if "budget" in tables:
-        found["budget"] = equal_budget.summary([*equal_budget.teacher_rows(), *_budget_rows(quick, report)])
-    return found
+    return found | {name: list(rows(quick, report)) for name, rows in ROWS.items() if name in tables}
 
 
-def _budget_rows(quick: bool, report: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def _accelerated(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for name, samples in {"digits": 100}.items() if quick else {"digits": 1000, "emoji": 60}.items():
+        for row in acceleration(name, samples):
+            report(f"{name} {row['name']}: {row['times_faster']:.2f} times faster")
+            yield row
+
+
+def _proved(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for name in ["dmd2"] if quick else proof_names():
+        report(f"proving {name}")
+        yield prove(name, kept_cells())
+
+
+def _started(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for row in starts.rows(dict(list(starts.CASES.items())[: 1 if quick else None])):
+        report(f"started with {row['with']}, cache {row['cache']}")
+        yield row
+
+
+def _remembered(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for asked in list(footprints.cases())[: 1 if quick else None]:
+        report(f"running {' '.join(str(part) for part in asked.values())}")
+        yield footprints.row(kept_cells(), **asked)
+
+
+def _watched(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for case in faults.FAULTS[:1] if quick else (*faults.FAULTS, *faults.SOUND):
+        report(f"training {case.key}")
+        yield faults.row(case, kept_cells())
+
+
+def _guided(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for case in guided_students.CASES[: 1 if quick else None]:
+        report(f"training {case.method} on {case.teacher}")
+        yield guided_students.row(case, kept_cells())
+
+
+def _judged(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    names, teachers = (["dmd2"], QUALITY_TEACHERS[:1]) if quick else (method_names(), QUALITY_TEACHERS)
+    for name, teacher in product(names, teachers):
+        report(f"training {name} on {teacher}")
+        row = quality(name, teacher, steps=20 if quick else None)
+        report(row["problem"] or str(row["student"]))
+        yield row
+
+
+def _equally_trained(quick: bool, report: Report) -> list[dict[str, Any]]:
     """Of `equal_budget`, those that are shipped or kept, and those that are missing, which are measured."""
-    shipped, folder = equal_budget.read_shipped(), kept_cells() / "budget"
+    shipped, found = equal_budget.read_shipped(), equal_budget.teacher_rows()
     for cell in list(equal_budget.cells())[: 1 if quick else None]:
         report(f"{cell.method} in {cell.nfe}, seed {cell.seed}")
-        yield equal_budget.row_of(cell, folder, shipped)
+        found.append(equal_budget.row_of(cell, kept_cells() / "budget", shipped))
+    return equal_budget.summary(found)
 
 
-def _of_processes(tables: Collection[str], quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """`start` and `memory`, whose lines are processes of their own."""
-    found: dict[str, Any] = {}
-    if "start" in tables:
-        found["start"] = []
-        for row in starts.rows(dict(list(starts.CASES.items())[: 1 if quick else None])):
-            report(f"started with {row['with']}, cache {row['cache']}")
-            found["start"].append(row)
-    if "memory" in tables:
-        found["memory"] = []
-        for asked in list(footprints.cases())[: 1 if quick else None]:
-            report(f"running {' '.join(str(part) for part in asked.values())}")
-            found["memory"].append(footprints.row(kept_cells(), **asked))
-    return found
+ROWS: Mapping[str, Callable[[bool, Report], Iterable[dict[str, Any]]]] = {
+    "acceleration": _accelerated,
+    "methods": _proved,
+    "start": _started,
+    "memory": _remembered,
+    "health": _watched,
+    "guidance": _guided,
+    "quality": _judged,
+    "budget": _equally_trained,
+}
+"""Tables that come row by row: whether it is a quick look, and who is told what is being done. `methods`, `guidance`,
+`quality` and `budget` take up to hours."""

@@ -108,6 +108,18 @@ def health_table(rows: list[dict[str, Any]]) -> Cells:
     return found, head
 
 
+def guidance_table(rows: list[dict[str, Any]]) -> Cells:
+    """A row for each student that folds guidance in, beside its guided teacher."""
+    heads = ["method", "teacher", "guidance", "NFE", "agreement", "Frechet", "rms to the teacher's", "adapters"]
+    cells = [
+        [row["method"], row["teacher"], f"{row['guidance']:g}", f"{row['nfe']} ({row['teacher_nfe']})"]
+        + [f"{row[name]:.3f} ({row[f'teacher_{name}']:.3f})" for name in ("agreement", "frechet")]
+        + [f"{row['rms']:.3f}", "" if row["adapters"] is None else f"{100 * row['adapters']:.1f} %"]
+        for row in rows
+    ]
+    return cells, heads
+
+
 def quality_table(rows: list[dict[str, Any]]) -> Cells:
     """Rows and heads: Frechet distance of pictures, sliced Wasserstein distance in the plane."""
     heads = ["method", "teacher", "steps", "NFE", "student", "teacher at the same NFE", "teacher in full"]
@@ -138,6 +150,7 @@ TABLES: dict[str, Callable[[Any], Cells]] = {
     "memory": memory_table,
     "methods": proofs_table,
     "health": health_table,
+    "guidance": guidance_table,
     "quality": quality_table,
     "budget": budget_table,
 }
