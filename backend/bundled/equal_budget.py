@@ -7,6 +7,7 @@ Several processes may do so at a time, each with other seeds or methods. Sample 
 
 import argparse
 import json
+import os
 
 from backend import equal_budget
 from backend.bench import kept_cells
@@ -25,7 +26,7 @@ def main() -> None:
         rows = sorted((equal_budget.read_shipped() | {cell.key: row}).items())
         text = ",\n".join(f"{json.dumps(key)}: {json.dumps(each)}" for key, each in rows)
         equal_budget.SHIPPED.parent.mkdir(exist_ok=True)
-        unfinished = equal_budget.SHIPPED.with_suffix(f".{cell.seed}.unfinished")
+        unfinished = equal_budget.SHIPPED.with_suffix(f".{os.getpid()}.unfinished")
         unfinished.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
         unfinished.replace(equal_budget.SHIPPED)
         print(cell.key, row["problem"] or f"Frechet distance {row['figures']['frechet']:.3f}", flush=True)

@@ -47,6 +47,14 @@ def test_the_budget_pays_for_steps_and_for_pairs(name, pairs):
     assert steps * a_step <= left < (steps + 1) * a_step
 
 
+def test_some_are_trained_longer_beside_the_others():
+    (longer,) = (cell for cell in cells(["sid"], (0,)) if cell.longer)
+    usual = Cell("sid", longer.settings, 1, 0)
+    assert steps_of(longer) > steps_of(usual)
+    assert equal_budget.code_of(longer) != equal_budget.code_of(usual)
+    assert (longer.name, usual.name) == ("sid (longer)", "sid")
+
+
 def test_a_student_is_trained_judged_and_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(equal_budget, "BUDGET", 1500)
     monkeypatch.setattr(equal_budget, "SAMPLES", 60)
@@ -68,7 +76,8 @@ def test_a_row_of_other_code_is_not_taken(monkeypatch, tmp_path):
 
 def test_what_is_shipped_is_whole():
     for key, row in equal_budget.read_shipped().items():
-        assert key == f"{row['method']}-{row['nfe']}-{row['seed']}"
+        name, longer = row["method"].removesuffix(" (longer)"), row["method"].endswith(" (longer)")
+        assert key == f"{name}-{row['nfe']}-{row['seed']}{'-longer' if longer else ''}"
         assert row["problem"] or row["figures"]["frechet"] > 0
         assert json.dumps(row, allow_nan=False)
 
