@@ -118,7 +118,7 @@ def test_a_picture_as_condition_reaches_teacher_student_and_discriminator() -> N
         cond = Condition.none(4).with_part("picture", picture)
         of = Batch(0, 9, cond, (2, 8, 8), torch.Generator().manual_seed(0), CPU, x0, cond)
         first, second = list(acd.step(nets, of, s))
-        return [float(loss) for update in (first, second) for loss in update.losses.values()]
+        return [float(loss.detach()) for update in (first, second) for loss in update.losses.values()]
 
     ours, again, others = losses(picture), losses(picture), losses(picture.flip(0))
     assert ours == again
