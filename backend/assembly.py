@@ -21,7 +21,7 @@ from backend.networks.codec import Identity
 from backend.noise import Path
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
-from backend.teachers.prompt_lists import named
+from backend.teachers.prompt_lists import file_named, named
 
 CPU = torch.device("cpu")
 
@@ -78,6 +78,16 @@ def data_of(
         else:
             data = latents.kept_latents(source, teacher.codec, device, report)
     return _with_labels_of(teacher, data, where)
+
+
+def left_out(recipe: Recipe, teacher: Teacher, data: Data | None) -> list[str]:
+    """What of the recipe's data and prompts is not used, counted: a sentence for each of the two that has such."""
+    found = []
+    if isinstance(data, ImageSet) and (words := data.skipped_in_words()):
+        found.append(f"Of {recipe.data or teacher.data}, {words}.")
+    if recipe.prompts and teacher.prompts and (words := file_named(recipe.prompts).skipped_in_words()):
+        found.append(f"Of {recipe.prompts}, {words}.")
+    return found
 
 
 def asked_for_captions(

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from backend import checkpoints, disk, health, judge, pictures
-from backend.assembly import device_of, start_run
+from backend.assembly import device_of, left_out, start_run
 from backend.awake import awake
 from backend.checkpoints import CheckpointError
 from backend.contract import launch, liveness
@@ -398,6 +398,8 @@ def _work(path: Path, run_id: int) -> int:
                 run = start_run(
                     recipe, project, pairs_made(recorder), encoded(recorder, "pictures"), encoded(recorder, "prompts")
                 )
+            for words in left_out(recipe, run.teacher, run.data):
+                recorder.event("warning", words)
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)
