@@ -124,7 +124,8 @@ class Worker:
     def work(self) -> None:
         """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
         run = self.run
-        self.recorder.first_step(run.step + 1)
+        # An attempt that begins anew replaces what earlier ones showed before their first step, too.
+        self.recorder.first_step(run.step + 1 if run.step else 0)
         untrained, sampler = None, run.sampler
         if run.step == 0:
             self.recorder.event("info", "Draws the student as it is before training.")
