@@ -17,12 +17,12 @@ from backend.datasets import DataError, ImageSet, captions_of, latents, load_dat
 from backend.datasets.latents import Report
 from backend.methods import Method, load_method, method_names
 from backend.networks import Denoiser, Guided
-from backend.networks.adapters import with_adapters
+from backend.networks.adapters import adapted, own_state, with_adapters
 from backend.networks.codec import Identity
 from backend.noise import Path
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
-from backend.teachers.prompt_lists import named
+from backend.teachers.prompt_lists import file_named, named
 
 CPU = torch.device("cpu")
 SAME_LEVEL = 1e-3
@@ -81,6 +81,16 @@ def data_of(
         else:
             data = latents.kept_latents(source, teacher.codec, device, report)
     return _with_labels_of(teacher, data, where)
+
+
+def left_out(recipe: Recipe, teacher: Teacher, data: Data | None) -> list[str]:
+    """What of the recipe's data and prompts is not used, counted: a sentence for each of the two that has such."""
+    found = []
+    if isinstance(data, ImageSet) and (words := data.skipped_in_words()):
+        found.append(f"Of {recipe.data or teacher.data}, {words}.")
+    if recipe.prompts and teacher.prompts and (words := file_named(recipe.prompts).skipped_in_words()):
+        found.append(f"Of {recipe.prompts}, {words}.")
+    return found
 
 
 def asked_for_captions(
@@ -239,6 +249,11 @@ def _start_from(run: train.Run, earlier: "Student") -> None:
     """Put another run's student where the teacher's weights were. Raises `RecipeError` where it is of another kind."""
     name, ours, theirs = f"Run {earlier.run}'s student", run.student, earlier.denoiser
     _same_use(name, earlier.sampler, run.last_sampler)
+    if bool(adapted(ours)) != bool(adapted(theirs)):
+        kinds = ("adapters", "all of a network") if adapted(theirs) else ("all of a network", "adapters")
+        raise RecipeError(
+            f"{name} is {kinds[0]} and this run trains {kinds[1]}; change student.kind, or start from the teacher."
+        )
     if _shapes(ours) != _shapes(theirs) | _numbers(ours):
         raise RecipeError(f"{name} has another architecture than this teacher; start from a run of the same teacher.")
     if ours.prediction_type != theirs.prediction_type or not _same_path(ours.path, theirs.path):
@@ -246,8 +261,36 @@ def _start_from(run: train.Run, earlier: "Student") -> None:
             f"{name} predicts {theirs.prediction_type} on {type(theirs.path).__name__} noise and this teacher "
             f"{ours.prediction_type} on {type(ours.path).__name__}; start from a run of the same teacher."
         )
+    _same_base(name, earlier, run)
+    # The base under adapters is the teacher's own tensors, which nothing may be written into.
+    state = own_state(theirs)
     for net in (run.student, run.average, *(getattr(run.nets, name) for name in run.method.followers)):
-        net.load_state_dict(theirs.state_dict(), strict=False)
+        net.load_state_dict(state, strict=False)
+
+
+def _same_base(name: str, earlier: "Student", run: train.Run) -> None:
+    """Refuse adapters that were trained on other weights than those they would be put on: they mean nothing there."""
+    if not adapted(run.student):
+        return
+    ours, theirs = _base(run.student), _base(earlier.denoiser)
+    if ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key].to(ours[key])) for key in ours):
+        return
+    if earlier.teacher.digest == run.teacher.digest:  # a closed form, for which a network stands in
+        seed = earlier.recipe.training.seed
+        raise RecipeError(
+            f"{name} is adapters on the network that seed {seed} gives this teacher; set training.seed to {seed}, "
+            "or start from the teacher."
+        )
+    raise RecipeError(
+        f"{name} is adapters on another teacher's weights, {earlier.recipe.teacher}; start from a run of the same "
+        "teacher, or from the teacher."
+    )
+
+
+def _base(net: Denoiser) -> dict[str, torch.Tensor]:
+    """What a network with adapters shares with the one under it, by name."""
+    own = own_state(net)
+    return {name: tensor for name, tensor in net.state_dict().items() if name not in own}
 
 
 def _numbers(net: Denoiser) -> dict[str, torch.Size]:

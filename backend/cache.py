@@ -3,6 +3,7 @@
 A file appears under its name complete or not at all, and one that is damaged is as one that is not there.
 """
 
+import glob
 import hashlib
 import os
 import uuid
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -29,8 +31,9 @@ def cache_folder() -> Path:
 def keep(tensors: Mapping[str, Tensor], about: Mapping[str, str], file: Path) -> None:
     """Write tensors to `file`, under another name first. Raises `OSError` where the disk refuses."""
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left(file)
     try:
         save_file(whole, unfinished, {**about, "sha256": _digest(whole)})
         unfinished.replace(file)
@@ -50,6 +53,14 @@ def kept(file: Path) -> Kept | None:
     except (SafetensorError, OSError):
         return None
     return (tensors, about) if about.pop("sha256", "") == _digest(tensors) else None
+
+
+def _clear_left(file: Path) -> None:
+    """Delete what processes that were killed have left of `file`; what a living one is writing stays."""
+    for left in file.parent.glob(f"{glob.escape(f'.{file.name}.')}*-*"):
+        process = left.name.removeprefix(f".{file.name}.").partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from backend import disk
 from backend.contract.errors import UserError
 from backend.networks.adapters import load_own_state, own_state
 from backend.optimizers import state_bytes
@@ -30,7 +31,10 @@ NAME_BYTES = 110
 
 
 def save(run: Run, path: Path) -> None:
-    """Write the state of `run` to `path`: to another name first, synchronised, then renamed."""
+    """Write the state of `run` to `path`: to another name first, synchronised, then renamed.
+
+    Raises `DiskError` where the disk does not take it; what was at `path` before is there still.
+    """
     tensors = {
         f"net/{name}/{key}": value for name, net in run.modules().items() for key, value in own_state(net).items()
     }
@@ -47,16 +51,27 @@ def save(run: Run, path: Path) -> None:
     tensors["random/torch"] = torch.get_rng_state()
     if run.device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(run.device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
     about = {"form": str(FORM), "step": str(run.step), "plain": json.dumps(plain)}
     try:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, unfinished, about)
-        with unfinished.open("rb") as file:
+        _write({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, about, path)
+    except (OSError, SafetensorError) as error:
+        raise disk.refusal(f"the checkpoint of step {run.step}", path.parent, size(run), error) from error
+
+
+def unfinished(path: Path) -> Path:
+    """Where a checkpoint lies that is not whole yet; a process that is killed leaves it there."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def _write(tensors: dict[str, Tensor], about: dict[str, str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        save_file(tensors, unfinished(path), about)
+        with unfinished(path).open("rb") as file:
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        unfinished(path).replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        unfinished(path).unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself must reach the disk before the project says it is there
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -11,7 +11,17 @@ import psutil
 import torch
 
 from backend import checkpoints, judge
-from backend.assembly import CPU, asked_for_captions, assemble, data_of, device_of, find_method, pair_source, teacher_of
+from backend.assembly import (
+    CPU,
+    asked_for_captions,
+    assemble,
+    data_of,
+    device_of,
+    find_method,
+    left_out,
+    pair_source,
+    teacher_of,
+)
 from backend.contract import settings
 from backend.contract.checked import Preflight, Suggestion
 from backend.contract.errors import UserError
@@ -24,7 +34,7 @@ from backend.progress import Report
 from backend.samplers import teacher_sampler
 from backend.stores import PairStore
 from backend.stores import make as make_pairs
-from backend.teachers import Data, Teacher
+from backend.teachers import Teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.vitals import out_of_memory
 
@@ -86,9 +96,9 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     problems += guidance_problems(method, chosen, teacher)
     if problems:
         return known
-    known.warnings.extend(_data_warnings(recipe, method.needs(chosen), data))
+    known.warnings.extend(_unused(recipe, method.needs(chosen), asked) + left_out(recipe, asked, data))
     known.warnings.extend(_chain_warnings(recipe, method, chosen) + _start_warnings(method, chosen, teacher))
-    known.warnings.extend(_prompt_warnings(recipe, asked))
+    known.warnings.extend(asked.notes if asked.prompts else ())
     known.warnings.extend(_guidance_warnings(method, chosen, asked))
 
     def start() -> Run:
@@ -267,17 +277,14 @@ def guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -
     return [f"This teacher has no unconditional mode; {mend}."]
 
 
-def _data_warnings(recipe: Recipe, needs: tuple[str, ...], data: Data | None) -> list[str]:
+def _unused(recipe: Recipe, needs: tuple[str, ...], teacher: Teacher) -> list[str]:
+    """What the recipe names in vain."""
+    found = []
     if recipe.data and "real data" not in needs:
-        return [f"The data {recipe.data} is not used: the method needs none with these settings."]
-    words = data.skipped_in_words() if isinstance(data, ImageSet) else ""
-    return [f"Of {recipe.data}, {words}."] if words else []
-
-
-def _prompt_warnings(recipe: Recipe, teacher: Teacher) -> list[str]:
+        found.append(f"The data {recipe.data} is not used: the method needs none with these settings.")
     if recipe.prompts and not teacher.prompts:
-        return [f"The prompts {recipe.prompts} are not used: the teacher takes none."]
-    return list(teacher.notes) if teacher.prompts else []
+        found.append(f"The prompts {recipe.prompts} are not used: the teacher takes none.")
+    return found
 
 
 def _guidance_warnings(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from backend import cache, disk
 from backend.contract.recipe import Pairs
 from backend.networks import Condition, Denoiser
 from backend.samplers import Denoises, even_levels, normal, sample_heun, start_level
@@ -117,17 +116,22 @@ def kept(
 ) -> PairStore:
     """The pairs from `folder`, where what is missing of them is made and kept.
 
-    report: told how many are there, and of how many, as they are made.
+    report: told how many are there, and of how many, as they are made. Raises `DiskError` where they cannot be kept.
     """
     key = source.key(asked)
     place = folder / f"pairs-{key[:16]}"
     made = []
     for part in range(_parts(asked)):
         file = place / f"{part:05d}.safetensors"
-        tensors = _read(file)
-        if tensors is None:
-            tensors = make_part(source, asked, part, device)
-            _write(tensors, file)
+        found = cache.kept(file)
+        tensors = found[0] if found else make_part(source, asked, part, device)
+        if found is None:
+            try:
+                cache.keep(tensors, {}, file)
+            except OSError as error:
+                each = sum(t.numel() * t.element_size() for t in tensors.values()) // len(tensors["noise"])
+                rest = each * (asked.count - part * PART)
+                raise disk.refusal("what is missing of the noise/sample pairs", place, rest, error) from error
             report(min((part + 1) * PART, asked.count), asked.count)
         made.append(tensors)
     return _joined(made, key)
@@ -141,31 +145,3 @@ def _joined(made: list[dict[str, Tensor]], digest: str) -> PairStore:
     whole = {name: torch.cat([part[name] for part in made]) for name in made[0]}
     parts = {name.removeprefix("cond/"): tensor for name, tensor in whole.items() if name.startswith("cond/")}
     return PairStore(whole["noise"], whole["samples"], Condition(len(whole["noise"]), parts), digest)
-
-
-def _read(file: Path) -> dict[str, Tensor] | None:
-    """The tensors of a part, None where it is missing or damaged."""
-    try:
-        with safe_open(file, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (no mapping)
-            whole = (stored.metadata() or {}).get("sha256") == _digest(tensors)
-    except (SafetensorError, OSError):
-        return None
-    return tensors if whole else None
-
-
-def _write(tensors: dict[str, Tensor], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(whole, unfinished, {"sha256": _digest(whole)})
-    unfinished.replace(file)
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of names, shapes and numbers: the file itself does not notice a number that changed on the disk."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

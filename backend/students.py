@@ -18,6 +18,7 @@ from backend.studio import WorkFailed, find, require, writing
 
 if TYPE_CHECKING:
     from backend.assembly import Student
+    from backend.contract.rows import Sample
     from backend.exports import Facts
     from backend.samplers import Denoises, Sampler
     from backend.teachers import Teacher
@@ -272,7 +273,7 @@ def export(  # the whole of `distill export`'s request
         student.denoiser,
         student.sampler,
         student.teacher.each_condition(exports.sheet_pictures(student.teacher.data_shape)),
-        facts_of(path, student),
+        facts_of(path, student, weights),
         out.expanduser().absolute(),
         teacher=student.teacher,
     )
@@ -307,14 +308,21 @@ def export(  # the whole of `distill export`'s request
     return answer
 
 
-def facts_of(path: Path, student: "Student") -> "Facts":
-    """What a student's model card says, with the newest figures of this checkpoint at these network evaluations."""
+def facts_of(path: Path, student: "Student", weights: str | None = None) -> "Facts":
+    """What a student's model card says, with the newest figures of this checkpoint at these network evaluations.
+
+    Where it was never evaluated, they are those of the run's own preview, named as such. weights: as in `student_of`;
+    raw ones of a run that kept an average have no figures, as all are of the average.
+    """
     from backend.exports import Facts, Measured  # noqa: PLC0415
     from backend.networks.adapters import size_in_words  # noqa: PLC0415
 
     with ProjectFile.open(path, readonly=True) as project:
         rows = [row for row in project.evaluations(student.run) if row.step == student.step]
         name = project.run(student.run).name
+        shown = [row for row in project.samples_after(student.run) if row.step == student.step]
+    if weights == "raw" and student.recipe.training.ema_decay:
+        rows = shown = []
     rows = [row for row in rows if row.recipe["of"] == "teacher" or row.recipe["nfe"] == student.sampler.nfe]
     counts = [row.recipe["count"] for row in rows if row.recipe["of"] == "student"]
     # Figures of other numbers of samples may not stand beside the student's.
@@ -326,6 +334,10 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         for who, row in newest.items()
     )
     by = next((f"{row.recipe['measured_in']}, {row.recipe['count']} samples" for row in newest.values()), "")
+    preview = next((row.scores for row in reversed(shown) if _is_preview_of(student, row) and row.scores), None)
+    if not measured and preview:
+        measured = (Measured("student", student.sampler.nfe, preview),)
+        by = f"the run itself, on the few samples of its preview at step {student.step}; `distill evaluate` takes more"
     return Facts(
         title=name,
         recipe=student.recipe,
@@ -342,3 +354,7 @@ def facts_of(path: Path, student: "Student") -> "Facts":
         adapters=size_in_words(student.denoiser),
         data=(student.recipe.data or student.teacher.data or "") if needs_data else "",
     )
+
+
+def _is_preview_of(student: "Student", row: "Sample") -> bool:
+    return row.kind == "preview" and row.sampler == student.sampler.to_json()

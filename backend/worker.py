@@ -8,7 +8,6 @@ through the project's command rows. It ends with an outcome and a sentence in it
 
 import copy
 import gc
-import shutil
 import signal
 import sys
 import threading
@@ -23,11 +22,11 @@ from typing import Any
 
 import torch
 
-from backend import checkpoints, health, judge, pictures
-from backend.assembly import device_of, start_run
+from backend import checkpoints, disk, health, judge, pictures
+from backend.assembly import device_of, left_out, start_run
 from backend.awake import awake
 from backend.checkpoints import CheckpointError
-from backend.contract import launch
+from backend.contract import launch, liveness
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
 from backend.contract.recipe import LIVE_SETTINGS, RecipeError, Training
@@ -36,6 +35,7 @@ from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
+from backend.disk import DiskError
 from backend.memory import keep_freed, peak_bytes
 from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
@@ -48,8 +48,9 @@ from backend.vitals import Vitals, out_of_memory
 
 SCORED_SAMPLES = 500
 PAUSE_POLL_SECONDS = 0.1
-LEAST_FREE_BYTES = 200 * 2**20
-USER_ERRORS = (RecipeError, TeacherError, DataError, CheckpointError, ProjectFileError)
+LEFT_FREE_BYTES = 200 * 2**20
+"""What a checkpoint leaves of the disk to the project itself: its curves, its pictures, and how the run ended."""
+USER_ERRORS = (RecipeError, TeacherError, DataError, CheckpointError, DiskError, ProjectFileError)
 
 
 class Stopped(Exception):
@@ -67,6 +68,7 @@ class Worker:
         self.seen = health.Seen()
         self.signs: dict[str, health.Level] = {}
         self.saved_step = self.previewed_step = -1
+        self.folder = files_folder(path) / "checkpoints" / f"run-{run_id}"
         self.best: float | None = None
         self.wall = 0.0
 
@@ -75,6 +77,7 @@ class Worker:
         with ProjectFile.open(self.path, readonly=True) as project:
             saved = project.checkpoints(self.run_id)
             places = [(c, project.checkpoint_path(c)) for c in reversed(saved)]
+            self._clear_left(project)
         scores = [c.meta["score"] for c in saved if c.meta.get("score") is not None]
         self.best = min(scores, default=None)
         for checkpoint, place in places:
@@ -89,6 +92,13 @@ class Worker:
             return
         if saved:
             raise CheckpointError("None of this run's checkpoints can be read; start a new run from its recipe.")
+
+    def _clear_left(self, project: ProjectFile) -> None:
+        """Delete what attempts that were killed while they saved have left half written."""
+        for left in self.folder.glob(".step-*.unfinished"):
+            attempt = left.name.split(".")[1].rpartition("-")[2]
+            if int(attempt) != self.recorder.attempt and not liveness.has_process(project.attempt(int(attempt))):
+                left.unlink(missing_ok=True)
 
     def _remember(self) -> None:
         """What earlier attempts set and saw, up to the step from which this one goes on."""
@@ -114,7 +124,8 @@ class Worker:
     def work(self) -> None:
         """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
         run = self.run
-        self.recorder.first_step(run.step + 1)
+        # An attempt that begins anew replaces what earlier ones showed before their first step, too.
+        self.recorder.first_step(run.step + 1 if run.step else 0)
         untrained, sampler = None, run.sampler
         if run.step == 0:
             self.recorder.event("info", "Draws the student as it is before training.")
@@ -213,16 +224,25 @@ class Worker:
         better = score is not None and (self.best is None or score < self.best)
         if step == self.saved_step or not (always or better):
             return
-        folder = files_folder(self.path) / "checkpoints" / f"run-{self.run_id}"
-        if shutil.disk_usage(self.path.parent).free < LEAST_FREE_BYTES:
-            raise ProjectFileError("The disk is almost full, so the run was stopped; free some space and resume it.")
-        place = folder / f"step-{step:08d}-{self.recorder.attempt}.safetensors"
-        checkpoints.save(run, place)
+        place = self.folder / f"step-{step:08d}-{self.recorder.attempt}.safetensors"
+        try:
+            self._require_room()
+            checkpoints.save(run, place)
+        except DiskError as error:
+            last = f"The last good checkpoint is at step {self.saved_step}." if self.saved_step >= 0 else ""
+            raise DiskError(f"{error} {last}".strip()) from error
         self.recorder.checkpoint(step, place, is_best=better, meta={"score": score})
         self.saved_step = step
         if better:
             self.best = score
         self._give_up_old()
+
+    def _require_room(self) -> None:
+        """Raise `DiskError` where the next checkpoint would fill the disk, so that nothing could be recorded after."""
+        needed = checkpoints.size(self.run) + LEFT_FREE_BYTES
+        if disk.free(self.path.parent) < needed:
+            what = f"a checkpoint, with {LEFT_FREE_BYTES // 2**20} MiB left to the project,"
+            raise disk.refusal(what, self.path.absolute().parent, needed)
 
     def _give_up_old(self) -> None:
         """Keep the newest checkpoints and the best; the rows of the others stay."""
@@ -379,6 +399,8 @@ def _work(path: Path, run_id: int) -> int:
                 run = start_run(
                     recipe, project, pairs_made(recorder), encoded(recorder, "pictures"), encoded(recorder, "prompts")
                 )
+            for words in left_out(recipe, run.teacher, run.data):
+                recorder.event("warning", words)
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)

@@ -6,7 +6,7 @@ Pure functions of values and catalogue; no widgets, no backend. The deeper check
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -47,6 +47,21 @@ class Problem:
     page: PageKey
     name: str
     words: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run whose student another run can start from. best: the step of its best checkpoint, or of its last.
+
+    kind: which weights it trained, as in the recipe.
+    """
+
+    run: int
+    name: str
+    method: str
+    teacher: str
+    best: int
+    kind: str = "full"
 
 
 @dataclass(frozen=True)
@@ -174,10 +189,17 @@ def method_fields(card: MethodCard) -> list[Field]:
     return fields_of(card.settings)
 
 
-def problems(values: Values, catalogue: Catalogue, teacher: TeacherCard | None, refusal: str = "") -> list[Problem]:
+def problems(
+    values: Values,
+    catalogue: Catalogue,
+    teacher: TeacherCard | None,
+    refusal: str = "",
+    candidates: Sequence[Candidate] = (),
+) -> list[Problem]:
     """What is seen to be wrong with a recipe without asking the backend, in the order of the pages.
 
-    teacher: what the recipe's teacher is, None while that is not known. refusal: why it cannot be used.
+    teacher: what the recipe's teacher is, None while that is not known. refusal: why it cannot be used. candidates: the
+    runs that it could start from.
     """
     found: list[Problem] = []
     card = catalogue.method(values["method"])
@@ -207,7 +229,8 @@ def problems(values: Values, catalogue: Catalogue, teacher: TeacherCard | None, 
     except ValueError:
         words = "The start of the student names no checkpoint; choose one of the runs, or the teacher's weights."
         found.append(Problem("student", "student.start", words))
-    return found
+        return found
+    return found + _start_problems(values, candidates)
 
 
 def _data_problems(
@@ -264,6 +287,24 @@ def _setting_problems(values: Values, card: MethodCard) -> list[Problem]:
         if words:
             found.append(Problem("method", f"settings.{name}", words))
     return found
+
+
+def _start_problems(values: Values, candidates: Sequence[Candidate]) -> list[Problem]:
+    """Adapters mean something on the weights they were trained on alone, and are no start for a whole network."""
+    start = Student(start=values["student"].get("start")).start_checkpoint()
+    earlier = next((one for one in candidates if start is not None and one.run == start[0]), None)
+    if earlier is None:
+        return []
+    name, kind = f"Run {earlier.run}'s student", values["student"].get("kind", "full")
+    if earlier.kind != kind and kind == "lora":
+        words = f"{name} is all of a network and this run trains adapters; train all of a copy, or start from another."
+    elif earlier.kind != kind:
+        words = f"{name} is adapters and this run trains all of a copy; train adapters, or start from another."
+    elif kind == "lora" and in_full(earlier.teacher) != in_full(values["teacher"]):
+        words = f"{name} is adapters on another teacher, {earlier.teacher}; start from a run of this teacher."
+    else:
+        return []
+    return [Problem("student", "student.start", words)]
 
 
 def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:

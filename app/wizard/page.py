@@ -12,19 +12,8 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from app import look
 from app.drafts import Values
 from app.translations import said
-from app.wizard.choices import PageKey, Problem
+from app.wizard.choices import Candidate, PageKey, Problem
 from backend.contract.catalogue import Catalogue, MethodCard, TeacherCard
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A run whose student another run can start from. best: the step of its best checkpoint, or of its last."""
-
-    run: int
-    name: str
-    method: str
-    teacher: str
-    best: int
 
 
 @dataclass(frozen=True)

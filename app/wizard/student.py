@@ -12,8 +12,8 @@ from app.forms import SettingsForm
 from app.models.fields import label_of
 from app.translations import said
 from app.widgets.choice_card import ChoiceCard
-from app.wizard.choices import ABOUT_STUDENT, PART_DEFAULTS, STUDENT_SCHEMA
-from app.wizard.page import Candidate, Page, State
+from app.wizard.choices import ABOUT_STUDENT, PART_DEFAULTS, STUDENT_SCHEMA, Candidate
+from app.wizard.page import Page, State
 
 
 class StudentPage(Page):

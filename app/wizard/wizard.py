@@ -28,12 +28,13 @@ from app.widgets.icon_button import action
 from app.widgets.step_list import Mark
 from app.wizard import choices
 from app.wizard.check import Check
+from app.wizard.choices import Candidate
 from app.wizard.compute import ComputePage
 from app.wizard.data import DataPage
 from app.wizard.dropped import contents
 from app.wizard.frame import Awaited, Frame
 from app.wizard.method import MethodPage
-from app.wizard.page import Candidate, Page, State
+from app.wizard.page import Page, State
 from app.wizard.review import ReviewPage
 from app.wizard.starting import Order, Starting
 from app.wizard.step_words import step_words
@@ -211,7 +212,7 @@ class Wizard(Screen):
         key = str(values["teacher"])
         teacher = self.lookup.card(key, catalogue)
         refusal = self.lookup.refusal(key, catalogue)
-        found = choices.problems(values, catalogue, teacher, refusal)
+        found = choices.problems(values, catalogue, teacher, refusal, self._candidates)
         self.state = State(values, catalogue, teacher, refusal, found, self._candidates)
         if teacher is None and not refusal:
             self._rest.start()
@@ -409,5 +410,6 @@ def _runs(project: ProjectFile) -> tuple[tuple[Candidate, ...], bool]:
         if kept:
             best = next((checkpoint for checkpoint in reversed(kept) if checkpoint.is_best), kept[-1])
             named = str(run.recipe.get("method", "")), str(run.recipe.get("teacher", ""))
-            found.append(Candidate(run.id, run.name, *named, best.step))
+            student = run.recipe.get("student") or {}
+            found.append(Candidate(run.id, run.name, *named, best.step, student.get("kind", "full")))
     return tuple(found), bool(project.live_runs())

@@ -25,6 +25,7 @@ class ImageSet:
     licence: what may be done with the data, in a line.
     skipped: the files that were left out, by the reason why.
     encoded: they are samples in the space in which the teacher diffuses, and no pictures any more.
+    usable, unseen: of a trial, which holds a few alone: how many files were found fit, and how many not looked at.
     """
 
     stored: Tensor
@@ -34,6 +35,8 @@ class ImageSet:
     licence: str
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoded: bool = False
+    usable: int = 0
+    unseen: int = 0
 
     @classmethod
     def of(
@@ -90,13 +93,17 @@ class ImageSet:
             )
 
     def skipped_in_words(self) -> str:
-        """One line such as "left out 3 of 20 files: 2 broken, 1 animated"; empty where all were used."""
+        """One line such as "left out 3 of 20 files: 2 broken, 1 animated"; empty where all were used.
+
+        Of a trial, which may not have looked at all of them, it says how many are left to the run.
+        """
         counts = {reason: len(files) for reason, files in self.skipped.items() if files}
         left_out = sum(counts.values())
         if not left_out:
             return ""
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        return f"left out {left_out} of {left_out + len(self)} files: {reasons}"
+        rest = f" (and the run looks at {self.unseen:,} more)" if self.unseen else ""
+        return f"left out {left_out} of {left_out + max(len(self), self.usable)} files: {reasons}{rest}"
 
 
 def load_data(where: str | Path, shape: tuple[int, ...], captioned: bool = False) -> ImageSet:

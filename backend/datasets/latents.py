@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,8 @@ PART = 256
 PIXELS = 2**20
 """Pixels at once in the codec, where each takes kilobytes; but one picture at least and `MOST_PICTURES` at most."""
 MOST_PICTURES = 32
+LOOKED_AT = 1000
+"""Files that a trial looks at to say how many are left out, though it encodes few: opening so many takes seconds."""
 FORM = 1
 
 Report = Callable[[int, int], object]
@@ -104,15 +106,32 @@ def kept_latents(
 def few_latents(source: Source, codec: Codec, device: torch.device, count: int) -> ImageSet:
     """The latents of the first pictures that can be used, at most `count`, which are not kept.
 
-    Raises `DataError` where there are none.
+    What is left out is counted of the first `LOOKED_AT` files at least. Raises `DataError` where none can be used.
     """
-    usable = (picture for picture in source.read(0, len(source), set()) if picture.pixels is not None)
-    part = _encoded(itertools.islice(usable, count), codec, device)
+    skipped: dict[str, list[str]] = {}
+    seen = 0
+
+    def usable_ones() -> Iterator[Picture]:
+        nonlocal seen
+        for picture in source.read(0, len(source), set()):
+            seen += 1
+            if picture.pixels is None:
+                skipped.setdefault(picture.left_out, []).append(picture.name)
+            else:
+                yield picture
+
+    pictures = usable_ones()
+    part = _encoded(itertools.islice(pictures, count), codec, device)
+    while seen < LOOKED_AT and next(pictures, None) is not None:
+        pass
     _leave(codec, device)
+    left_out = source.left_out(skipped)
     if not len(part.latents):
-        raise source.refuse_empty(source.left_out({}))
+        raise source.refuse_empty(left_out)
     digest = digest_of_parts((row.numpy().tobytes() for row in part.digests), part.labels, source.names)
-    return ImageSet(part.latents, part.labels, source.names, digest, LICENCE, encoded=True)
+    usable = seen - sum(map(len, skipped.values()))
+    found = ImageSet(part.latents, part.labels, source.names, digest, LICENCE, left_out, encoded=True)
+    return replace(found, usable=usable, unseen=len(source) - seen)
 
 
 def codec_digest(codec: Codec) -> str:

@@ -112,17 +112,17 @@ def load(
     module = load_module(found.kind, found.config, model.network_folder)
     network = _wrapped(model, module, found, embedded.null if embedded else {})
     net = Denoiser(network, found.path, found.prediction_type, sigma_data=found.sigma_data).frozen()
-    figures = folder / "figures.json"
+    digest = _digest(model, found)
     return Teacher(
         key=key,
         title=found.title,
         denoiser=net,
         trainable=net.copy,
-        digest=_digest(model, found),
+        digest=digest,
         labels=found.labels,
         data=found.data,
         licence=found.licence,
-        figures=read_json(figures) if figures.is_file() else {},
+        figures=_figures(folder / "figures.json", digest),
         codec=codec,
         prompts=asked,
         embedded=embedded.cond if embedded else None,
@@ -130,6 +130,12 @@ def load(
         folder=folder,
         notes=found.notes + _cut_off(model, embedded),
     )
+
+
+def _figures(file: FilePath, digest: str) -> dict[str, Any]:
+    """A teacher's measured quality; none where it was measured of other weights, as after it was trained on."""
+    figures = read_json(file) if file.is_file() else {}
+    return figures if figures.get("weights") == digest else {}
 
 
 def _cut_off(model: Layout, embedded: Embedded | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from pathlib import Path as FilePath
 
 from backend.contract.errors import UserError
-from backend.contract.prompts import read_prompts
+from backend.contract.prompts import PromptFile, read_prompts
 from backend.resources import RESOURCES
 from backend.teachers import TeacherError
 from backend.teachers.layouts import Layout, words
@@ -14,8 +14,12 @@ LISTS = ("everyday",)
 
 def named(where: str) -> tuple[str, ...]:
     """The prompts of a bundled list or of a file. Raises `DataError` where it cannot be read or holds none."""
-    file = RESOURCES / "prompts" / f"{where}.txt" if where in LISTS else FilePath(where).expanduser()
-    return read_prompts(file).prompts
+    return file_named(where).prompts
+
+
+def file_named(where: str) -> PromptFile:
+    """The same with how many lines were left out, and why."""
+    return read_prompts(RESOURCES / "prompts" / f"{where}.txt" if where in LISTS else FilePath(where).expanduser())
 
 
 def prompts_of(model: Layout) -> tuple[str, ...]:

@@ -1,14 +1,19 @@
 """From words to objects: what a recipe's names become, and what a run starts from."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from backend import assembly, methods
+from backend import assembly, checkpoints, methods, train
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
 from backend.datasets import DataError, ImageSet
+from backend.networks.adapters import own_state
+from backend.preflight import preflight
 from backend.samplers import Sampler
 from backend.teachers import load_teacher
 
@@ -84,6 +89,97 @@ def test_an_average_of_the_student_starts_where_the_student_starts(lab, method, 
 def test_a_start_needs_its_project(lab):
     with pytest.raises(RecipeError, match="must be run in that run's project"):
         assembly.start_run(recipe(lab, student={"start": "run:1@last"}))
+
+
+def started_twice(teacher, other, tmp_path, kind):
+    """A run of `other` whose student's weights are all 0.01 more, as a checkpoint; and what starts from it."""
+    path = tmp_path / "lab.distill"
+    training = {"steps": 2, "batch_size": 2, "threads": 1}
+    asked = {"teacher": str(teacher), "method": "dmd2", "student": {"kind": kind}, "training": training}
+    with ProjectFile.create(path) as project:
+        number = project.add_run(Recipe.from_values({**asked, "teacher": str(other)}))
+        earlier = assembly.start_run(project.recipe(number))
+        for net in (earlier.student, earlier.average):
+            for value in own_state(net).values():
+                value.add_(0.01)
+        place = project.files / "state.safetensors"
+        checkpoints.save(earlier, place)
+        project.add_checkpoint(project.begin_attempt(number), 0, place)
+    return path, Recipe.from_values({**asked, "student": {"kind": kind, "start": f"run:{number}@last"}}), earlier
+
+
+@pytest.fixture
+def other_teacher(lab, tmp_path):
+    """The laboratory's teacher with other weights of the same shapes."""
+    folder = shutil.copytree(lab.teacher, tmp_path / "other")
+    (file,) = folder.rglob("*.safetensors")
+    with safe_open(file, "pt") as opened:
+        about = opened.metadata()
+    save_file({name: tensor * 1.01 for name, tensor in load_file(file).items()}, file, about)
+    return folder
+
+
+def test_adapters_on_another_teacher_are_refused_and_the_teacher_stays_as_it_is(
+    lab, other_teacher, tmp_path, monkeypatch
+):
+    path, asked, _ = started_twice(lab.teacher, other_teacher, tmp_path, "lora")
+    made, start = [], train.start
+    monkeypatch.setattr(train, "start", lambda *given: made.append(start(*given)) or made[-1])
+    said = f"Run 1's student is adapters on another teacher's weights, {other_teacher}; start from a run of the same"
+    with ProjectFile.open(path, readonly=True) as project, pytest.raises(RecipeError, match=said):
+        assembly.start_run(asked, project)
+    untouched = load_teacher(str(lab.teacher)).denoiser.state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in made[0].teacher.denoiser.state_dict().items())
+    (problem,) = preflight(asked, path, dry_run=False).problems
+    assert problem.startswith(said)
+
+
+def test_adapters_on_the_same_teacher_are_taken_over_and_no_more(lab, tmp_path):
+    path, asked, earlier = started_twice(lab.teacher, lab.teacher, tmp_path, "lora")
+    with ProjectFile.open(path, readonly=True) as project:
+        run = assembly.start_run(asked, project)
+    for net in (run.student, run.average):
+        assert all(torch.equal(value, own_state(earlier.average)[name]) for name, value in own_state(net).items())
+        teachers = {tensor.data_ptr() for tensor in run.teacher.denoiser.parameters()}
+        assert teachers <= {tensor.data_ptr() for tensor in net.parameters()}
+    untouched = load_teacher(str(lab.teacher)).denoiser.state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in run.teacher.denoiser.state_dict().items())
+
+
+def test_all_weights_may_come_from_a_student_of_another_teacher_which_leaves_the_teacher_as_it_is(
+    lab, other_teacher, tmp_path
+):
+    path, asked, earlier = started_twice(lab.teacher, other_teacher, tmp_path, "full")
+    with ProjectFile.open(path, readonly=True) as project:
+        run = assembly.start_run(asked, project)
+    wanted = earlier.average.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in run.student.state_dict().items())
+    untouched = load_teacher(str(lab.teacher)).denoiser.state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in run.teacher.denoiser.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("lora", "Run 1's student is all of a network and this run trains adapters; change student.kind, or start"),
+        ("full", "Run 1's student is adapters and this run trains all of a network; change student.kind, or start"),
+    ],
+)
+def test_a_start_of_the_other_kind_is_refused(lab, tmp_path, kind, said):
+    earlier = "full" if kind == "lora" else "lora"
+    path, asked, _ = started_twice(lab.teacher, lab.teacher, tmp_path, earlier)
+    changed = asked.model_copy(update={"student": asked.student.model_copy(update={"kind": kind})})
+    with ProjectFile.open(path, readonly=True) as project, pytest.raises(RecipeError, match=said):
+        assembly.start_run(changed, project)
+
+
+def test_adapters_on_a_network_that_another_seed_gave_are_refused(tmp_path):
+    path, asked, _ = started_twice("mixture-2d", "mixture-2d", tmp_path, "lora")
+    seed = asked.training.model_copy(update={"seed": 1})
+    with ProjectFile.open(path, readonly=True) as project:
+        assembly.start_run(asked, project)
+        with pytest.raises(RecipeError, match="adapters on the network that seed 0 gives this teacher; set training"):
+            assembly.start_run(asked.model_copy(update={"training": seed}), project)
 
 
 def test_a_student_is_loaded_with_what_it_needs(lab):

@@ -14,6 +14,7 @@ from backend import checkpoints
 from backend.assembly import start_run
 from backend.checkpoints import CheckpointError
 from backend.contract.recipe import Recipe
+from backend.disk import DiskError
 from backend.train import Run, train
 
 
@@ -74,7 +75,9 @@ def test_a_save_that_fails_leaves_the_file_before_and_nothing_else(run, saved, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        DiskError, match=r"^The checkpoint of step 2 of \d MiB could not .*No space left.*resume the run"
+    ):
         checkpoints.save(run, saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]

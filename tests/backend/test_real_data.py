@@ -7,12 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
+from backend import judge, studio
 from backend.assembly import start_run
+from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.datasets import DataError, ImageSet, load_data
 from backend.networks.codec import Autoencoder
 from backend.preflight import preflight
 from backend.train import Run, train
+from tests.conftest import work
 
 CAPTIONS = ("a bee", "an ant", "a red apple")
 
@@ -72,8 +75,6 @@ def test_pictures_without_captions_are_refused_by_a_teacher_that_takes_text(tiny
 
 
 def test_preflight_encodes_no_more_than_a_batch(tiny_model, pictures, tmp_path, monkeypatch):
-    from backend import studio
-
     seen: list[int] = []
     encode = Autoencoder.encode
 
@@ -89,6 +90,34 @@ def test_preflight_encodes_no_more_than_a_batch(tiny_model, pictures, tmp_path, 
     assert found.problems == []
     assert sum(seen) == 2
     assert not (tmp_path / "cache" / "latents").exists()
+
+
+def test_what_is_left_out_of_data_and_prompts_is_counted_before_a_run_and_in_its_log(
+    tiny_model, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(judge, "PREVIEW_SAMPLES", 2)
+    monkeypatch.setattr(judge, "TEACHER_NFE", 2)
+    for name in ("broken", "cut"):
+        (pictures / f"{name}.png").write_bytes(b"no picture")
+        (pictures / f"{name}.txt").write_text("a wasp")
+    (pictures / "4.png").write_bytes((pictures / "1.png").read_bytes())
+    (pictures / "4.txt").write_text("the same ant")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a bee\n\na wasp\na bee\na fly\n")
+    path = tmp_path / "lab.distill"
+    studio.new(path)
+    asked = recipe(tiny_model("sd"), pictures, prompts=str(prompts))
+    asked = asked.model_copy(update={"training": asked.training.model_copy(update={"steps": 1})})
+    wanted = [
+        f"Of {pictures}, left out 3 of 6 files: 1 duplicates, 2 broken.",
+        f"Of {prompts}, left out 2 of 5 lines: 1 blank, 1 duplicates.",
+    ]
+    assert preflight(asked, path, dry_run=False).warnings[:2] == wanted  # the third is of guidance
+    with ProjectFile.open(path) as project:
+        run = project.add_run(asked)
+    assert work(path, run) == 0
+    with ProjectFile.open(path, readonly=True) as project:
+        assert [event.text for event in project.events_after(run) if event.kind == "warning"] == wanted
 
 
 def test_class_folders_suit_a_latent_teacher_of_classes(tiny_model, pictures, tmp_path):

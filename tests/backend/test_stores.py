@@ -1,16 +1,21 @@
 """Pair stores: made once, found again, mended where damaged, and never trained on whole."""
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backend import stores
+from backend import cache, stores
 from backend.contract.recipe import Pairs
+from backend.disk import DiskError
 from backend.networks import Condition, Guided
 from backend.noise import FlowMatching
 from backend.stores import PairStore, Source, kept, make
@@ -108,14 +113,53 @@ def test_what_a_kill_left_half_written_is_made_anew(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(stores, "save_file", killed)
+        patched.setattr(cache, "save_file", killed)
         with pytest.raises(KeyboardInterrupt):
             kept(source, ASKED, tmp_path, CPU, silent)
     assert files(tmp_path) == []  # under its name a part is complete, or it is not there
     store = kept(source, ASKED, tmp_path, CPU, silent)
     assert made_parts == [0, 0, 1, 2]
-    assert not list(tmp_path.rglob("*.unfinished"))
+    assert [file.name for file in sorted(tmp_path.rglob("*")) if file.is_file()] == [
+        f"0000{part}.safetensors" for part in range(3)
+    ]
     assert same(store, make(source, ASKED, CPU))
+
+
+def test_what_a_process_that_is_gone_left_of_a_part_is_deleted_and_what_another_writes_stays(
+    source: Source, tmp_path: Path
+) -> None:
+    place = tmp_path / f"pairs-{source.key(ASKED)[:16]}"
+    place.mkdir()
+    gone, living = (place / f".00001.safetensors.{pid}-0123abcd" for pid in (2**31 - 1, os.getpid()))
+    for file in (gone, living):
+        file.write_bytes(b"half")
+    kept(source, ASKED, tmp_path, CPU, silent)
+    assert (gone.exists(), living.exists()) == (False, True)
+
+
+def test_a_disk_that_fills_up_is_named_with_the_room_that_is_needed(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def full(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str]) -> None:
+        calls.append(file)
+        if len(calls) == 2:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, file, metadata)
+
+    monkeypatch.setattr(stores, "PART", 2**16)
+    monkeypatch.setattr(cache, "save_file", full)
+    many = Pairs(count=5 * 2**16, steps=2)  # two numbers of noise, two of the sample, one label: 24 bytes each
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=3 * 2**20))
+        with pytest.raises(DiskError) as refused:
+            kept(source, many, tmp_path, CPU, silent)
+    assert str(refused.value) == (
+        f"The disk that holds {tmp_path / f'pairs-{source.key(many)[:16]}'} is full: what is missing of the "
+        "noise/sample pairs needs 6 MiB and 3 MiB are free; free some space and resume the run."
+    )
+    assert len(files(tmp_path)) == 1  # and goes on from there
 
 
 def cut(content: bytes) -> bytes:

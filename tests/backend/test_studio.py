@@ -11,6 +11,7 @@ from backend.contract.errors import UserError
 from backend.contract.project_file import NotInProject, ProjectFile
 from backend.contract.recipe import Recipe, RecipeError
 from backend.contract.tables.samples import PICTURE_BYTES_LIMIT
+from backend.exports.model_card import measured_table
 
 
 @pytest.fixture
@@ -152,6 +153,30 @@ def test_a_card_has_figures_of_this_student_alone(lab, project):
         ("teacher", 1, {"frechet": 3.0}),
     ]
     assert (facts.title, facts.step, facts.measured_by) == ("mine", 6, "digits-48, 1000 samples")
+
+
+def test_a_card_of_a_student_that_was_never_evaluated_has_the_figures_of_its_preview(lab, project):
+    student = students.student_of(lab.project, 1, "last")
+    with ProjectFile.open(lab.project, readonly=True) as opened:
+        (shown, *_) = (row for row in opened.samples_after(1) if (row.step, row.kind) == (6, "preview"))
+        series = opened.find_series(1, "preview_frechet")
+        assert series is not None
+        frechet = opened.points(series).values[-1]
+    with ProjectFile.open(project) as opened:  # which no other test evaluates
+        run = opened.add_run(student.recipe, name="mine")
+        said = {"position": 0, "image": b"", "sampler": shown.sampler, "scores": shown.scores}
+        opened.add_sample(run, step=6, kind="preview", **said)
+    facts = students.facts_of(project, student)
+    (row,) = facts.measured
+    assert (row.who, row.nfe, row.figures["frechet"]) == ("student", 1, pytest.approx(frechet))
+    assert "Measured by the run itself, on the few samples of its preview at step 6; " in measured_table(facts)
+    # It says nothing of another use, of the raw weights beside the average, or of another checkpoint.
+    for other, weights in (
+        (students.student_of(lab.project, 1, "last", nfe=2), None),
+        (student, "raw"),
+        (students.student_of(lab.project, 1, "4"), None),
+    ):
+        assert measured_table(students.facts_of(project, other, weights)) == "Not measured."
 
 
 def test_a_free_name_is_free(tmp_path):

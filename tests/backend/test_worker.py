@@ -1,15 +1,19 @@
 """How an attempt ends: each way leaves an outcome and a sentence a person can act on."""
 
+import math
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from backend import health, judge, losses, studio, worker
-from backend.assembly import load_student
+from backend import checkpoints, health, judge, losses, studio, worker
+from backend.assembly import load_student, start_run
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
@@ -164,6 +168,88 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     assert (status, attempt.outcome, attempt.first_step) == (0, "finished", 11)
     with ProjectFile.open(project, readonly=True) as opened:
         assert any("damaged" in event.text for event in opened.events_after(run))
+
+
+def test_a_disk_with_no_room_for_the_next_checkpoint_stops_the_run_at_the_last_and_it_goes_on_from_there(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = add(project, small)
+    with ProjectFile.open(project, readonly=True) as opened:
+        size = checkpoints.size(start_run(opened.recipe(run)))
+    fits = size + worker.LEFT_FREE_BYTES
+    free = iter([fits, fits - 1, fits - 1])  # for the checkpoint of step 10, for that of 20, for the sentence
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=next(free)))
+    status, attempt = work(project, run)
+    assert (status, attempt.outcome) == (1, "failed")
+    needed, left = (math.ceil(count / 2**20) for count in (fits, fits - 1))
+    assert attempt.reason == (
+        f"The disk that holds {project.parent} is full: a checkpoint, with 200 MiB left to the project, needs "
+        f"{needed} MiB and {left} MiB are free; free some space and resume the run. "
+        "The last good checkpoint is at step 10."
+    )
+    monkeypatch.undo()
+    status, attempt = work(project, run)
+    assert (status, attempt.outcome, attempt.first_step, attempt.last_step) == (0, "finished", 11, 30)
+
+
+def test_the_room_that_is_asked_for_grows_with_the_checkpoint(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "size", lambda run: 3 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=3 * 2**30))
+    _, attempt = work(project, add(project, small))
+    assert "needs 3,272 MiB and 3,072 MiB are free" in attempt.reason
+    assert "The last good checkpoint" not in attempt.reason
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_no_fault_of_the_program(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file = checkpoints.save_file
+
+    def full(tensors: dict[str, torch.Tensor], file: Path, about: dict[str, str]) -> None:
+        if about["step"] == "20":
+            file.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, file, about)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    run = add(project, small)
+    status, attempt = work(project, run)
+    folder = project.with_suffix(".files") / "checkpoints" / f"run-{run}"
+    assert (status, attempt.outcome) == (1, "failed")
+    with ProjectFile.open(project, readonly=True) as opened:
+        size = math.ceil(checkpoints.size(start_run(opened.recipe(run))) / 2**20)
+    assert attempt.reason == (
+        f"The checkpoint of step 20 of {size} MiB could not be written to {folder} "
+        "(No space left on device (os error 28)); make room for it there, or let the program write there, and resume "
+        "the run. The last good checkpoint is at step 10."
+    )
+    assert [file.name for file in folder.iterdir()] == [f"step-00000010-{attempt.id}.safetensors"]
+    monkeypatch.undo()
+    status, attempt = work(project, run)
+    assert (status, attempt.outcome, attempt.first_step) == (0, "finished", 11)
+
+
+def _ended(project: ProjectFile, attempt: int) -> int:
+    project.end_attempt(attempt, "failed")
+    return attempt
+
+
+def test_what_a_kill_left_of_a_checkpoint_is_deleted_by_the_next_attempt(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = add(project, small, steps=1, checkpoint_every=0)
+    folder = project.with_suffix(".files") / "checkpoints" / f"run-{run}"
+    folder.mkdir(parents=True)
+    with ProjectFile.open(project) as opened:
+        living, killed = (_ended(opened, opened.prepare_attempt(run).id) for _ in range(2))
+    left = {of: checkpoints.unfinished(folder / f"step-00000020-{of}.safetensors") for of in (killed, living)}
+    for file in left.values():
+        file.write_bytes(b"half")
+    monkeypatch.setattr(worker.liveness, "has_process", lambda attempt: attempt.id == living)
+    work(project, run)
+    assert {of: file.exists() for of, file in left.items()} == {killed: False, living: True}
 
 
 def test_only_the_newest_checkpoints_and_the_best_stay(project: Path, small: str) -> None:

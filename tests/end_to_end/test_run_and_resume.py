@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS
 
 TRAINING = {"batch_size": 4, "preview_every": 0, "checkpoint_every": 10, "keep_checkpoints": 100, "ema_decay": 0.9}
+KILLS = 50
 
 
 def recipe(steps: int, method: str = "dmd2", **settings: Any) -> Recipe:
@@ -38,6 +41,22 @@ def kill_at_step(path: Path, run: int, step: int) -> None:
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
             return
+
+
+def wait_for_step(path: Path, run: int, step: int) -> None:
+    for watched in studio.follow(path, run):
+        if watched.state.state == "running" and (watched.state.step or 0) >= step:
+            return
+
+
+def kill_now(path: Path, run: int) -> str:
+    """SIGKILL the worker whatever it is doing; what that was."""
+    with ProjectFile.open(path, readonly=True) as project:
+        state, process = project.run_state(run).state, project.attempts(run)[-1].process
+    assert process is not None
+    with suppress(ProcessLookupError):  # it has done what it was asked and is gone
+        os.kill(process.pid, signal.SIGKILL)
+    return state
 
 
 def last_state(path: Path, run: int) -> str:
@@ -106,6 +125,76 @@ def test_a_killed_run_resumes_bit_exactly(project: Path) -> None:
         assert len(opened.attempts(killed)) == 3
 
 
+DIES = """
+import os, signal, sys
+from backend import checkpoints, worker
+instant, saves, share = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+armed = [instant == "saving"]
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def arming(method):
+    def armed_method(*given):
+        armed[0] = True
+        return method(*given)
+    return armed_method
+
+def half(tensors, file, about, save=checkpoints.save_file):
+    global saves
+    save(tensors, file, about)
+    saves -= armed[0]
+    if armed[0] and saves <= 0:
+        os.truncate(file, int(share * os.path.getsize(file)))
+        die()
+
+checkpoints.save_file = half
+if instant == "starting":
+    worker.start_run = die
+elif instant != "saving":
+    name = {"pausing": "_pause", "stopping": "_stop"}[instant]
+    setattr(worker.Worker, name, arming(getattr(worker.Worker, name)))
+sys.exit(worker.main(sys.argv[4:]))
+"""
+"""A worker that is killed at an instant: before it has its teacher, or half-way through the file of a checkpoint, the
+n-th of those due, or that of a pause or a stop. share: of the file that is written then."""
+
+
+def test_a_run_killed_as_it_starts_saves_pauses_and_stops_resumes_bit_exactly(project: Path) -> None:
+    chosen = random.Random(11)
+    instants = ["starting", "saving", "pausing", "stopping"]
+    chosen.shuffle(instants)
+    whole, killed = add_run(project, recipe(40)), add_run(project, recipe(40))
+    launch.start_worker(project, whole)
+    assert last_state(project, whole) == "finished"
+    folder = project.with_suffix(".files") / "checkpoints" / f"run-{killed}"
+    for instant in instants:
+        arguments = (instant, str(chosen.randint(1, 2)), str(chosen.random()))
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            DIES,
+            *(arguments if instant == "saving" else (instant, "1", arguments[2])),
+        ]
+        launch.resume(project, killed, command=command)
+        asked = instant not in ("pausing", "stopping")
+        for watched in studio.follow(project, killed):
+            if not asked and watched.state.state == "running":
+                launch.ask(project, killed, "pause" if instant == "pausing" else "stop")
+                asked = True
+        assert (instant, last_state(project, killed)) == (instant, "lost")
+        assert len(list(folder.glob(".step-*.unfinished"))) == (instant != "starting")
+        with ProjectFile.open(project) as opened:
+            assert opened.check() == []
+    launch.resume(project, killed)
+    assert last_state(project, killed) == "finished"
+    assert list(folder.glob(".step-*")) == []
+    check_same(project, whole, killed)
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert len(opened.attempts(killed)) == 5
+
+
 @pytest.mark.long
 def test_200_steps_with_the_adversarial_term_resume_bit_exactly(project: Path) -> None:
     chosen = random.Random(5)
@@ -116,20 +205,33 @@ def test_200_steps_with_the_adversarial_term_resume_bit_exactly(project: Path) -
 
 @pytest.mark.long
 def test_50_kills_at_random_instants_leave_a_project_that_opens_and_a_run_that_resumes(project: Path) -> None:
-    chosen = random.Random(3)
+    chosen, killed_in = random.Random(3), set[str]()
     run = add_run(project, recipe(2000))
     launch.start_worker(project, run)
-    for _ in range(50):
+    for number in range(KILLS):
+        asked = ("", "starting", "pause", "stop")[number % 4]
         with ProjectFile.open(project, readonly=True) as opened:
             reached = opened.run_state(run).step or 0
-        kill_at_step(project, run, reached + chosen.randrange(1, 12))
-        assert last_state(project, run) == "lost"
+        if asked == "starting":
+            killed_in.add(kill_now(project, run))
+        elif asked:
+            wait_for_step(project, run, reached + chosen.randrange(1, 12))
+            launch.ask(project, run, asked)  # type: ignore[arg-type]
+            for _, _ in zip(range(chosen.randrange(3)), studio.follow(project, run), strict=False):
+                pass
+            killed_in.add(kill_now(project, run))
+        else:
+            kill_at_step(project, run, reached + chosen.randrange(1, 12))
+        # Before a process has said that it lives, whoever waits for it finds it gone; a stop may be done sooner.
+        also = {"starting": ("failed",), "stop": ("stopped",)}.get(asked, ())
+        assert last_state(project, run) in ("lost", *also)
         with ProjectFile.open(project) as opened:
             assert opened.check() == []
         launch.resume(project, run)
     launch.wait_for_start(project, run)
     launch.stop(project, run)
     assert last_state(project, run) == "stopped"
+    assert killed_in >= {"starting", "paused"}
 
 
 def test_pause_sample_save_resume_and_stop_are_acknowledged(project: Path) -> None:

@@ -149,6 +149,36 @@ def test_what_is_wrong_is_said_on_its_page(change, page, words):
     assert found.name in change
 
 
+@pytest.mark.parametrize(
+    ("kind", "earlier", "words"),
+    [
+        ("lora", {"teacher": "digits", "kind": "lora"}, None),
+        ("full", {"teacher": "/mine", "kind": "full"}, None),
+        (
+            "lora",
+            {"teacher": "/mine", "kind": "lora"},
+            "Run 3's student is adapters on another teacher, /mine; start from a run of this teacher.",
+        ),
+        (
+            "lora",
+            {"teacher": "digits", "kind": "full"},
+            "Run 3's student is all of a network and this run trains adapters; train all of a copy, or start from "
+            "another.",
+        ),
+        (
+            "full",
+            {"teacher": "digits", "kind": "lora"},
+            "Run 3's student is adapters and this run trains all of a copy; train adapters, or start from another.",
+        ),
+    ],
+)
+def test_adapters_that_mean_nothing_here_are_refused_beside_the_start(kind, earlier, words):
+    values = with_change(FRESH, {"student.start": "run:3@best", "student.kind": kind})
+    runs = (choices.Candidate(2, "two", "dmd2", "digits", 5), choices.Candidate(3, "three", "dmd2", best=5, **earlier))
+    wanted = [Problem("student", "student.start", words)] if words else []
+    assert choices.problems(values, CATALOGUE, DIGITS, candidates=runs) == wanted
+
+
 def test_a_refused_teacher_is_said_where_it_is_named():
     (found,) = wrong({"teacher": "/mine"}, None, "mine is no model; choose a diffusers folder.")
     assert (found.page, found.words) == ("teacher", "mine is no model; choose a diffusers folder.")
@@ -166,6 +196,16 @@ def test_a_refused_teacher_is_said_where_it_is_named():
         ("Of /data/cats, left out 1 of 11 files: 1 broken.", "data"),
         (
             "Run 3's student has another architecture than this teacher; start from a run of the same teacher.",
+            "student",
+        ),
+        (
+            "Run 3's student is adapters on another teacher's weights, /cats; start from a run of the same teacher, "
+            "or from the teacher.",
+            "student",
+        ),
+        (
+            "Run 3's student is adapters and this run trains all of a network; change student.kind, or start from the "
+            "teacher.",
             "student",
         ),
         ("The disk has too little room for the checkpoints, 3.0 GiB; free some space.", "training"),

@@ -1,5 +1,6 @@
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -67,11 +68,22 @@ def run(path):
     launch.end(path, run, stop_seconds=0.0, interrupt_seconds=0.0)
 
 
+def looks(count=6000):
+    """Turns at which to look at a process, which calls nobody; a test that needs more of them has failed."""
+    between = threading.Event()
+    for _ in range(count):
+        yield
+        between.wait(0.01)
+    pytest.fail(f"nothing happened in {count} looks")
+
+
 def until(path, run, state):
     with ProjectFile.open(path, readonly=True) as project:
-        while (found := project.run_state(run)).state != state:
+        for _ in looks():
+            found = project.run_state(run)
+            if found.state == state:
+                return project.attempts(run)[-1]
             assert found.is_live, found
-        return project.attempts(run)[-1]
 
 
 def test_a_run_is_started_paused_resumed_and_stopped(path, run, monkeypatch, tmp_path):
@@ -151,11 +163,12 @@ def test_a_killed_worker_is_lost_and_can_be_resumed(path, run):
     launch.start_worker(path, run, command=worker(OBEDIENT))
     found = until(path, run, "running")
     assert found.process is not None
-    psutil.Process(found.process.pid).kill()
-    with ProjectFile.open(path) as project:
-        while project.run_state(run).is_live:
-            pass
+    killed = psutil.Process(found.process.pid)
+    killed.kill()
+    killed.wait(60)
+    with ProjectFile.open(path) as project:  # at the first look, as soon as its process is gone
         assert project.run_state(run).state == "lost"
+        assert "ended without a word" in project.run_state(run).reason
         before = project.run_state(run).step
     launch.resume(path, run, command=worker(OBEDIENT))
     until(path, run, "running")
@@ -163,6 +176,37 @@ def test_a_killed_worker_is_lost_and_can_be_resumed(path, run):
         series = project.find_series(run, "loss")
         assert series is not None
         assert len(project.points(series, superseded=True).steps) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no other system can hold a process")
+def test_a_worker_that_is_held_is_lost_when_it_has_said_nothing_for_five_seconds_and_no_sooner(path, run):
+    launch.start_worker(path, run, command=worker(OBEDIENT))
+    found = until(path, run, "running")
+    held = psutil.Process(found.process.pid)
+    held.suspend()
+    try:
+        with ProjectFile.open(path, readonly=True) as project:
+            for _ in looks():
+                before, state, after = time.time(), project.run_state(run), time.time()
+                heard = project.attempts(run)[-1].heartbeat
+                if state.state == "lost":
+                    break
+                assert before - heard < liveness.SILENCE_SECONDS
+        assert liveness.SILENCE_SECONDS == 5
+        assert after - heard >= 5
+        assert "has been silent for" in state.reason
+    finally:
+        held.resume()
+    assert until_heard(path, run) == "running"
+
+
+def until_heard(path, run):
+    """The state of a run that was lost, once it is no longer."""
+    with ProjectFile.open(path, readonly=True) as project:
+        for _ in looks():
+            state = project.run_state(run).state
+            if state != "lost":
+                return state
 
 
 def test_the_worker_is_started_without_the_folder_that_it_is_started_in(path, run):

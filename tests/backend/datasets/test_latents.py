@@ -159,6 +159,23 @@ def test_a_few_are_made_without_the_rest(pictures: Path) -> None:
     assert few.encoded
 
 
+def test_what_a_few_leave_out_is_counted_of_all_files_or_of_the_first_many(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "notes.gif").write_bytes(b"no picture either")
+
+    def words() -> str:
+        with source_of(str(pictures), SHAPE, captioned=False) as source:
+            return few_latents(source, codec(), CPU, 3).skipped_in_words()
+
+    assert words() == encoded(pictures, codec()).skipped_in_words()
+    monkeypatch.setattr(latents, "LOOKED_AT", 6)
+    # The first six hold the broken one, and not yet what is there twice; what a name alone tells is known of all.
+    assert "1 broken" in words()
+    assert "duplicates" not in words()
+    assert words().endswith("(and the run looks at 7 more)")
+
+
 def test_bundled_pictures_are_encoded_too() -> None:
     digits = load_data("digits-held-out", (1, 16, 16))
     with source_of("digits-held-out", (1, 16, 16), captioned=False) as source:

@@ -13,6 +13,7 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backend.judge import stored_figures
 from backend.networks import Condition
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving
 from backend.samplers import Sampler, normal, sample, teacher_sampler
@@ -384,6 +385,13 @@ def test_an_unknown_prediction_type(folder: Path) -> None:
 def test_a_profile_that_contradicts_the_network(folder: Path, changes: dict[str, Any], words: str) -> None:
     edit(folder / "teacher.json", **changes)
     assert words in message(folder)
+
+
+def test_figures_of_other_weights_are_not_the_teachers(folder: Path) -> None:
+    figures: dict[str, Any] = {"weights": load_teacher(str(folder)).digest, "nfe": {"50": {"frechet": 2.0}}}
+    for weights, found in ((figures["weights"], {"frechet": 2.0}), ("0" * 64, {}), (None, {})):
+        (folder / "figures.json").write_text(json.dumps(figures | {"weights": weights}))
+        assert stored_figures(load_teacher(str(folder))) == found
 
 
 def test_broken_figures(folder: Path) -> None:
