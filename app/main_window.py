@@ -46,6 +46,8 @@ DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
 SUFFIX = ".distill"
 LOAD_MILLISECONDS = 100
 """After the start, when the window is painted."""
+Then = Callable[["MainWindow"], object]
+"""What the window that has opened a project is to do first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ def _places(tr: Callable[[str], str]) -> list[_Place]:
 
 
 class MainWindow(QMainWindow):
-    """A window. project_shown: it has opened a project and shows a screen of it."""
+    """A window. project_shown: it has opened a project and shows a screen of it.
+
+    path: of the project that it shows or is about to show.
+    """
 
     project_shown = Signal()
 
@@ -79,8 +84,11 @@ class MainWindow(QMainWindow):
         self.settings, self.backend = settings, backend
         self.session: Session | None = None
         self.live: LiveRuns | None = None
-        self._after_opening: Callable[[], None] | None = None
+        self.path: Path | None = None
+        self._after_opening: Then | None = None
         self._opening: OpenProject | None = None
+        self._knock: single_instance.Knock | None = None
+        self._listener: single_instance.Listener | None = None
         self._shows_project = self._may_close = False
         self.undo = QUndoGroup(self)
         self.setWindowTitle(self.tr("Distill Studio"))
@@ -116,17 +124,40 @@ class MainWindow(QMainWindow):
 
     # Opening
 
-    def open_project(self, path: Path, then: Callable[[], None] | None = None) -> None:
-        """Open a project here; where this window has one already, in a window of its own. Then do `then`."""
-        if self.session is not None:
-            if path.absolute() == self.session.project.path.absolute():
-                (then or (lambda: None))()
-                return
+    def open_project(self, path: Path, then: Then | None = None) -> None:
+        """Show a project: the window that has it already, in whatever process, else this one or a new one.
+
+        then: what to do in the window that opens it, in place of showing what the project is about.
+        """
+        path = path.absolute()
+        shown = window_of(path)
+        if shown is not None:
+            shown.come_to_front()
+            if shown is self and then is not None:
+                then(self)
+            return
+
+        def elsewhere() -> None:
+            self._knock = None
+            self.say(self.tr("{0} is open in another window, which was asked to show itself.").format(path.name))
+
+        self._knock = single_instance.Knock(path, self)
+        self._knock.answered.connect(elsewhere)
+        self._knock.silent.connect(lambda: self._open(path, then))
+        self._knock.start()
+
+    def _open(self, path: Path, then: Then | None) -> None:
+        """Open a project that no window shows."""
+        self._knock = None
+        if self.path is not None:
             other = new_window(self.settings)
-            other.open_project(path, (lambda: None) if then is None else then)
+            other._open(path, then)
             other.show()
             return
-        project = OpenProject(path.absolute(), self)
+        self.path = path
+        self._listener = single_instance.Listener(path, self)  # before it is opened: the next who asks is answered
+        self._listener.asked.connect(self.come_to_front)
+        project = OpenProject(path, self)
         self._after_opening, self._opening = then, project
         project.opened.connect(lambda: self._opened(project))
         project.refused.connect(lambda words: self._not_opened(project, words))
@@ -153,9 +184,9 @@ class MainWindow(QMainWindow):
     def start_demo(self) -> None:
         """Make a project, and distil the bundled digits in it."""
         path = recent.free_name(recent.folder(self.settings), "digits-demo")
-        self._create(path, self._start_demo_run)
+        self._create(path, MainWindow.start_demo_run)
 
-    def _create(self, path: Path, then: Callable[[], None] | None = None) -> None:
+    def _create(self, path: Path, then: Then | None = None) -> None:
         try:
             ProjectFile.create(path).close()
         except UserError as error:
@@ -163,7 +194,8 @@ class MainWindow(QMainWindow):
             return
         self.open_project(path, then)
 
-    def _start_demo_run(self) -> None:
+    def start_demo_run(self) -> None:
+        """Distil the bundled digits in the project of this window."""
         recipe = Recipe.from_json(DEMO_RECIPE.read_bytes())
         self.start_run(recipe, self.tr("digits demo"))
 
@@ -186,7 +218,7 @@ class MainWindow(QMainWindow):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
-        if self._opening is not None or not self._stack.is_settled:
+        if self._knock is not None or self._opening is not None or not self._stack.is_settled:
             return False
         return self.session is None or self.session.project.is_idle
 
@@ -198,15 +230,13 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
         self.setWindowFilePath(str(project.path))
         self._rail.show()
-        listener = single_instance.Listener(project.path, self)
-        listener.asked.connect(self._come_to_front)
         self.live = LiveRuns(project, self)
         self.live.changed.connect(self._show_live)
         self.live.ended.connect(self._notify)
         self.menus.offer_project()
         then, self._after_opening = self._after_opening, None
         if then is not None:
-            then()
+            then(self)
         else:
             project.ask(_first_screen, self._show_first, failed=self._refuse)
 
@@ -218,7 +248,15 @@ class MainWindow(QMainWindow):
         project.close()
         project.deleteLater()
         self._after_opening = self._opening = None
+        self._let_go()
         self._refuse(words)
+
+    def _let_go(self) -> None:
+        """This window no longer answers for a project."""
+        self.path = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _refuse(self, words: str) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, self.tr("Distill Studio"), words, parent=self)
@@ -260,7 +298,7 @@ class MainWindow(QMainWindow):
         welcome.demo_wanted.connect(self.start_demo)
         welcome.new_wanted.connect(self.new_project)
         welcome.open_wanted.connect(self.choose_project)
-        welcome.project_chosen.connect(self.open_project)
+        welcome.project_chosen.connect(lambda path: self.open_project(path))
         self._stack.addWidget(welcome)
         self._stack.setCurrentWidget(welcome)
 
@@ -398,6 +436,7 @@ class MainWindow(QMainWindow):
         self.backend.close()
         if self.session is not None:
             self.session.project.close()
+        self._let_go()
         super().closeEvent(event)
 
     def _ask_to_close(self, run: Run) -> None:
@@ -425,7 +464,8 @@ class MainWindow(QMainWindow):
         box.finished.connect(decided)
         box.open()
 
-    def _come_to_front(self) -> None:
+    def come_to_front(self) -> None:
+        """Be seen, also where it was made small or lies behind others."""
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.raise_()
         self.activateWindow()
@@ -447,6 +487,13 @@ def new_window(settings: QSettings) -> MainWindow:
     window.destroyed.connect(lambda: _windows.remove(window))
     _windows.append(window)
     return window
+
+
+def window_of(path: Path) -> MainWindow | None:
+    """The window of this process that shows a project or is about to; None where none does."""
+    name = single_instance.name_of(path)
+    windows = (window for window in QApplication.topLevelWidgets() if isinstance(window, MainWindow))
+    return next((w for w in windows if w.path is not None and single_instance.name_of(w.path) == name), None)
 
 
 def _first_screen(project: ProjectFile) -> tuple[str, int | None]:

@@ -9,7 +9,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
-from app import recent
+from app import main_window, recent, single_instance
 from app.backend_process import Backend
 from app.main_window import DEMO_RECIPE, MainWindow
 from app.widgets.command_palette import CommandPalette
@@ -83,6 +83,102 @@ def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: Main
         window.open_project(project_path)
     assert type(window.screen_shown()).__name__ == "RunScreen"
     qtbot.waitUntil(lambda: "third" in window._live_words.text())
+
+
+@pytest.fixture
+def opened(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MainWindow]]:
+    """The windows that a window opens beside itself."""
+    made: list[MainWindow] = []
+
+    def new(settings: QSettings) -> MainWindow:
+        made.append(MainWindow(settings, Backend()))
+        return made[-1]
+
+    monkeypatch.setattr(main_window, "new_window", new)
+    yield made
+    for other in made:
+        other._may_close = True
+        other.close()
+
+
+def test_another_project_has_a_window_of_its_own(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path, opened: list[MainWindow]
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    other = tmp_path / "other.distill"
+    ProjectFile.create(other).close()
+    window.open_project(other)
+    qtbot.waitUntil(lambda: bool(opened) and opened[0].is_settled)
+    assert type(opened[0].screen_shown()).__name__ == "Wizard"
+    assert window.session is not None
+    assert window.session.project.path == project_path
+
+
+def test_the_demo_of_a_window_with_a_project_leaves_that_project_alone(
+    qtbot: QtBot,
+    window: MainWindow,
+    settings: QSettings,
+    project_path: Path,
+    started: list[int],
+    opened: list[MainWindow],
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    window.start_demo()
+    qtbot.waitUntil(lambda: bool(started))
+    qtbot.waitUntil(lambda: opened[0].is_settled)
+    assert opened[0].path == project_path.with_name("digits-demo.distill")
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert [run.name for run in project.runs()] == ["first", "second"]
+
+
+def test_a_project_that_has_a_window_is_shown_there(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path, find_new: Callable[[], MainWindow]
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    other, link = find_new(), tmp_path / "link.distill"
+    link.symlink_to(project_path)
+    window.showMinimized()
+    other.open_project(link)
+    assert other.path is None
+    assert other.is_settled
+    assert not window.isMinimized()
+
+
+def test_a_project_that_is_being_opened_has_a_window(
+    qtbot: QtBot, window: MainWindow, project_path: Path, find_new: Callable[[], MainWindow]
+) -> None:
+    window.open_project(project_path)
+    other = find_new()
+    other.open_project(project_path)
+    assert other.path is None
+    qtbot.waitUntil(lambda: window.is_settled)
+
+
+def test_a_project_in_a_window_of_another_process_is_shown_there(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    elsewhere = single_instance.Listener(project_path)
+    with qtbot.waitSignal(elsewhere.asked):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    assert window.path is None
+    assert "lab.distill is open in another window" in window.statusBar().currentMessage()
+    elsewhere.close()
+
+
+def test_a_window_answers_for_its_project_until_it_is_closed(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    for outcome, deed in (("answered", lambda: None), ("silent", window.close)):
+        deed()
+        knock = single_instance.Knock(project_path)
+        with qtbot.waitSignal(getattr(knock, outcome)):
+            knock.start()
 
 
 def test_what_is_no_project_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
