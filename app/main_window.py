@@ -36,9 +36,10 @@ from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
 from app.translations import said
+from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
-from backend.contract.project_file import ProjectFile
+from backend.contract.project_file import ProjectFile, remove_unfinished_copies
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Run, RunState
 
@@ -107,7 +108,15 @@ class MainWindow(QMainWindow):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self._rail)
-        row.addWidget(self._stack, 1)
+        middle = QVBoxLayout()
+        middle.setSpacing(0)
+        middle.addWidget(self._stack, 1)
+        self.work = WorkLine(backend, settings)
+        self.work.setContentsMargins(look.MARGIN, look.GAP, look.MARGIN, look.GAP)
+        self.work.cancelled.connect(self._clean_up)
+        self._at_work: Callable[[], object] = lambda: None
+        middle.addWidget(self.work)
+        row.addLayout(middle, 1)
         self.setCentralWidget(whole)
 
         self._live_words = look.label("", "caption", "muted")
@@ -298,7 +307,7 @@ class MainWindow(QMainWindow):
         welcome.demo_wanted.connect(self.start_demo)
         welcome.new_wanted.connect(self.new_project)
         welcome.open_wanted.connect(self.choose_project)
-        welcome.project_chosen.connect(lambda path: self.open_project(path))
+        welcome.project_chosen.connect(self.open_project)
         self._stack.addWidget(welcome)
         self._stack.setCurrentWidget(welcome)
 
@@ -332,22 +341,36 @@ class MainWindow(QMainWindow):
     # What the menus offer
 
     def save_copy(self) -> None:
-        """Ask where to, and write a whole copy of the database there. Weights stay where they are."""
+        """Ask where to, and have a whole copy of the project written there: the database, weights and pictures."""
         session = self._open_session()
         dialog = QFileDialog(self, self.tr("Save a copy"), str(session.project.path.parent))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)  # nothing is: a name that exists is refused
         dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
         dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-
-        def copy(chosen: str) -> None:
-            target = Path(chosen)
-            session.project.ask(
-                lambda project: project.save_copy(target),
-                lambda _: self.say(self.tr("Saved a copy as {0}.").format(target.name)),
-            )
-
-        dialog.fileSelected.connect(copy)
+        dialog.fileSelected.connect(lambda chosen: self.copy_to(Path(chosen)))
         dialog.open()
+
+    def copy_to(self, target: Path) -> None:
+        """Write a whole copy of the project there, in a process of its own."""
+        project, work = self._open_session().project, self.work
+        if work.is_busy:
+            self._refuse(self.tr("Something else is being done; wait until it is, or cancel it below."))
+            return
+        self._at_work = lambda: remove_unfinished_copies(target)
+        work.begin(
+            self.tr("Copying to {0}").format(target.name),
+            ["copy", str(project.path), str(target)],
+            lambda _: self.say(self.tr("Saved a copy as {0}.").format(target.name)),
+            "copy",
+        )
+
+    def _clean_up(self) -> None:
+        """Of work that was cancelled, in the thread that reads, so that the window does not wait."""
+        deed = self._at_work
+        if self.session is not None:
+            self.session.project.ask(lambda _: deed(), lambda _: None)
 
     def copy_diagnostics(self) -> None:
         """What a report of a fault needs, to the clipboard."""
@@ -433,7 +456,10 @@ class MainWindow(QMainWindow):
         self._stack.stop()
         if self.live is not None:
             self.live.close()
+        was_at_work = self.work.is_busy
         self.backend.close()
+        if was_at_work:
+            self._at_work()
         if self.session is not None:
             self.session.project.close()
         self._let_go()

@@ -560,7 +560,7 @@ def copy(
 ) -> None:
     """Copy a project and its files, also while runs write into it: to take home from another machine."""
     target = studio.project_path(to)
-    studio.copy(studio.project_path(project), target)
+    studio.copy(studio.project_path(project), target, say)
     answer({"project": str(target)}, as_json, lambda: print(target))
 
 

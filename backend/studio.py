@@ -20,7 +20,7 @@ from backend.contract.recipe import Pairs, Recipe, RecipeError, Training
 from backend.contract.recipe import Student as StudentPart
 from backend.contract.rows import VIEWS, Run, RunState, Verb
 from backend.contract.settings import Settings
-from backend.progress import Report
+from backend.progress import Progress, Report
 
 FOLLOW_SECONDS = 0.2
 """A worker answers through the project file, which calls nobody: so it is read again."""
@@ -285,10 +285,19 @@ def writing(out: Path) -> Iterator[None]:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
 
 
-def copy(path: Path, target: Path) -> None:
+def copy(path: Path, target: Path, report: Report = lambda words: None) -> None:
     """A whole copy of a project and of its files, also while runs write into it."""
+    progress, copied = Progress(1.0, report), 0
+
+    def say(done: int, whole: int) -> None:
+        nonlocal copied
+        progress.whole = float(whole)
+        progress.add(done - copied)
+        copied = done
+        progress.say(f"copied {done / 2**20:,.0f} of {whole / 2**20:,.0f} MiB")
+
     with ProjectFile.open(path, readonly=True) as project:
-        project.save_whole_copy(target)
+        project.save_whole_copy(target, say)
 
 
 def check(path: Path) -> list[str]:

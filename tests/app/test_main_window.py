@@ -19,6 +19,7 @@ from backend.contract.recipe import Recipe
 
 from . import looking
 from .conftest import RECIPE
+from .scripted import ScriptedBackend, ScriptedJob
 
 
 @pytest.fixture
@@ -220,6 +221,52 @@ def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, proj
     qtbot.keyClicks(palette._search, "expor")
     qtbot.keyClick(palette._search, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "ExportScreen")
+
+
+@pytest.fixture
+def scripted(qtbot: QtBot, settings: QSettings, project_path: Path) -> Iterator[MainWindow]:
+    """A window of a project, with no process behind it."""
+    made = MainWindow(settings, ScriptedBackend())
+    with qtbot.waitSignal(made.project_shown):
+        made.open_project(project_path)
+    made.show()
+    yield made
+    made._may_close = True
+    made.backend.close()
+    made.close()
+
+
+def jobs(window: MainWindow) -> list[ScriptedJob]:
+    assert isinstance(window.backend, ScriptedBackend)
+    return [job for job in window.backend.jobs if job.arguments[0] != "preflight"]
+
+
+def test_a_copy_is_whole_and_made_in_a_process_of_its_own(scripted: MainWindow, project_path: Path) -> None:
+    target = project_path.with_name("home.distill")
+    scripted.copy_to(target)
+    (job,) = jobs(scripted)
+    assert job.arguments == ["copy", str(project_path), str(target)]
+    assert scripted.work.isVisible()
+    assert "Copying to home.distill" in scripted.work.words.text()
+    job.end({"project": str(target)})
+    assert not scripted.work.isVisible()
+    assert scripted.statusBar().currentMessage() == "Saved a copy as home.distill."
+
+
+def test_a_name_that_exists_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    window.copy_to(project_path)
+    qtbot.waitUntil(lambda: not window.work.is_busy, timeout=60_000)
+    assert window.work.words.text() == "lab.distill or its files exist already; choose another name."
+
+
+def test_a_copy_that_is_cancelled_leaves_nothing(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    scripted.copy_to(project_path.with_name("home.distill"))
+    left = project_path.with_name(".home.distill.12.part")
+    left.touch()
+    scripted.work.cancel.click()
+    qtbot.waitUntil(lambda: not left.exists())
 
 
 def test_the_size_of_the_window_is_remembered(
