@@ -29,13 +29,13 @@ from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
 from app.live_runs import LiveRuns
 from app.menus import Menus
-from app.models.run_words import state_in_words
 from app.open_project import OpenProject
 from app.screen_stack import ScreenStack
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
 from app.translations import said
+from app.widgets.live_line import LiveLine
 from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
@@ -119,10 +119,10 @@ class MainWindow(QMainWindow):
         row.addLayout(middle, 1)
         self.setCentralWidget(whole)
 
-        self._live_words = look.label("", "caption", "muted")
-        self._live_words.setAccessibleName(self.tr("Runs in progress"))
-        self._live_words.setContentsMargins(0, 0, look.MARGIN, 0)
-        self.statusBar().addPermanentWidget(self._live_words)
+        self.live_line = LiveLine()
+        self.live_line.start_wanted.connect(self._start_queue)
+        self._told: tuple[int, RunState, int] | None = None
+        self.statusBar().addPermanentWidget(self.live_line)
         self.menus = Menus(self)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
@@ -240,7 +240,7 @@ class MainWindow(QMainWindow):
         self.setWindowFilePath(str(project.path))
         self._rail.show()
         self.live = LiveRuns(project, self)
-        self.live.changed.connect(self._show_live)
+        self.live.changed.connect(lambda _: self._show_live())
         self.live.ended.connect(self._notify)
         self.menus.offer_project()
         then, self._after_opening = self._after_opening, None
@@ -284,6 +284,7 @@ class MainWindow(QMainWindow):
         screen.setAccessibleName(self.places[key].words)
         screen.leads_to.connect(self.show_screen)
         screen.says.connect(self.say)
+        screen.tells_of_run.connect(self._hear_of_run)
         if screen.undo_stack is not None:
             self.undo.addStack(screen.undo_stack)
 
@@ -394,17 +395,25 @@ class MainWindow(QMainWindow):
 
     # Runs in progress
 
-    def _show_live(self, live: list[tuple[Run, RunState]]) -> None:
-        if not live:
-            self._live_words.setText("")
+    def _show_live(self) -> None:
+        """What a screen says of a run counts, so that both say the same."""
+        if self.live is None:
             return
-        run, state = live[0]
-        steps = self.live.steps.get(run.id, 0) if self.live is not None else 0
-        words = self.tr("{0}: {1}, step {2} of {3}").format(
-            run.name, state_in_words(state.state, self.tr).lower(), state.step or 0, steps
-        )
-        more = self.tr(" and {0} more").format(len(live) - 1) if len(live) > 1 else ""
-        self._live_words.setText(words + more)
+        live, steps = self.live.runs, self.live.steps
+        if self._told is not None:
+            told, state, of = self._told
+            live = [(run, state if run.id == told else known) for run, known in live]
+            steps = {**steps, told: of}
+        live = [(run, state) for run, state in live if state.is_live]
+        self.live_line.show_runs(live, steps, self.live.waiting)
+
+    def _hear_of_run(self, run: int, state: RunState, steps: int) -> None:
+        self._told = (run, state, steps)
+        self._show_live()
+
+    def _start_queue(self) -> None:
+        path = self._open_session().project.path
+        self._open_session().project.write(lambda _: launch.start_next(path))
 
     def _notify(self, run: Run, state: RunState) -> None:
         from app.notify import notify  # noqa: PLC0415

@@ -239,6 +239,16 @@ def queue(path: Path) -> list[dict[str, Any]]:
         return [_row(project, run) for run in project.queue()]
 
 
+def stalled(path: Path) -> str:
+    """One sentence where runs wait and nothing will start them, because the process before them was killed; or none."""
+    with ProjectFile.open(path, readonly=True) as project:
+        waiting = project.stalled_queue()
+    if not waiting:
+        return ""
+    many = "1 waits" if len(waiting) == 1 else f"{len(waiting)} wait"
+    return f"No run is under way and {many} in the queue; `distill resume {path} {waiting[0].id}` starts the first."
+
+
 def log(path: Path, run: int) -> list[dict[str, Any]]:
     """What happened in a run, oldest first."""
     with ProjectFile.open(path, readonly=True) as project:

@@ -49,6 +49,11 @@ def state_in_words(state: str, tr: Words) -> str:
     }[state]
 
 
+def steps_done(step: int | None, steps: int) -> tuple[str, str]:
+    """How many steps are done, and of how many, as they are written everywhere."""
+    return f"{min(step or 0, steps):,}", f"{steps:,}"
+
+
 def duration(seconds: float, tr: Words) -> str:
     """As coarse as a person would say it."""
     whole = max(0, round(seconds))

@@ -293,12 +293,17 @@ class RunScreen(Screen):
     def _show_training(self) -> None:
         self.live_settings.show_training(self._training())
         if self._state is not None:
-            self.header.show_state(self._state, self._steps)
+            self._tell(self._state)
+
+    def _tell(self, state: RunState) -> None:
+        self.header.show_state(state, self._steps)
+        if self._run is not None:
+            self.tells_of_run.emit(self._run.id, state, self._steps)
 
     def _show_state(self, state: RunState) -> None:
         is_other = self._state is None or state.state != self._state.state
         self._state = state
-        self.header.show_state(state, self._steps)
+        self._tell(state)
         self.commands.show_state(state)
         self.live_settings.show_state(state)
         if is_other:

@@ -200,7 +200,7 @@ class RunHeader(QWidget):
         done = min(state.step or 0, steps)
         self.bar.setRange(0, max(steps, 1))
         look.set_progress(self.bar, done)
-        self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}"))
+        self.steps.setText(self.tr("Step {0} of {1}").format(*run_words.steps_done(state.step, steps)))
         wrong = state.state in ("failed", "lost")
         self.reason.setText(said(state.reason))
         look.set_tone(self.reason, "bad" if wrong else "muted")

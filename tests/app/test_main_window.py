@@ -12,13 +12,15 @@ from pytestqt.qtbot import QtBot
 from app import main_window, recent, single_instance
 from app.backend_process import Backend
 from app.main_window import DEMO_RECIPE, MainWindow
+from app.screens.run import RunScreen
 from app.widgets.command_palette import CommandPalette
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from backend.contract.rows import RunState
 
 from . import looking
-from .conftest import RECIPE
+from .conftest import RECIPE, fill
 from .scripted import ScriptedBackend, ScriptedJob
 
 
@@ -83,7 +85,7 @@ def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: Main
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
     assert type(window.screen_shown()).__name__ == "RunScreen"
-    qtbot.waitUntil(lambda: "third" in window._live_words.text())
+    qtbot.waitUntil(lambda: "third" in window.live_line.words.text())
 
 
 @pytest.fixture
@@ -180,6 +182,47 @@ def test_a_window_answers_for_its_project_until_it_is_closed(
         knock = single_instance.Knock(project_path)
         with qtbot.waitSignal(getattr(knock, outcome)):
             knock.start()
+
+
+def test_the_head_of_a_run_and_the_status_bar_say_the_same_step(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        recipe = {**RECIPE, "training": {"steps": 4000, "batch_size": 16}}
+        run = project.add_run(Recipe.from_values(recipe), name="third")
+        fill(project, run, steps=2000, previews=0, finished=False)
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: "third" in window.live_line.words.text())
+    assert window.live is not None
+    window.live.close()  # what it has read is old from here on
+    screen = window.screen_shown()
+    assert isinstance(screen, RunScreen)
+    qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 2,000 of 4,000")
+    screen.watcher._clock.stop()
+    screen.watcher.state_changed.emit(RunState("running", step=2345))
+    assert screen.header.steps.text() == "Step 2,345 of 4,000"
+    assert window.live_line.words.text() == "third: running, step 2,345 of 4,000"
+    screen.watcher.state_changed.emit(RunState("finished", step=4000))
+    assert window.live_line.words.text() == ""
+
+
+def test_a_queue_that_stands_still_is_told_of_and_started_when_asked(
+    qtbot: QtBot, window: MainWindow, project_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[Path] = []
+    monkeypatch.setattr(launch, "start_next", starts.append)
+    with ProjectFile.open(project_path) as project:
+        project.end_attempt(project.begin_attempt(1), "finished")
+        project._db.run("UPDATE attempts SET pid = 0")  # whose process is gone
+        project.enqueue(project.add_run(Recipe.from_values(RECIPE), name="third"))
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(window.live_line.start.isVisible)
+    assert window.live_line.words.text() == "Nothing runs, and third waits in the queue."
+    assert starts == []
+    window.live_line.start.click()
+    qtbot.waitUntil(lambda: starts == [project_path])
 
 
 def test_what_is_no_project_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
