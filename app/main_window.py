@@ -39,6 +39,7 @@ from app.widgets.live_line import LiveLine
 from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
+from backend.contract.files import window_name
 from backend.contract.project_file import ProjectFile, remove_unfinished_copies
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Run, RunState
@@ -526,9 +527,9 @@ def new_window(settings: QSettings) -> MainWindow:
 
 def window_of(path: Path) -> MainWindow | None:
     """The window of this process that shows a project or is about to; None where none does."""
-    name = single_instance.name_of(path)
+    name = window_name(path)
     windows = (window for window in QApplication.topLevelWidgets() if isinstance(window, MainWindow))
-    return next((w for w in windows if w.path is not None and single_instance.name_of(w.path) == name), None)
+    return next((w for w in windows if w.path is not None and window_name(w.path) == name), None)
 
 
 def _first_screen(project: ProjectFile) -> tuple[str, int | None]:

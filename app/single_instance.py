@@ -7,11 +7,12 @@ its one draft, and the edits of one of them would be lost.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal, SignalInstance
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
+
+from backend.contract.files import window_name
 
 ANSWER_MILLISECONDS = 300
 PATIENCE_MILLISECONDS = 3000
@@ -20,15 +21,10 @@ ANSWER = b"here\n"
 GREETING = b"show yourself\n"
 
 
-def name_of(path: Path) -> str:
-    """What the window of that project listens under; the same for every way to write its path."""
-    return "distill-studio-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
-
-
 def hand_over(path: Path) -> bool:
     """Whether another process shows this project already; it was asked to come to the front."""
     socket = QLocalSocket()
-    socket.connectToServer(name_of(path))
+    socket.connectToServer(window_name(path))
     if not socket.waitForConnected(ANSWER_MILLISECONDS):
         return False
     socket.write(GREETING)
@@ -48,7 +44,7 @@ class Knock(QObject):
 
     def __init__(self, path: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._name, self._is_over = name_of(path), False
+        self._name, self._is_over = window_name(path), False
         self._socket = QLocalSocket(self)
         self._socket.connected.connect(lambda: self._socket.write(GREETING))
         self._socket.readyRead.connect(lambda: self._end(self.answered))
@@ -83,7 +79,7 @@ class Listener(QObject):
         self._server = QLocalServer(self)
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
         self._server.newConnection.connect(self._answer)
-        name = name_of(path)
+        name = window_name(path)
         if not self._server.listen(name):
             QLocalServer.removeServer(name)  # left behind by a program that was killed
             self._server.listen(name)

@@ -42,6 +42,7 @@ from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.starting import Starting
 from backend.stores import PART
 from backend.teachers import TeacherError
+from backend.telling import tell_of_end
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
 from backend.vitals import Vitals, out_of_memory
@@ -362,6 +363,7 @@ def main(arguments: list[str]) -> int:
         gc.collect()  # the next run needs the memory that this one had
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+        tell_of_end(path, run_id)
         with suppress(UserError):  # this run has ended and said how; nobody would hear of it here
             launch.go_on_with_queue(path)
 

@@ -11,6 +11,11 @@ def files_folder(path: str | Path) -> Path:
     return Path(path).absolute().with_suffix(".files")
 
 
+def window_name(path: Path) -> str:
+    """What the window of a project listens under; the same for every way to write its path."""
+    return "distill-studio-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of a file; of a folder, that of the names and hashes of its files, sorted by name."""
     if path.is_dir():

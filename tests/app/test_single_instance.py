@@ -9,6 +9,7 @@ from PySide6.QtNetwork import QLocalServer, QLocalSocket
 from pytestqt.qtbot import QtBot
 
 from app import single_instance
+from backend.contract.files import window_name
 
 
 def second_start(qtbot: QtBot, path: Path) -> bool:
@@ -40,7 +41,7 @@ def test_other_projects_are_not_answered_for(qtbot: QtBot, tmp_path: Path) -> No
 def test_a_name_that_a_killed_window_left_is_taken_over(qtbot: QtBot, tmp_path: Path) -> None:
     path = tmp_path / "lab.distill"
     dead = QLocalServer()
-    assert dead.listen(single_instance.name_of(path))
+    assert dead.listen(window_name(path))
     socket = Path(dead.fullServerName())
     dead.close()
     socket.touch()  # a killed process cannot remove its own
@@ -96,7 +97,7 @@ def test_who_only_looks_whether_there_is_a_window_moves_none(qtbot: QtBot, tmp_p
     listener.asked.connect(lambda: asked.append(None))
     socket = QLocalSocket()
     with qtbot.waitSignal(listener._server.newConnection):
-        socket.connectToServer(single_instance.name_of(path))
+        socket.connectToServer(window_name(path))
     socket.disconnectFromServer()
     knock = single_instance.Knock(path)  # which comes after, and is heard
     with qtbot.waitSignal(knock.answered):
