@@ -128,7 +128,8 @@ class MainWindow(QMainWindow):
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
-        self._show_welcome()
+        self._welcome: WelcomeScreen | None = None
+        self.show_welcome()
         modules = [place.place.split(":")[0] for place in self.places.values()]
         QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules, catalogue.default_key))
 
@@ -143,8 +144,8 @@ class MainWindow(QMainWindow):
         shown = window_of(path)
         if shown is not None:
             shown.come_to_front()
-            if shown is self and then is not None:
-                then(self)
+            if shown is self:
+                (then or MainWindow._show_what_it_is_about)(self)
             return
 
         def elsewhere() -> None:
@@ -248,7 +249,11 @@ class MainWindow(QMainWindow):
         if then is not None:
             then(self)
         else:
-            project.ask(_first_screen, self._show_first, failed=self._refuse)
+            self._show_what_it_is_about()
+
+    def _show_what_it_is_about(self) -> None:
+        if self.session is not None:
+            self.session.project.ask(_first_screen, self._show_first, failed=self._refuse)
 
     def _show_first(self, first: tuple[str, int | None]) -> None:
         if not any(button.isChecked() for button in self._buttons.values()):  # a person may have been quicker
@@ -304,14 +309,22 @@ class MainWindow(QMainWindow):
         """A sentence in the status bar."""
         self.statusBar().showMessage(words, 15_000)
 
-    def _show_welcome(self) -> None:
-        welcome = WelcomeScreen(self.settings)
-        welcome.demo_wanted.connect(self.start_demo)
-        welcome.new_wanted.connect(self.new_project)
-        welcome.open_wanted.connect(self.choose_project)
-        welcome.project_chosen.connect(self.open_project)
-        self._stack.addWidget(welcome)
-        self._stack.setCurrentWidget(welcome)
+    def show_welcome(self) -> None:
+        """What a window without a project shows; one that has a project keeps it, and opens others beside itself."""
+        before, self._welcome = self._welcome, WelcomeScreen(self.settings)
+        self._welcome.demo_wanted.connect(self.start_demo)
+        self._welcome.new_wanted.connect(self.new_project)
+        self._welcome.open_wanted.connect(self.choose_project)
+        self._welcome.project_chosen.connect(self.open_project)
+        self._group.setExclusive(False)  # or one of the rail would stay chosen
+        for button in self._buttons.values():
+            button.setChecked(False)
+        self._group.setExclusive(True)
+        self._stack.show_page(self._welcome)
+        self._welcome.setFocus()
+        if before is not None:  # what was opened last has changed since
+            self._stack.removeWidget(before)
+            before.deleteLater()
 
     def _make_rail(self) -> QFrame:
         rail = QFrame()
@@ -319,7 +332,7 @@ class MainWindow(QMainWindow):
         column = QVBoxLayout(rail)
         column.setContentsMargins(look.GAP, look.MARGIN, look.GAP, look.MARGIN)
         column.setSpacing(look.SPACE)
-        group = QButtonGroup(self)
+        self._group = QButtonGroup(self)
         self._buttons: dict[str, QToolButton] = {}
         for place in self.places.values():
             button = QToolButton()
@@ -334,7 +347,7 @@ class MainWindow(QMainWindow):
             button.setToolTip(f"{place.words} ({place.shortcut})")
             button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
             button.clicked.connect(lambda _=False, key=place.key: self.show_screen(key))
-            group.addButton(button)
+            self._group.addButton(button)
             column.addWidget(button)
             self._buttons[place.key] = button
         column.addStretch(1)

@@ -255,6 +255,24 @@ def test_closing_asks_once_and_leaves_the_run_alone(
         assert project.commands(run) == []
 
 
+def test_the_welcome_is_found_again_with_what_was_opened_last(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    command = next(a for menu in window.menuBar().actions() for a in menu.menu().actions() if a.text() == "Welcome")
+    command.trigger()
+    assert type(window.screen_shown()).__name__ == "WelcomeScreen"
+    assert not any(button.isChecked() for button in window._buttons.values())
+    assert window.session is not None
+    button(window, "lab").click()  # its own project: back to it
+    qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "RunsScreen")
+    command.trigger()
+    window._buttons["export"].click()
+    qtbot.waitUntil(lambda: window.is_settled and type(window.screen_shown()).__name__ == "ExportScreen")
+
+
 def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
