@@ -5,7 +5,7 @@ Without a project it shows the welcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,11 +177,16 @@ class MainWindow(QMainWindow):
 
     def new_project(self) -> None:
         """Ask for a name and make an empty project of it."""
-        dialog = QFileDialog(self, self.tr("New project"), str(recent.folder(self.settings)))
+        self._ask_name(self.tr("New project"))
+
+    def _ask_name(self, title: str, then: Then | None = None, name: str = "") -> None:
+        dialog = QFileDialog(self, title, str(recent.folder(self.settings)))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
         dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen)))
+        dialog.selectFile(name)
+        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen), then))
         dialog.open()
 
     def choose_project(self) -> None:
@@ -455,15 +460,25 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
-        QTimer.singleShot(0, self, lambda: self.take(paths[0]))  # the drag must end before anything is asked
+        QTimer.singleShot(0, self, lambda: self.take(paths))  # the drag must end before anything is asked
 
-    def take(self, path: Path) -> None:
-        """A project that was dropped is opened; a model or a folder of pictures begins a new run of it."""
+    def take(self, paths: Sequence[Path]) -> None:
+        """A project that was dropped is opened; a model or pictures begin a new run of it, in a new project if need be.
+
+        Of several the first that can be used is taken, and said.
+        """
+        from app.wizard.dropped import contents  # noqa: PLC0415
+
+        path = next((one for one in paths if one.suffix == SUFFIX or contents(one)), paths[0])
+        if len(paths) > 1:
+            self.say(self.tr("Took {0}, one of {1} that were dropped.").format(path.name, len(paths)))
         if path.suffix == SUFFIX:
             self.open_project(path)
-        elif self.session is None:
-            self._refuse(
-                self.tr("{0} is no project; open or make a project first, then drop it again.").format(path.name)
+        elif self.path is None:
+            self._ask_name(
+                self.tr("New project for {0}").format(path.name),
+                lambda window: window.show_screen("wizard", path),
+                recent.free_name(recent.folder(self.settings), path.stem).name,
             )
         else:
             self.show_screen("wizard", path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from app import main_window, recent, single_instance
@@ -14,6 +14,7 @@ from app.backend_process import Backend
 from app.main_window import DEMO_RECIPE, MainWindow
 from app.screens.run import RunScreen
 from app.widgets.command_palette import CommandPalette
+from app.wizard.wizard import Wizard
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
@@ -285,16 +286,22 @@ def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, proj
 
 
 @pytest.fixture
-def scripted(qtbot: QtBot, settings: QSettings, project_path: Path) -> Iterator[MainWindow]:
-    """A window of a project, with no process behind it."""
+def empty(settings: QSettings) -> Iterator[MainWindow]:
+    """A window without a project, with no process behind it."""
     made = MainWindow(settings, ScriptedBackend())
-    with qtbot.waitSignal(made.project_shown):
-        made.open_project(project_path)
     made.show()
     yield made
     made._may_close = True
     made.backend.close()
     made.close()
+
+
+@pytest.fixture
+def scripted(qtbot: QtBot, empty: MainWindow, project_path: Path) -> MainWindow:
+    """A window of a project, with no process behind it."""
+    with qtbot.waitSignal(empty.project_shown):
+        empty.open_project(project_path)
+    return empty
 
 
 def jobs(window: MainWindow) -> list[ScriptedJob]:
@@ -338,9 +345,9 @@ def test_the_size_of_the_window_is_remembered(
     assert find_new().size() == window.size()
 
 
-def drop(window: MainWindow, path: Path) -> None:
+def drop(window: MainWindow, *paths: Path) -> None:
     what = QMimeData()
-    what.setUrls([QUrl.fromLocalFile(str(path))])
+    what.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     event = QDropEvent(
         QPointF(200, 200),
         Qt.DropAction.CopyAction,
@@ -358,11 +365,33 @@ def test_a_project_that_is_dropped_is_opened(qtbot: QtBot, window: MainWindow, p
     assert window.session is not None
 
 
-def test_anything_else_needs_a_project_first(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
-    drop(window, tmp_path)
-    qtbot.waitUntil(lambda: bool(boxes()))
-    assert "open or make a project first" in boxes()[0].text()
-    boxes()[0].close()
+def test_what_is_dropped_on_the_welcome_begins_a_project(
+    qtbot: QtBot, empty: MainWindow, settings: QSettings, tmp_path: Path
+) -> None:
+    settings.setValue("recent/folder", str(tmp_path))
+    model = tmp_path / "my-model"
+    model.mkdir()
+    drop(empty, model)
+    qtbot.waitUntil(lambda: bool(empty.findChildren(QFileDialog)))
+    (dialog,) = empty.findChildren(QFileDialog)
+    assert dialog.windowTitle() == "New project for my-model"
+    assert [Path(one).name for one in dialog.selectedFiles()] == ["my-model.distill"]
+    dialog.accept()
+    qtbot.waitUntil(lambda: type(empty.screen_shown()).__name__ == "Wizard" and empty.is_settled)
+    assert empty.path == tmp_path / "my-model.distill"
+    screen = empty.screen_shown()
+    assert isinstance(screen, Wizard)
+    qtbot.waitUntil(lambda: screen.draft.values.get("teacher") == str(model))
+
+
+def test_of_several_things_that_are_dropped_the_first_of_use_is_taken(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.doc").touch()
+    with qtbot.waitSignal(window.project_shown):
+        drop(window, tmp_path / "notes.doc", project_path)
+    assert window.path == project_path
+    assert window.statusBar().currentMessage() == "Took lab.distill, one of 2 that were dropped."
 
 
 def test_a_folder_that_is_dropped_begins_a_run_of_it(
