@@ -7,6 +7,7 @@ through the project's command rows. It ends with an outcome and a sentence in it
 """
 
 import copy
+import faulthandler
 import gc
 import shutil
 import signal
@@ -36,6 +37,7 @@ from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
+from backend.machine import in_words, machine
 from backend.memory import keep_freed, peak_bytes
 from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
@@ -376,6 +378,8 @@ def _work(path: Path, run_id: int) -> int:
         recipe = project.recipe(run_id)
     with Recorder(path, run_id, attempt) as recorder:
         try:
+            trained_with = machine(recipe.training.device)
+            recorder.event("info", in_words(trained_with), data={"machine": trained_with})
             torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
             with ProjectFile.open(path, readonly=True) as project:
                 run = start_run(
@@ -454,4 +458,5 @@ def _heed_signals(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # what crashes in a library leaves its place in the log
     sys.exit(main(sys.argv[1:]))

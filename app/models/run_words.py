@@ -213,15 +213,3 @@ def reading(event: LogEvent) -> str:
 
 def _short(value: object) -> str:
     return figure(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
-def report(name: str, state: RunState, attempt: Attempt | None, log: str) -> str:
-    """What a report of a run that failed needs, as text."""
-    parts = [f"Run: {name}", f"State: {state.state}", f"Reason: {state.reason}", f"Step: {state.step or 0}"]
-    if attempt is not None:
-        parts.append(f"Attempt: {attempt.number}")
-        if attempt.traceback:
-            parts += ["", attempt.traceback.rstrip()]
-    if log:
-        parts += ["", "End of its log:", log.rstrip()]
-    return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The folder of files beside a project file: where it lies, and what names its content. It knows no database."""
+"""The folder of files beside a project file: where it lies, what names its content, how a log ends. No database."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def content_hash(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def last_line(log: Path) -> str:
+    """The last line with anything in it, empty when there is none; of an exception, its message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def files_in(path: Path) -> list[Path]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backend.contract import liveness
+from backend.contract.files import last_line
 from backend.contract.rows import Attempt, Command, Run, RunState, columns, read
 from backend.contract.tables.attempts import Attempts
+
+LONGEST_LINE = 200
+"""Of a log, in characters, beside a reason."""
 
 
 class States(Attempts):
@@ -17,7 +22,9 @@ class States(Attempts):
         attempts = self.attempts(run)
         newest = attempts[-1] if attempts else None
         queue_position = self.run(run).queue_position
-        return judged(queue_position, newest, self.open_commands(run), self._metrics.last_step(run))
+        found = judged(queue_position, newest, self.open_commands(run), self._metrics.last_step(run))
+        said = last_line(self.files / newest.log) if found.state == "lost" and newest and newest.log else ""
+        return replace(found, reason=f"{found.reason} Its log ends: {said[:LONGEST_LINE]}") if said else found
 
     def live_runs(self) -> list[tuple[Run, RunState]]:
         """The runs that have a process now, oldest first, with what they are doing."""

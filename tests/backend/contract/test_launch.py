@@ -282,6 +282,20 @@ def test_a_run_whose_process_dies_at_once_does_not_hold_up_the_queue(path, four)
         assert project.run_state(four[1]).reason == "The worker ended before it could start: no such library"
 
 
+def test_who_started_a_process_knows_how_it_was_killed(path, four):
+    code = BEGIN + "print('half of it', flush=True)\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    launch.start_worker(path, four[0], command=worker(code))
+    (child,) = [launch._children[pid] for pid, (known, _) in launch._attempts.items() if known == path.absolute()]
+    child.wait()
+    with ProjectFile.open(path) as project:
+        assert "without a word" in project.run_state(four[0]).reason
+        assert launch.start_next(path) is None  # whoever does anything here notes it
+        state = project.run_state(four[0])
+    assert state.state == "lost"
+    assert "was ended by signal 9 (SIGKILL)" in state.reason
+    assert state.reason.endswith("Its log ends: half of it")
+
+
 def test_a_queue_whose_predecessor_was_killed_stands_still(path, four):
     assert launch.enqueue(path, four[0], command=worker(OBEDIENT)) == four[0]
     launch.enqueue(path, four[1], command=worker(OBEDIENT))
