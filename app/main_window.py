@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
@@ -487,7 +488,7 @@ class MainWindow(QMainWindow):
         runs = self.live.runs if self.live is not None else []
         if runs and not self._may_close and not self.settings.value("window/closes_quietly", False, bool):
             event.ignore()
-            self._ask_to_close(runs[0][0])
+            self._ask_to_close([run for run, _ in runs])
             return
         self.settings.setValue("window/geometry", self.saveGeometry())
         self.settings.sync()
@@ -503,13 +504,19 @@ class MainWindow(QMainWindow):
         self._let_go()
         super().closeEvent(event)
 
-    def _ask_to_close(self, run: Run) -> None:
+    def _ask_to_close(self, runs: Sequence[Run]) -> None:
         box = QMessageBox(self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setText(self.tr("{0} goes on without the window.").format(run.name))
-        box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
+        if len(runs) == 1:
+            box.setText(self.tr("{0} goes on without the window.").format(runs[0].name))
+            box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
+        else:
+            names = ", ".join(run.name for run in runs[:-1])
+            box.setText(self.tr("{0} and {1} go on without the window.").format(names, runs[-1].name))
+            box.setInformativeText(self.tr("Each trains in a process of its own. Open the project again to see them."))
         leave = box.addButton(self.tr("Close window"), QMessageBox.ButtonRole.AcceptRole)
-        stop = box.addButton(self.tr("Stop run, then close"), QMessageBox.ButtonRole.DestructiveRole)
+        words = self.tr("Stop run, then close") if len(runs) == 1 else self.tr("Stop the runs, then close")
+        stop = box.addButton(words, QMessageBox.ButtonRole.DestructiveRole)
         box.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
         box.setDefaultButton(leave)
         quietly = QCheckBox(self.tr("Do not ask again"))
@@ -520,8 +527,9 @@ class MainWindow(QMainWindow):
                 return
             self.settings.setValue("window/closes_quietly", quietly.isChecked())
             if box.clickedButton() is stop:
-                path = self._open_session().project.path
-                self._open_session().project.write(lambda _: launch.stop(path, run.id))
+                project = self._open_session().project
+                for run in runs:  # each by itself: one that has ended meanwhile refuses, and keeps no other from it
+                    project.write(partial(_stop, run.id))
             self._may_close = True
             self.close()
 
@@ -558,6 +566,10 @@ def window_of(path: Path) -> MainWindow | None:
     name = window_name(path)
     windows = (window for window in QApplication.topLevelWidgets() if isinstance(window, MainWindow))
     return next((w for w in windows if w.path is not None and window_name(w.path) == name), None)
+
+
+def _stop(run: int, project: ProjectFile) -> None:
+    launch.stop(project.path, run)
 
 
 def _first_screen(project: ProjectFile) -> tuple[str, int | None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from app import main_window, recent, single_instance
@@ -256,13 +256,32 @@ def test_closing_asks_once_and_leaves_the_run_alone(
         assert project.commands(run) == []
 
 
+def test_stop_then_close_stops_every_run(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with ProjectFile.open(project_path) as project:
+        runs = [project.add_run(Recipe.from_values(RECIPE), name=name) for name in ("third", "fourth")]
+        for run in runs:
+            project.begin_attempt(run)
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.live is not None and len(window.live.runs) == 2)
+    assert not window.close()
+    (box,) = boxes()
+    assert "third and fourth go on without the window." in box.text()
+    stop = next(b for b in box.buttons() if b.text() == "Stop the runs, then close")
+    qtbot.mouseClick(stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible())
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert [[command.verb for command in project.commands(run)] for run in runs] == [["stop"], ["stop"]]
+
+
 def test_the_welcome_is_found_again_with_what_was_opened_last(
     qtbot: QtBot, window: MainWindow, project_path: Path
 ) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
     qtbot.waitUntil(lambda: window.is_settled)
-    command = next(a for menu in window.menuBar().actions() for a in menu.menu().actions() if a.text() == "Welcome")
+    menus = window.menuBar().findChildren(QMenu)
+    command = next(a for menu in menus for a in menu.actions() if a.text() == "Welcome")
     command.trigger()
     assert type(window.screen_shown()).__name__ == "WelcomeScreen"
     assert not any(button.isChecked() for button in window._buttons.values())

@@ -1,5 +1,6 @@
 """A run's end is told on the desktop where nobody has a window of it, and never otherwise."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from app.single_instance import Listener
-from backend import telling
+from backend import telling, worker
+from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
@@ -19,8 +21,8 @@ def told(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv(telling.SWITCH, "1")
     monkeypatch.setenv("DISPLAY", ":9")
-    monkeypatch.setattr(telling.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(telling.subprocess, "run", lambda command, **_: shown.append(command))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: shown.append(command))
     return shown
 
 
@@ -60,11 +62,11 @@ def test_an_end_is_not_told(told, ended, monkeypatch, request, why):
         monkeypatch.delenv("DISPLAY")
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     elif why == "no program":
-        monkeypatch.setattr(telling.shutil, "which", lambda name: None)
+        monkeypatch.setattr(shutil, "which", lambda name: None)
     elif why == "a window":
         request.getfixturevalue("qapp")
         listener = Listener(path)
-        asked = []
+        asked: list[None] = []
         listener.asked.connect(lambda: asked.append(None))
     telling.tell_of_end(path, 1)
     assert told == []
@@ -78,17 +80,20 @@ def test_a_desktop_that_does_not_answer_is_nothing_to_a_run(told, ended, monkeyp
     def hang(command, **_):
         raise subprocess.TimeoutExpired(command, 5)
 
-    monkeypatch.setattr(telling.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     telling.tell_of_end(ended(), 1)
     telling.tell_of_end(tmp_path / "gone.distill", 1)
 
 
 def test_a_worker_tells_before_it_starts_the_next(monkeypatch, tmp_path):
-    from backend import worker
+    order: list[str] = []
 
-    order = []
-    monkeypatch.setattr(worker, "_work", lambda path, run: order.append("worked") or 0)
+    def work(path, run):
+        order.append("worked")
+        return 0
+
+    monkeypatch.setattr(worker, "_work", work)
     monkeypatch.setattr(worker, "tell_of_end", lambda path, run: order.append("told"))
-    monkeypatch.setattr(worker.launch, "go_on_with_queue", lambda path: order.append("went on"))
+    monkeypatch.setattr(launch, "go_on_with_queue", lambda path: order.append("went on"))
     assert worker.main([str(tmp_path / "lab.distill"), "1"]) == 0
     assert order == ["worked", "told", "went on"]
