@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 
 from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
+from app.demo import Demo
 from app.live_runs import LiveRuns
 from app.menus import Menus
 from app.open_project import OpenProject
@@ -88,6 +89,7 @@ class MainWindow(QMainWindow):
         self.session: Session | None = None
         self.live: LiveRuns | None = None
         self.path: Path | None = None
+        self._demos: dict[int, Demo] = {}
         self._after_opening: Then | None = None
         self._opening: OpenProject | None = None
         self._knock: single_instance.Knock | None = None
@@ -212,11 +214,23 @@ class MainWindow(QMainWindow):
         self.open_project(path, then)
 
     def start_demo_run(self) -> None:
-        """Distil the bundled digits in the project of this window."""
+        """Distil the bundled digits in the project of this window; the student is measured, exported and checked."""
         recipe = Recipe.from_json(DEMO_RECIPE.read_bytes())
-        self.start_run(recipe, self.tr("digits demo"))
+        self.start_run(recipe, self.tr("digits demo"), self._follow_demo)
 
-    def start_run(self, recipe: Recipe, name: str | None = None) -> None:
+    def _follow_demo(self, run: int) -> None:
+        demo = Demo(self._open_session().project, self.work, self)
+        demo.done.connect(self._demo_is_done)
+        self._demos[run] = demo
+
+    def _demo_is_done(self, run: int) -> None:
+        self.say(self.tr("The student is trained, measured, exported and checked."))
+        if self._buttons["run"].isChecked():  # whoever has gone on to something else is not taken from it
+            self.show_screen("export", run)
+
+    def start_run(
+        self, recipe: Recipe, name: str | None = None, started: Callable[[int], object] = lambda run: None
+    ) -> None:
         """Add a run of a recipe that was checked, start its process and show it."""
         session = self._open_session()
 
@@ -225,7 +239,11 @@ class MainWindow(QMainWindow):
             launch.start_worker(project.path, run)
             return run
 
-        session.project.write(begin, lambda run: self.show_screen("run", run))
+        def show(run: int) -> None:
+            started(run)
+            self.show_screen("run", run)
+
+        session.project.write(begin, show)
 
     def _open_session(self) -> Session:
         if self.session is None:
@@ -383,13 +401,17 @@ class MainWindow(QMainWindow):
         work.begin(
             self.tr("Copying to {0}").format(target.name),
             ["copy", str(project.path), str(target)],
-            lambda _: self.say(self.tr("Saved a copy as {0}.").format(target.name)),
+            lambda _: self._copied(target),
             "copy",
         )
 
+    def _copied(self, target: Path) -> None:
+        self._at_work = lambda: None
+        self.say(self.tr("Saved a copy as {0}.").format(target.name))
+
     def _clean_up(self) -> None:
         """Of work that was cancelled, in the thread that reads, so that the window does not wait."""
-        deed = self._at_work
+        deed, self._at_work = self._at_work, lambda: None
         if self.session is not None:
             self.session.project.ask(lambda _: deed(), lambda _: None)
 
@@ -447,6 +469,8 @@ class MainWindow(QMainWindow):
         if state.state == "lost":  # a worker that ends by itself starts the next of the queue; this one could not
             path = self._open_session().project.path
             self._open_session().project.write(lambda _: launch.start_next(path))
+        if state.state == "finished" and run.id in self._demos:
+            self._demos.pop(run.id).finish(run.id)
         sentence = words.format(run.name, said(state.reason))
         self.say(sentence)
         if not self.isActiveWindow():

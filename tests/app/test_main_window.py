@@ -21,7 +21,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.rows import RunState
 
 from . import looking
-from .conftest import RECIPE, fill
+from .conftest import RECIPE, ask, fill
 from .scripted import ScriptedBackend, ScriptedJob
 
 
@@ -59,6 +59,50 @@ def test_one_click_starts_the_demo(
         assert project.recipe(run.id) == Recipe.from_json(DEMO_RECIPE.read_bytes())
     qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "RunScreen")
     assert recent.projects(settings) == [tmp_path / "digits-demo.distill"]
+
+
+def demo(qtbot: QtBot, window: MainWindow) -> int:
+    """The run of a demo that was begun, and has ended well."""
+    window.start_demo_run()
+    qtbot.waitUntil(lambda: window.is_settled and bool(window._demos))
+    (run,) = window._demos
+    assert window.live is not None
+    assert window.session is not None
+    window.live.ended.emit(ask(qtbot, window.session, lambda project: project.run(run)), RunState("finished"))
+    return run
+
+
+@pytest.mark.usefixtures("started")
+def test_the_demo_goes_on_to_a_checked_export(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    run = demo(qtbot, scripted)
+    (measures,) = jobs(scripted)
+    of = [str(project_path), str(run), "--checkpoint", "last"]
+    assert measures.arguments == ["evaluate", *of]
+    assert scripted.work.isVisible()
+    measures.end({})
+    _, exports = jobs(scripted)
+    place = project_path.with_suffix(".files") / "exports" / f"run-{run}"
+    assert exports.arguments == ["export", *of, "--out", str(place)]
+    exports.end({"path": str(place)})
+    assert "measured, exported and checked" in scripted.statusBar().currentMessage()
+    qtbot.waitUntil(lambda: type(scripted.screen_shown()).__name__ == "ExportScreen" and scripted.is_settled)
+
+
+@pytest.mark.usefixtures("started")
+def test_a_demo_whose_measuring_is_cancelled_ends_there(qtbot: QtBot, scripted: MainWindow) -> None:
+    demo(qtbot, scripted)
+    scripted.work.cancel.click()
+    assert len(jobs(scripted)) == 1
+    assert not scripted.work.isVisible()
+
+
+@pytest.mark.usefixtures("started")
+def test_a_demo_waits_for_a_copy_that_is_being_made(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    scripted.copy_to(project_path.with_name("home.distill"))
+    demo(qtbot, scripted)
+    (copies,) = jobs(scripted)
+    copies.end({})
+    assert [job.arguments[0] for job in jobs(scripted)] == ["copy", "evaluate"]
 
 
 def test_a_project_opens_with_what_it_is_about(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:

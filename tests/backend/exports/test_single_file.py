@@ -10,8 +10,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from backend import students
+from backend.contract import launch
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
 from backend.exports import export, is_whole_model
-from backend.exports.verify import SHEETS, verify_file
+from backend.exports.verify import SHEETS, TOLERANCE, verify_file
 from backend.samplers import Sampler
 from backend.teachers import Teacher, TeacherError, load_teacher, quick
 
@@ -109,3 +113,25 @@ def test_one_file_that_cannot_be_used_is_refused(file: Path, tmp_path: Path) -> 
     shutil.copytree(file.with_suffix(""), tmp_path / "lacking")
     with pytest.raises(TeacherError, match="lacking"):
         load_teacher(str(tmp_path / "lacking.safetensors"))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_check_of_a_file_is_recorded_with_its_pictures(
+    tiny_model: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILL_STUDIO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "prompts.txt").write_text("\n".join(tiny.PROMPTS), encoding="utf-8")
+    few = {"steps": 1, "batch_size": 2, "preview_every": 0, "checkpoint_every": 0, "threads": 1}
+    asked = {"teacher": str(tiny_model("sd")), "prompts": str(tmp_path / "prompts.txt"), "method": "dmd2"}
+    with ProjectFile.create(tmp_path / "lab.distill") as project:
+        run = project.add_run(Recipe.from_values({**asked, "training": few}))
+        launch.start_worker(project.path, run)
+        out = tmp_path / "student.safetensors"
+        answer = students.export(project.path, run, "safetensors", out, "last")
+        (record,) = project.exports(run)
+        sheets = [project.files / place for place in record.verification["sheets"].values()]
+    assert answer["max_abs_difference"] < TOLERANCE
+    assert record.verification["max_abs_difference"] == answer["max_abs_difference"]
+    assert len(sheets) == 2
+    assert all(sheet.is_file() for sheet in sheets)
+    assert f"from_single_file({str(out)!r}" in record.verification["snippet"]
