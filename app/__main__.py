@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import locale
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main() -> int:
     path = _with_suffix(asked.project.expanduser()).absolute() if asked.project else _last(settings)
     if path is not None and single_instance.hand_over(path):
         return 0
+    os.environ.setdefault("DISTILL_STUDIO_NOTIFY", "1")  # runs that it starts tell of their end when it is closed
     fault_report.install()
     window = new_window(settings)
     available = window.screen().availableGeometry()

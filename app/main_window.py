@@ -5,8 +5,9 @@ Without a project it shows the welcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
@@ -27,18 +28,21 @@ from PySide6.QtWidgets import (
 
 from app import look, recent, single_instance, warm_up
 from app.backend_process import Backend
+from app.demo import Demo
 from app.live_runs import LiveRuns
 from app.menus import Menus
-from app.models.run_words import state_in_words
 from app.open_project import OpenProject
 from app.screen_stack import ScreenStack
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
 from app.translations import said
+from app.widgets.live_line import LiveLine
+from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, launch
 from backend.contract.errors import UserError
-from backend.contract.project_file import ProjectFile
+from backend.contract.files import window_name
+from backend.contract.project_file import ProjectFile, remove_unfinished_copies
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Run, RunState
 
@@ -46,6 +50,8 @@ DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
 SUFFIX = ".distill"
 LOAD_MILLISECONDS = 100
 """After the start, when the window is painted."""
+Then = Callable[["MainWindow"], object]
+"""What the window that has opened a project is to do first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,10 @@ def _places(tr: Callable[[str], str]) -> list[_Place]:
 
 
 class MainWindow(QMainWindow):
-    """A window. project_shown: it has opened a project and shows a screen of it."""
+    """A window. project_shown: it has opened a project and shows a screen of it.
+
+    path: of the project that it shows or is about to show.
+    """
 
     project_shown = Signal()
 
@@ -79,8 +88,12 @@ class MainWindow(QMainWindow):
         self.settings, self.backend = settings, backend
         self.session: Session | None = None
         self.live: LiveRuns | None = None
-        self._after_opening: Callable[[], None] | None = None
+        self.path: Path | None = None
+        self._demos: dict[int, Demo] = {}
+        self._after_opening: Then | None = None
         self._opening: OpenProject | None = None
+        self._knock: single_instance.Knock | None = None
+        self._listener: single_instance.Listener | None = None
         self._shows_project = self._may_close = False
         self.undo = QUndoGroup(self)
         self.setWindowTitle(self.tr("Distill Studio"))
@@ -99,34 +112,66 @@ class MainWindow(QMainWindow):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self._rail)
-        row.addWidget(self._stack, 1)
+        middle = QVBoxLayout()
+        middle.setSpacing(0)
+        middle.addWidget(self._stack, 1)
+        self.work = WorkLine(backend, settings)
+        self.work.setContentsMargins(look.MARGIN, look.GAP, look.MARGIN, look.GAP)
+        self.work.cancelled.connect(self._clean_up)
+        self._at_work: Callable[[], object] = lambda: None
+        middle.addWidget(self.work)
+        row.addLayout(middle, 1)
         self.setCentralWidget(whole)
 
-        self._live_words = look.label("", "caption", "muted")
-        self._live_words.setAccessibleName(self.tr("Runs in progress"))
-        self._live_words.setContentsMargins(0, 0, look.MARGIN, 0)
-        self.statusBar().addPermanentWidget(self._live_words)
+        self.live_line = LiveLine()
+        self.live_line.start_wanted.connect(self._start_queue)
+        self._told: tuple[int, RunState, int] | None = None
+        self.statusBar().addPermanentWidget(self.live_line)
         self.menus = Menus(self)
         geometry = settings.value("window/geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
-        self._show_welcome()
+        self._welcome: WelcomeScreen | None = None
+        self.show_welcome()
         modules = [place.place.split(":")[0] for place in self.places.values()]
         QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules, catalogue.default_key))
 
     # Opening
 
-    def open_project(self, path: Path, then: Callable[[], None] | None = None) -> None:
-        """Open a project here; where this window has one already, in a window of its own. Then do `then`."""
-        if self.session is not None:
-            if path.absolute() == self.session.project.path.absolute():
-                (then or (lambda: None))()
-                return
+    def open_project(self, path: Path, then: Then | None = None) -> None:
+        """Show a project: the window that has it already, in whatever process, else this one or a new one.
+
+        then: what to do in the window that opens it, in place of showing what the project is about.
+        """
+        path = path.absolute()
+        shown = window_of(path)
+        if shown is not None:
+            shown.come_to_front()
+            if shown is self:
+                (then or MainWindow._show_what_it_is_about)(self)
+            return
+
+        def elsewhere() -> None:
+            self._knock = None
+            self.say(self.tr("{0} is open in another window, which was asked to show itself.").format(path.name))
+
+        self._knock = single_instance.Knock(path, self)
+        self._knock.answered.connect(elsewhere)
+        self._knock.silent.connect(lambda: self._open(path, then))
+        self._knock.start()
+
+    def _open(self, path: Path, then: Then | None) -> None:
+        """Open a project that no window shows."""
+        self._knock = None
+        if self.path is not None:
             other = new_window(self.settings)
-            other.open_project(path, (lambda: None) if then is None else then)
+            other._open(path, then)
             other.show()
             return
-        project = OpenProject(path.absolute(), self)
+        self.path = path
+        self._listener = single_instance.Listener(path, self)  # before it is opened: the next who asks is answered
+        self._listener.asked.connect(self.come_to_front)
+        project = OpenProject(path, self)
         self._after_opening, self._opening = then, project
         project.opened.connect(lambda: self._opened(project))
         project.refused.connect(lambda words: self._not_opened(project, words))
@@ -135,11 +180,16 @@ class MainWindow(QMainWindow):
 
     def new_project(self) -> None:
         """Ask for a name and make an empty project of it."""
-        dialog = QFileDialog(self, self.tr("New project"), str(recent.folder(self.settings)))
+        self._ask_name(self.tr("New project"))
+
+    def _ask_name(self, title: str, then: Then | None = None, name: str = "") -> None:
+        dialog = QFileDialog(self, title, str(recent.folder(self.settings)))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
         dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen)))
+        dialog.selectFile(name)
+        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen), then))
         dialog.open()
 
     def choose_project(self) -> None:
@@ -153,9 +203,9 @@ class MainWindow(QMainWindow):
     def start_demo(self) -> None:
         """Make a project, and distil the bundled digits in it."""
         path = recent.free_name(recent.folder(self.settings), "digits-demo")
-        self._create(path, self._start_demo_run)
+        self._create(path, MainWindow.start_demo_run)
 
-    def _create(self, path: Path, then: Callable[[], None] | None = None) -> None:
+    def _create(self, path: Path, then: Then | None = None) -> None:
         try:
             ProjectFile.create(path).close()
         except UserError as error:
@@ -163,11 +213,24 @@ class MainWindow(QMainWindow):
             return
         self.open_project(path, then)
 
-    def _start_demo_run(self) -> None:
+    def start_demo_run(self) -> None:
+        """Distil the bundled digits in the project of this window; the student is measured, exported and checked."""
         recipe = Recipe.from_json(DEMO_RECIPE.read_bytes())
-        self.start_run(recipe, self.tr("digits demo"))
+        self.start_run(recipe, self.tr("digits demo"), self._follow_demo)
 
-    def start_run(self, recipe: Recipe, name: str | None = None) -> None:
+    def _follow_demo(self, run: int) -> None:
+        demo = Demo(self._open_session().project, self.work, self)
+        demo.done.connect(self._demo_is_done)
+        self._demos[run] = demo
+
+    def _demo_is_done(self, run: int) -> None:
+        self.say(self.tr("The student is trained, measured, exported and checked."))
+        if self._buttons["run"].isChecked():  # whoever has gone on to something else is not taken from it
+            self.show_screen("export", run)
+
+    def start_run(
+        self, recipe: Recipe, name: str | None = None, started: Callable[[int], object] = lambda run: None
+    ) -> None:
         """Add a run of a recipe that was checked, start its process and show it."""
         session = self._open_session()
 
@@ -176,7 +239,11 @@ class MainWindow(QMainWindow):
             launch.start_worker(project.path, run)
             return run
 
-        session.project.write(begin, lambda run: self.show_screen("run", run))
+        def show(run: int) -> None:
+            started(run)
+            self.show_screen("run", run)
+
+        session.project.write(begin, show)
 
     def _open_session(self) -> Session:
         if self.session is None:
@@ -186,7 +253,7 @@ class MainWindow(QMainWindow):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
-        if self._opening is not None or not self._stack.is_settled:
+        if self._knock is not None or self._opening is not None or not self._stack.is_settled:
             return False
         return self.session is None or self.session.project.is_idle
 
@@ -198,17 +265,19 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
         self.setWindowFilePath(str(project.path))
         self._rail.show()
-        listener = single_instance.Listener(project.path, self)
-        listener.asked.connect(self._come_to_front)
         self.live = LiveRuns(project, self)
-        self.live.changed.connect(self._show_live)
+        self.live.changed.connect(lambda _: self._show_live())
         self.live.ended.connect(self._notify)
         self.menus.offer_project()
         then, self._after_opening = self._after_opening, None
         if then is not None:
-            then()
+            then(self)
         else:
-            project.ask(_first_screen, self._show_first, failed=self._refuse)
+            self._show_what_it_is_about()
+
+    def _show_what_it_is_about(self) -> None:
+        if self.session is not None:
+            self.session.project.ask(_first_screen, self._show_first, failed=self._refuse)
 
     def _show_first(self, first: tuple[str, int | None]) -> None:
         if not any(button.isChecked() for button in self._buttons.values()):  # a person may have been quicker
@@ -218,7 +287,15 @@ class MainWindow(QMainWindow):
         project.close()
         project.deleteLater()
         self._after_opening = self._opening = None
+        self._let_go()
         self._refuse(words)
+
+    def _let_go(self) -> None:
+        """This window no longer answers for a project."""
+        self.path = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _refuse(self, words: str) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, self.tr("Distill Studio"), words, parent=self)
@@ -237,6 +314,7 @@ class MainWindow(QMainWindow):
         screen.setAccessibleName(self.places[key].words)
         screen.leads_to.connect(self.show_screen)
         screen.says.connect(self.say)
+        screen.tells_of_run.connect(self._hear_of_run)
         if screen.undo_stack is not None:
             self.undo.addStack(screen.undo_stack)
 
@@ -255,14 +333,22 @@ class MainWindow(QMainWindow):
         """A sentence in the status bar."""
         self.statusBar().showMessage(words, 15_000)
 
-    def _show_welcome(self) -> None:
-        welcome = WelcomeScreen(self.settings)
-        welcome.demo_wanted.connect(self.start_demo)
-        welcome.new_wanted.connect(self.new_project)
-        welcome.open_wanted.connect(self.choose_project)
-        welcome.project_chosen.connect(self.open_project)
-        self._stack.addWidget(welcome)
-        self._stack.setCurrentWidget(welcome)
+    def show_welcome(self) -> None:
+        """What a window without a project shows; one that has a project keeps it, and opens others beside itself."""
+        before, self._welcome = self._welcome, WelcomeScreen(self.settings)
+        self._welcome.demo_wanted.connect(self.start_demo)
+        self._welcome.new_wanted.connect(self.new_project)
+        self._welcome.open_wanted.connect(self.choose_project)
+        self._welcome.project_chosen.connect(self.open_project)
+        self._group.setExclusive(False)  # or one of the rail would stay chosen
+        for button in self._buttons.values():
+            button.setChecked(False)
+        self._group.setExclusive(True)
+        self._stack.show_page(self._welcome)
+        self._welcome.setFocus()
+        if before is not None:  # what was opened last has changed since
+            self._stack.removeWidget(before)
+            before.deleteLater()
 
     def _make_rail(self) -> QFrame:
         rail = QFrame()
@@ -270,7 +356,7 @@ class MainWindow(QMainWindow):
         column = QVBoxLayout(rail)
         column.setContentsMargins(look.GAP, look.MARGIN, look.GAP, look.MARGIN)
         column.setSpacing(look.SPACE)
-        group = QButtonGroup(self)
+        self._group = QButtonGroup(self)
         self._buttons: dict[str, QToolButton] = {}
         for place in self.places.values():
             button = QToolButton()
@@ -285,7 +371,7 @@ class MainWindow(QMainWindow):
             button.setToolTip(f"{place.words} ({place.shortcut})")
             button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
             button.clicked.connect(lambda _=False, key=place.key: self.show_screen(key))
-            group.addButton(button)
+            self._group.addButton(button)
             column.addWidget(button)
             self._buttons[place.key] = button
         column.addStretch(1)
@@ -294,22 +380,40 @@ class MainWindow(QMainWindow):
     # What the menus offer
 
     def save_copy(self) -> None:
-        """Ask where to, and write a whole copy of the database there. Weights stay where they are."""
+        """Ask where to, and have a whole copy of the project written there: the database, weights and pictures."""
         session = self._open_session()
         dialog = QFileDialog(self, self.tr("Save a copy"), str(session.project.path.parent))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)  # nothing is: a name that exists is refused
         dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
         dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-
-        def copy(chosen: str) -> None:
-            target = Path(chosen)
-            session.project.ask(
-                lambda project: project.save_copy(target),
-                lambda _: self.say(self.tr("Saved a copy as {0}.").format(target.name)),
-            )
-
-        dialog.fileSelected.connect(copy)
+        dialog.fileSelected.connect(lambda chosen: self.copy_to(Path(chosen)))
         dialog.open()
+
+    def copy_to(self, target: Path) -> None:
+        """Write a whole copy of the project there, in a process of its own."""
+        project, work = self._open_session().project, self.work
+        if work.is_busy:
+            self._refuse(self.tr("Something else is being done; wait until it is, or cancel it below."))
+            return
+        self._at_work = lambda: remove_unfinished_copies(target)
+        work.begin(
+            self.tr("Copying to {0}").format(target.name),
+            ["copy", str(project.path), str(target)],
+            lambda _: self._copied(target),
+            "copy",
+        )
+
+    def _copied(self, target: Path) -> None:
+        self._at_work = lambda: None
+        self.say(self.tr("Saved a copy as {0}.").format(target.name))
+
+    def _clean_up(self) -> None:
+        """Of work that was cancelled, in the thread that reads, so that the window does not wait."""
+        deed, self._at_work = self._at_work, lambda: None
+        if self.session is not None:
+            self.session.project.ask(lambda _: deed(), lambda _: None)
 
     def copy_diagnostics(self) -> None:
         """What a report of a fault needs, to the clipboard."""
@@ -333,17 +437,25 @@ class MainWindow(QMainWindow):
 
     # Runs in progress
 
-    def _show_live(self, live: list[tuple[Run, RunState]]) -> None:
-        if not live:
-            self._live_words.setText("")
+    def _show_live(self) -> None:
+        """What a screen says of a run counts, so that both say the same."""
+        if self.live is None:
             return
-        run, state = live[0]
-        steps = self.live.steps.get(run.id, 0) if self.live is not None else 0
-        words = self.tr("{0}: {1}, step {2} of {3}").format(
-            run.name, state_in_words(state.state, self.tr).lower(), state.step or 0, steps
-        )
-        more = self.tr(" and {0} more").format(len(live) - 1) if len(live) > 1 else ""
-        self._live_words.setText(words + more)
+        live, steps = self.live.runs, self.live.steps
+        if self._told is not None:
+            told, state, of = self._told
+            live = [(run, state if run.id == told else known) for run, known in live]
+            steps = {**steps, told: of}
+        live = [(run, state) for run, state in live if state.is_live]
+        self.live_line.show_runs(live, steps, self.live.waiting)
+
+    def _hear_of_run(self, run: int, state: RunState, steps: int) -> None:
+        self._told = (run, state, steps)
+        self._show_live()
+
+    def _start_queue(self) -> None:
+        path = self._open_session().project.path
+        self._open_session().project.write(lambda _: launch.start_next(path))
 
     def _notify(self, run: Run, state: RunState) -> None:
         from app.notify import notify  # noqa: PLC0415
@@ -357,6 +469,8 @@ class MainWindow(QMainWindow):
         if state.state == "lost":  # a worker that ends by itself starts the next of the queue; this one could not
             path = self._open_session().project.path
             self._open_session().project.write(lambda _: launch.start_next(path))
+        if state.state == "finished" and run.id in self._demos:
+            self._demos.pop(run.id).finish(run.id)
         sentence = words.format(run.name, said(state.reason))
         self.say(sentence)
         if not self.isActiveWindow():
@@ -371,15 +485,25 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
-        QTimer.singleShot(0, self, lambda: self.take(paths[0]))  # the drag must end before anything is asked
+        QTimer.singleShot(0, self, lambda: self.take(paths))  # the drag must end before anything is asked
 
-    def take(self, path: Path) -> None:
-        """A project that was dropped is opened; a model or a folder of pictures begins a new run of it."""
+    def take(self, paths: Sequence[Path]) -> None:
+        """A project that was dropped is opened; a model or pictures begin a new run of it, in a new project if need be.
+
+        Of several the first that can be used is taken, and said.
+        """
+        from app.wizard.dropped import contents  # noqa: PLC0415
+
+        path = next((one for one in paths if one.suffix == SUFFIX or contents(one)), paths[0])
+        if len(paths) > 1:
+            self.say(self.tr("Took {0}, one of {1} that were dropped.").format(path.name, len(paths)))
         if path.suffix == SUFFIX:
             self.open_project(path)
-        elif self.session is None:
-            self._refuse(
-                self.tr("{0} is no project; open or make a project first, then drop it again.").format(path.name)
+        elif self.path is None:
+            self._ask_name(
+                self.tr("New project for {0}").format(path.name),
+                lambda window: window.show_screen("wizard", path),
+                recent.free_name(recent.folder(self.settings), path.stem).name,
             )
         else:
             self.show_screen("wizard", path)
@@ -388,25 +512,35 @@ class MainWindow(QMainWindow):
         runs = self.live.runs if self.live is not None else []
         if runs and not self._may_close and not self.settings.value("window/closes_quietly", False, bool):
             event.ignore()
-            self._ask_to_close(runs[0][0])
+            self._ask_to_close([run for run, _ in runs])
             return
         self.settings.setValue("window/geometry", self.saveGeometry())
         self.settings.sync()
         self._stack.stop()
         if self.live is not None:
             self.live.close()
+        was_at_work = self.work.is_busy
         self.backend.close()
+        if was_at_work:
+            self._at_work()
         if self.session is not None:
             self.session.project.close()
+        self._let_go()
         super().closeEvent(event)
 
-    def _ask_to_close(self, run: Run) -> None:
+    def _ask_to_close(self, runs: Sequence[Run]) -> None:
         box = QMessageBox(self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setText(self.tr("{0} goes on without the window.").format(run.name))
-        box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
+        if len(runs) == 1:
+            box.setText(self.tr("{0} goes on without the window.").format(runs[0].name))
+            box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
+        else:
+            names = ", ".join(run.name for run in runs[:-1])
+            box.setText(self.tr("{0} and {1} go on without the window.").format(names, runs[-1].name))
+            box.setInformativeText(self.tr("Each trains in a process of its own. Open the project again to see them."))
         leave = box.addButton(self.tr("Close window"), QMessageBox.ButtonRole.AcceptRole)
-        stop = box.addButton(self.tr("Stop run, then close"), QMessageBox.ButtonRole.DestructiveRole)
+        words = self.tr("Stop run, then close") if len(runs) == 1 else self.tr("Stop the runs, then close")
+        stop = box.addButton(words, QMessageBox.ButtonRole.DestructiveRole)
         box.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
         box.setDefaultButton(leave)
         quietly = QCheckBox(self.tr("Do not ask again"))
@@ -417,15 +551,17 @@ class MainWindow(QMainWindow):
                 return
             self.settings.setValue("window/closes_quietly", quietly.isChecked())
             if box.clickedButton() is stop:
-                path = self._open_session().project.path
-                self._open_session().project.write(lambda _: launch.stop(path, run.id))
+                project = self._open_session().project
+                for run in runs:  # each by itself: one that has ended meanwhile refuses, and keeps no other from it
+                    project.write(partial(_stop, run.id))
             self._may_close = True
             self.close()
 
         box.finished.connect(decided)
         box.open()
 
-    def _come_to_front(self) -> None:
+    def come_to_front(self) -> None:
+        """Be seen, also where it was made small or lies behind others."""
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.raise_()
         self.activateWindow()
@@ -447,6 +583,17 @@ def new_window(settings: QSettings) -> MainWindow:
     window.destroyed.connect(lambda: _windows.remove(window))
     _windows.append(window)
     return window
+
+
+def window_of(path: Path) -> MainWindow | None:
+    """The window of this process that shows a project or is about to; None where none does."""
+    name = window_name(path)
+    windows = (window for window in QApplication.topLevelWidgets() if isinstance(window, MainWindow))
+    return next((w for w in windows if w.path is not None and window_name(w.path) == name), None)
+
+
+def _stop(run: int, project: ProjectFile) -> None:
+    launch.stop(project.path, run)
 
 
 def _first_screen(project: ProjectFile) -> tuple[str, int | None]:

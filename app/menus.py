@@ -53,6 +53,7 @@ class Menus(QObject):
         self._add(menu, self.tr("Open project..."), window.choose_project, QKeySequence(keys.Open))
         self._recent = menu.addMenu(self.tr("Open recent"))
         self._recent.aboutToShow.connect(self._fill_recent)
+        self._add(menu, self.tr("Welcome"), window.show_welcome)
         self._add(menu, self.tr("Distil the bundled digits"), window.start_demo)
         menu.addSeparator()
         copy = self._add(menu, self.tr("Save a copy..."), window.save_copy, "Ctrl+Shift+S", of_project=True)

@@ -60,6 +60,13 @@ class ScreenStack(QStackedWidget):
             screen.setFocus()
         self.shown.emit(screen)
 
+    def show_page(self, page: QWidget) -> None:
+        """Bring what is no screen of the project to the front."""
+        self._wanted = None
+        if self.indexOf(page) < 0:
+            self.addWidget(page)
+        self.setCurrentWidget(page)
+
     def stop(self) -> None:
         """Make no more, and close what there is."""
         turns().drop(self._build_on)

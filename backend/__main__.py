@@ -379,7 +379,9 @@ def _ask(project: str, run: str, verb: Callable[[Path, int], int], as_json: bool
 @app.command()
 def runs(project: Project, as_json: Json = False) -> None:
     """List the runs of a project: states, steps, last metrics."""
-    rows = studio.runs(studio.project_path(project))
+    path = studio.project_path(project)
+    rows = studio.runs(path)
+    _say_if_stalled(path)
 
     def show() -> None:
         if not rows:
@@ -396,7 +398,9 @@ def runs(project: Project, as_json: Json = False) -> None:
 @app.command()
 def queue(project: Project, as_json: Json = False) -> None:
     """List the runs that wait to be started, in their order. Each run starts the next as it ends."""
-    rows = studio.queue(studio.project_path(project))
+    path = studio.project_path(project)
+    rows = studio.queue(path)
+    _say_if_stalled(path)
 
     def show() -> None:
         if not rows:
@@ -406,6 +410,12 @@ def queue(project: Project, as_json: Json = False) -> None:
         table(cells, ["run", "name", "method", "step"])
 
     answer({"queue": rows}, as_json, show)
+
+
+def _say_if_stalled(path: Path) -> None:
+    words = studio.stalled(path)
+    if words:
+        say(words)
 
 
 @app.command()
@@ -560,7 +570,7 @@ def copy(
 ) -> None:
     """Copy a project and its files, also while runs write into it: to take home from another machine."""
     target = studio.project_path(to)
-    studio.copy(studio.project_path(project), target)
+    studio.copy(studio.project_path(project), target, say)
     answer({"project": str(target)}, as_json, lambda: print(target))
 
 

@@ -20,7 +20,7 @@ from backend.contract.recipe import Pairs, Recipe, RecipeError, Training
 from backend.contract.recipe import Student as StudentPart
 from backend.contract.rows import VIEWS, Run, RunState, Verb
 from backend.contract.settings import Settings
-from backend.progress import Report
+from backend.progress import Progress, Report
 
 FOLLOW_SECONDS = 0.2
 """A worker answers through the project file, which calls nobody: so it is read again."""
@@ -239,6 +239,16 @@ def queue(path: Path) -> list[dict[str, Any]]:
         return [_row(project, run) for run in project.queue()]
 
 
+def stalled(path: Path) -> str:
+    """One sentence where runs wait and nothing will start them, because the process before them was killed; or none."""
+    with ProjectFile.open(path, readonly=True) as project:
+        waiting = project.stalled_queue()
+    if not waiting:
+        return ""
+    many = "1 waits" if len(waiting) == 1 else f"{len(waiting)} wait"
+    return f"No run is under way and {many} in the queue; `distill resume {path} {waiting[0].id}` starts the first."
+
+
 def log(path: Path, run: int) -> list[dict[str, Any]]:
     """What happened in a run, oldest first."""
     with ProjectFile.open(path, readonly=True) as project:
@@ -285,10 +295,19 @@ def writing(out: Path) -> Iterator[None]:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error
 
 
-def copy(path: Path, target: Path) -> None:
+def copy(path: Path, target: Path, report: Report = lambda words: None) -> None:
     """A whole copy of a project and of its files, also while runs write into it."""
+    progress, copied = Progress(1.0, report), 0
+
+    def say(done: int, whole: int) -> None:
+        nonlocal copied
+        progress.whole = float(whole)
+        progress.add(done - copied)
+        copied = done
+        progress.say(f"copied {done / 2**20:,.0f} of {whole / 2**20:,.0f} MiB")
+
     with ProjectFile.open(path, readonly=True) as project:
-        project.save_whole_copy(target)
+        project.save_whole_copy(target, say)
 
 
 def check(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ through the project's command rows. It ends with an outcome and a sentence in it
 """
 
 import copy
+import faulthandler
 import gc
 import signal
 import sys
@@ -36,12 +37,14 @@ from backend.contract.settings import problems
 from backend.datasets import DataError
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.disk import DiskError
+from backend.machine import in_words, machine
 from backend.memory import keep_freed, peak_bytes
 from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
 from backend.starting import Starting
 from backend.stores import PART
 from backend.teachers import TeacherError
+from backend.telling import tell_of_end
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
 from backend.vitals import Vitals, out_of_memory
@@ -382,6 +385,7 @@ def main(arguments: list[str]) -> int:
         gc.collect()  # the next run needs the memory that this one had
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+        tell_of_end(path, run_id)
         with suppress(UserError):  # this run has ended and said how; nobody would hear of it here
             launch.go_on_with_queue(path)
 
@@ -394,6 +398,8 @@ def _work(path: Path, run_id: int) -> int:
         recipe = project.recipe(run_id)
     with Recorder(path, run_id, attempt) as recorder:
         try:
+            trained_with = machine(recipe.training.device)
+            recorder.event("info", in_words(trained_with), data={"machine": trained_with})
             torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
             with ProjectFile.open(path, readonly=True) as project:
                 run = start_run(
@@ -474,4 +480,5 @@ def _heed_signals(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # what crashes in a library leaves its place in the log
     sys.exit(main(sys.argv[1:]))

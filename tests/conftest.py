@@ -14,6 +14,7 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["DISTILL_STUDIO_NOTIFY"] = "0"  # no run of a test is told of on anybody's desktop
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import hypothesis

@@ -70,7 +70,7 @@ class Shown:
 def problem(text: str, form: Format, tr: Words) -> str:
     """Why nothing can be written there; empty when it can. One look at the disk, no wait."""
     if not text.strip():
-        return tr("Name a folder for the export.") if form == "diffusers" else tr("Name a file for the export.")
+        return tr("Name a file for the export.") if form == "safetensors" else tr("Name a folder for the export.")
     out = Path(text.strip()).expanduser()
     if not out.is_absolute():
         return tr("{0} is not a whole path; begin with a folder such as {1}.").format(text.strip(), Path.home())
@@ -177,7 +177,9 @@ def look_at(project: ProjectFile, export: Export) -> Shown:
         fence = re.search(r"^```python\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
         snippet = fence[1].rstrip() if fence else ""
     else:
-        snippet = f'from safetensors.torch import load_file\n\nweights = load_file(r"{path}")' if path.is_file() else ""
+        told = export.verification.get("snippet")
+        alone = f'from safetensors.torch import load_file\n\nweights = load_file(r"{path}")'
+        snippet = (told if isinstance(told, str) else alone) if path.is_file() else ""
     return Shown(export, path.exists(), pictures.get("expected", b""), pictures.get("made", b""), snippet)
 
 

@@ -49,6 +49,11 @@ def state_in_words(state: str, tr: Words) -> str:
     }[state]
 
 
+def steps_done(step: int | None, steps: int) -> tuple[str, str]:
+    """How many steps are done, and of how many, as they are written everywhere."""
+    return f"{min(step or 0, steps):,}", f"{steps:,}"
+
+
 def duration(seconds: float, tr: Words) -> str:
     """As coarse as a person would say it."""
     whole = max(0, round(seconds))
@@ -208,15 +213,3 @@ def reading(event: LogEvent) -> str:
 
 def _short(value: object) -> str:
     return figure(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
-def report(name: str, state: RunState, attempt: Attempt | None, log: str) -> str:
-    """What a report of a run that failed needs, as text."""
-    parts = [f"Run: {name}", f"State: {state.state}", f"Reason: {state.reason}", f"Step: {state.step or 0}"]
-    if attempt is not None:
-        parts.append(f"Attempt: {attempt.number}")
-        if attempt.traceback:
-            parts += ["", attempt.traceback.rstrip()]
-    if log:
-        parts += ["", "End of its log:", log.rstrip()]
-    return "\n".join(parts)

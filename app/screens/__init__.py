@@ -21,6 +21,8 @@ class Screen(QWidget):
     leads_to = Signal(str, object)
     says = Signal(str)
     """A sentence for the status bar."""
+    tells_of_run = Signal(int, object, int)
+    """What this screen shows of a run now: its id, its state and its steps. The status bar is to show the same."""
     undo_stack: QUndoStack | None = None
     """What Undo and Redo act on while this screen is shown."""
 

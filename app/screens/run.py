@@ -7,12 +7,13 @@ them shows one thing and knows nothing of the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QHBoxLayout,
     QPushButton,
     QScrollArea,
@@ -25,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import look, remembered
-from app.models import run_words
+from app.models import run_report, run_words
 from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
 from app.run_commands import RunCommands
@@ -36,7 +37,7 @@ from app.widgets.curves import Curves, Mark
 from app.widgets.health_panel import HealthPanel
 from app.widgets.icon_button import action
 from app.widgets.live_settings import LiveSettings
-from app.widgets.log_view import LogView, tail
+from app.widgets.log_view import LogView
 from app.widgets.notes import Notes
 from app.widgets.overlay_button import OverlayButton
 from app.widgets.run_header import RunHeader
@@ -199,7 +200,8 @@ class RunScreen(Screen):
         header.compare_wanted.connect(lambda: self._lead_to("compare"))
         header.export_wanted.connect(lambda: self._lead_to("export"))
         header.duplicate_wanted.connect(self.duplicate)
-        header.details_wanted.connect(self._read_log)
+        header.details_wanted.connect(lambda: self._read_report(header.show_report))
+        header.report_wanted.connect(lambda: self._read_report(self._copy_report))
         self.health.export_wanted.connect(lambda: self._lead_to("export"))
         self.live_settings.wanted.connect(lambda values: self.commands.ask("set", values))
 
@@ -293,12 +295,17 @@ class RunScreen(Screen):
     def _show_training(self) -> None:
         self.live_settings.show_training(self._training())
         if self._state is not None:
-            self.header.show_state(self._state, self._steps)
+            self._tell(self._state)
+
+    def _tell(self, state: RunState) -> None:
+        self.header.show_state(state, self._steps)
+        if self._run is not None:
+            self.tells_of_run.emit(self._run.id, state, self._steps)
 
     def _show_state(self, state: RunState) -> None:
         is_other = self._state is None or state.state != self._state.state
         self._state = state
-        self.header.show_state(state, self._steps)
+        self._tell(state)
         self.commands.show_state(state)
         self.live_settings.show_state(state)
         if is_other:
@@ -393,15 +400,17 @@ class RunScreen(Screen):
         self.below.setCurrentWidget(self.live_settings)
         next(iter(self.live_settings.fields.values())).setFocus()
 
-    def _read_log(self) -> None:
-        log = self._attempts[-1].log if self._attempts else None
-        if log is None:
-            return
+    def _read_report(self, then: Callable[[str], object]) -> None:
+        run = self.watcher.run
+        if run is not None:
+            self.session.project.ask(lambda project: run_report.read(project, run), then)
 
-        def read(project: ProjectFile) -> str:
-            return tail(project.files / log)[0]
+    def _copy_report(self, text: str) -> None:
+        """With the window's own versions, which need not be those that the run was trained with."""
+        from app.fault_report import diagnostics  # noqa: PLC0415
 
-        self.session.project.ask(read, self.header.show_log, key=f"run-log-{id(self)}")
+        QApplication.clipboard().setText(f"{text}\n\nShown by:\n{diagnostics(self.session)}\n")
+        self.says.emit(self.tr("Copied the report. It names the recipe's folders; look it over before you send it."))
 
 
 def _names(project: ProjectFile) -> tuple[list[tuple[int, str]], int | None]:

@@ -89,7 +89,7 @@ class ExportForm(QFrame):
             ),
             "safetensors": (
                 self.tr("Safetensors file"),
-                self.tr("The weights alone, with the recipe in their header."),
+                self.tr("The weights, with the recipe in their header; a whole Stable Diffusion model is checked too."),
             ),
             "lora": (
                 self.tr("LoRA"),

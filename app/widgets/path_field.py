@@ -1,11 +1,13 @@
-"""Where a folder or a file is named: written, or chosen in a dialog."""
+"""Where a folder or a file is named: written, chosen in a dialog, or dropped."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QMimeData, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from app import look
@@ -18,23 +20,30 @@ class Files:
     button: str
     kinds: str
 
+    def has(self, path: Path) -> bool:
+        """Whether it is one of them, by its name."""
+        return path.is_file() and path.suffix.lower() in re.findall(r"\*(\.\w+)", self.kinds)
+
 
 class PathField(QWidget):
-    """edited: what it says now. finished: the person is done writing, or has chosen.
+    """edited: what it says now. finished: the person is done writing, or has chosen. says: a sentence about a drop.
 
     files: which may be named; None for none. folders: whether one may be named.
     """
 
     edited = Signal(str)
     finished = Signal()
+    says = Signal(str)
 
     def __init__(self, title: str, hint: str, files: Files | None = None, folders: bool = True) -> None:
         super().__init__()
-        self._title, self._files = title, files
+        self._title, self._files, self._folders = title, files, folders
+        self.setAcceptDrops(True)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(look.GAP)
         self.line = QLineEdit()
+        self.line.setAcceptDrops(False)  # it would write a file's address, file:///..., between the letters
         self.line.setPlaceholderText(hint)
         self.line.setAccessibleName(title)
         self.line.textEdited.connect(self.edited)
@@ -63,6 +72,33 @@ class PathField(QWidget):
         if self.line.property("wrong") != wrong:
             self.line.setProperty("wrong", wrong)
             look.dress_again(self.line)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self._named(event.mimeData()):
+            event.acceptProposedAction()
+        else:  # whatever it lies in may know what to do with it
+            event.ignore()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        named = self._named(event.mimeData())
+        if not named:
+            event.ignore()
+            return
+        event.acceptProposedAction()
+        self._chosen(named[0])
+        count = len(event.mimeData().urls())
+        if count > 1:
+            self.says.emit(self.tr("Took {0}, one of {1} that were dropped.").format(Path(named[0]).name, count))
+
+    def _named(self, dropped: QMimeData) -> list[str]:
+        """What can be named here of what was dropped: paths that fit, else words."""
+        if not dropped.hasUrls():
+            return [dropped.text().strip()] if dropped.text().strip() else []
+        paths = [Path(url.toLocalFile()) for url in dropped.urls() if url.isLocalFile()]
+        return [str(path) for path in paths if self._fits(path)]
+
+    def _fits(self, path: Path) -> bool:
+        return (self._folders and path.is_dir()) or (self._files is not None and self._files.has(path))
 
     def _browse(self) -> None:
         dialog = self._dialog()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
-    QApplication,
     QComboBox,
     QHBoxLayout,
     QLineEdit,
@@ -36,7 +35,7 @@ DETAILS_HEIGHT = 45 * look.SPACE
 
 class RunHeader(QWidget):
     """run_chosen: another run, by its id. renamed: a new name was typed. compare, export, duplicate: wanted.
-    details_wanted: the end of the log is to be shown (`show_log`)."""
+    details_wanted: the report is to be shown (`show_report`). report_wanted: it is to be copied."""
 
     run_chosen = Signal(int)
     renamed = Signal(str)
@@ -44,13 +43,13 @@ class RunHeader(QWidget):
     export_wanted = Signal()
     duplicate_wanted = Signal()
     details_wanted = Signal()
+    report_wanted = Signal()
 
     def __init__(self, commands: RunCommands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._commands = commands
         self._state: RunState | None = None
         self._attempt: Attempt | None = None
-        self._log = ""
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
@@ -162,7 +161,7 @@ class RunHeader(QWidget):
         self.details.setCheckable(True)
         self.details.toggled.connect(self._show_details)
         self.copy = IconButton("copy", self.tr("Copy report"), quiet=True)
-        self.copy.clicked.connect(lambda: QApplication.clipboard().setText(self.report()))
+        self.copy.clicked.connect(self.report_wanted)
         self.end = IconButton("triangle-alert", self._commands.end.text())
         self.end.follow(self._commands.end)
         for button in (self.end, self.details, self.copy):
@@ -171,7 +170,7 @@ class RunHeader(QWidget):
         self.story = QPlainTextEdit()
         self.story.setReadOnly(True)
         self.story.setFont(look.figures("caption"))
-        self.story.setAccessibleName(self.tr("Traceback and log"))
+        self.story.setAccessibleName(self.tr("Report with traceback, log and recipe"))
         self.story.setTabChangesFocus(True)
         self.story.setMaximumHeight(DETAILS_HEIGHT)
         self.story.hide()
@@ -200,7 +199,7 @@ class RunHeader(QWidget):
         done = min(state.step or 0, steps)
         self.bar.setRange(0, max(steps, 1))
         look.set_progress(self.bar, done)
-        self.steps.setText(self.tr("Step {0} of {1}").format(f"{done:,}", f"{steps:,}"))
+        self.steps.setText(self.tr("Step {0} of {1}").format(*run_words.steps_done(state.step, steps)))
         wrong = state.state in ("failed", "lost")
         self.reason.setText(said(state.reason))
         look.set_tone(self.reason, "bad" if wrong else "muted")
@@ -211,20 +210,14 @@ class RunHeader(QWidget):
         self._show_asked()
 
     def show_attempt(self, attempt: Attempt | None) -> None:
-        """The newest attempt, whose traceback the details have."""
+        """The newest attempt; another one makes another report."""
+        if attempt != self._attempt and self.details.isChecked():
+            self.details_wanted.emit()
         self._attempt = attempt
-        if self.details.isChecked():
-            self._fill_story()
 
-    def show_log(self, text: str) -> None:
-        """The end of the newest attempt's log."""
-        self._log = text
-        self._fill_story()
-
-    def report(self) -> str:
+    def show_report(self, text: str) -> None:
         """What somebody needs who is to find out why the run failed."""
-        assert self._state is not None
-        return run_words.report(self.runs.currentText(), self._state, self._attempt, self._log)
+        self.story.setPlainText(text)
 
     def begin_renaming(self) -> None:
         """Type a new name in the place of the old one."""
@@ -245,12 +238,7 @@ class RunHeader(QWidget):
         self.details.show_icon("chevron-down" if wanted else "chevron-right")
         self.story.setVisible(wanted)
         if wanted:
-            self._fill_story()
             self.details_wanted.emit()
-
-    def _fill_story(self) -> None:
-        if self._state is not None:
-            self.story.setPlainText(self.report())
 
     def _show_asked(self) -> None:
         asks = self._commands

@@ -22,9 +22,11 @@ PARTS = 1000
 
 
 class WorkLine(QWidget):
-    """Nothing is shown until work begins. changed: it began, or came to its end."""
+    """Nothing is shown until work begins. changed: it began, or came to its end. cancelled: it was ended before that,
+    and its process is gone."""
 
     changed = Signal()
+    cancelled = Signal()
 
     def __init__(self, backend: Backend, settings: QSettings, parent: QWidget | None = None) -> None:
         """settings: where it is kept how long work took."""
@@ -80,6 +82,7 @@ class WorkLine(QWidget):
     def stop(self) -> None:
         """Cancel the work."""
         if self._job is not None:
+            self._job.ended.connect(self.cancelled)
             self._job.cancel()
             self.clear()
             self.changed.emit()

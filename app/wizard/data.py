@@ -50,6 +50,7 @@ class DataPage(Page):
         self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
         self.folder.edited.connect(lambda text: self.edit({"data": text}, self.tr("folder of pictures"), "data"))
         self.folder.finished.connect(self.finished)
+        self.folder.says.connect(self.says)
 
     def _make_prompts(self) -> None:
         """What a teacher that takes prompts is asked for."""
@@ -66,6 +67,7 @@ class DataPage(Page):
             lambda text: self.edit({"prompts": text.strip() or None}, self.tr("prompts"), "prompts")
         )
         self.prompt_file.finished.connect(self.finished)
+        self.prompt_file.says.connect(self.says)
         self.wrong_prompts = look.label("", "body", "bad", wraps=True, parent=self.prompts)
         column.addWidget(self.prompt_file)
         column.addWidget(self.wrong_prompts)

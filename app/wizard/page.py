@@ -41,11 +41,13 @@ class Page(QWidget):
     """One page. edited: a change of dotted names, what to call it, and of what it is the typing ("" when it is none).
 
     finished: what was typed is a step of its own. page_wanted: another page by its key, and a dotted name there.
+    says: a sentence for the status bar.
     """
 
     edited = Signal(object, str, str)
     finished = Signal()
     page_wanted = Signal(str, str)
+    says = Signal(str)
     key: PageKey
 
     def __init__(self, title: str, words: str) -> None:

@@ -56,6 +56,7 @@ class TeacherPage(Page):
         self.folder_card.radio.clicked.connect(lambda _: self._take_folder())
         self.folder.edited.connect(lambda text: self.edit({"teacher": text}, self.tr("teacher's folder"), "teacher"))
         self.folder.finished.connect(self.finished)
+        self.folder.says.connect(self.says)
 
     def prepare(self, catalogue: Catalogue) -> bool:
         wanted = sorted(catalogue.teachers, key=lambda one: one.source != "bundled")

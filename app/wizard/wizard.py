@@ -130,6 +130,7 @@ class Wizard(Screen):
         page.edited.connect(self._take)
         page.finished.connect(self.draft.end_typing)
         page.page_wanted.connect(self.go_to)
+        page.says.connect(self.says)
 
     # What it begins with
 

@@ -1,4 +1,4 @@
-"""The folder of files beside a project file: where it lies, and what names its content. It knows no database."""
+"""The folder of files beside a project file: where it lies, what names its content, how a log ends. No database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ def files_folder(path: str | Path) -> Path:
     return Path(path).absolute().with_suffix(".files")
 
 
+def window_name(path: Path) -> str:
+    """What the window of a project listens under; the same for every way to write its path."""
+    return "distill-studio-" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of a file; of a folder, that of the names and hashes of its files, sorted by name."""
     if path.is_dir():
@@ -18,6 +23,17 @@ def content_hash(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def last_line(log: Path) -> str:
+    """The last line with anything in it, empty when there is none; of an exception, its message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def files_in(path: Path) -> list[Path]:

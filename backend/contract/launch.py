@@ -20,6 +20,7 @@ import psutil
 
 from backend.contract import liveness
 from backend.contract.errors import UserError
+from backend.contract.files import last_line
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Attempt, RunState, Verb
 
@@ -38,6 +39,8 @@ get on, and it takes twice as long, 4.6 times when they look three times longer.
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """What this process has started, so that the remains of those that ended are cleared away."""
+_attempts: dict[int, tuple[Path, int]] = {}
+"""By process: the project and the attempt that it was started for. Only who started it learns how it ended."""
 
 
 class LaunchError(UserError):
@@ -190,17 +193,6 @@ def end(
         return project.run_state(run)
 
 
-def last_line(log: Path) -> str:
-    """The last line with anything in it, empty when there is none; of an exception, its message."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
 def _start(project: ProjectFile, attempt: Attempt, path: Path, command: Sequence[str] | None) -> None:
     """Start the process of an attempt that was announced. Raises `LaunchError` where it does not start."""
     try:
@@ -210,7 +202,7 @@ def _start(project: ProjectFile, attempt: Attempt, path: Path, command: Sequence
         sentence = f"The worker could not be started: {error}; check that the program is whole."
         project.end_attempt(attempt.id, "failed", sentence)
         raise LaunchError(sentence) from error
-    _children[child.pid] = child
+    _children[child.pid], _attempts[child.pid] = child, (path, attempt.id)
     process = liveness.process(child.pid)
     if process is not None:
         project.set_process(attempt.id, process)
@@ -257,8 +249,19 @@ def _log(project: ProjectFile, attempt: Attempt) -> Path:
 
 def _clear_children() -> None:
     for pid, child in list(_children.items()):
-        if child.poll() is not None:
-            del _children[pid]
+        code = child.poll()
+        if code is not None:
+            _children.pop(pid, None)
+            known = _attempts.pop(pid, None)
+            if known is not None:
+                _note_end(*known, pid, code)
+
+
+def _note_end(path: Path, attempt: int, pid: int, code: int) -> None:
+    """Keep how a process ended that did not say so itself."""
+    with suppress(UserError), ProjectFile.open(path) as project:  # a project that is gone needs no note
+        if project.attempt(attempt).outcome is None:
+            project.note_end(attempt, liveness.ended_with(pid, code))
 
 
 def _gone_within(attempt: Attempt, seconds: float) -> bool:

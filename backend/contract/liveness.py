@@ -7,6 +7,7 @@ process said of itself (pid, start, boot, host, heartbeat); the verdict is made 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -88,6 +89,18 @@ def _live(attempt: Attempt, commands: Sequence[Command]) -> tuple[LiveState, str
     return "running", ""
 
 
+def ended_with(pid: int, code: int) -> str:
+    """How a process ended, by its exit status as Python has it: of one that a signal ended, the signal's, negative."""
+    if code >= 0:
+        return f"Its process {pid} ended with exit status {code} and without a word"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    words = f"Its process {pid} was ended by signal {-code} ({name})"
+    return f"{words}, by a person or because memory ran out" if -code == getattr(signal, "SIGKILL", 9) else words
+
+
 def has_process(attempt: Attempt, now: float | None = None) -> bool:
     """Whether a process of this attempt may still be writing, be it silent or not."""
     if attempt.outcome is not None:
@@ -121,10 +134,8 @@ def _why_gone(attempt: Attempt, known: Process) -> str:
         return "The computer was restarted while it ran; resume it from its last checkpoint."
     if attempt.started is None:
         return f"Its process {known.pid} ended before it could start; see its log, then resume it."
-    return (
-        f"Its process {known.pid} ended without a word, perhaps killed or out of memory; "
-        "see its log, then resume it from its last checkpoint."
-    )
+    how = attempt.reason or f"Its process {known.pid} ended without a word, perhaps killed or out of memory"
+    return f"{how}; see its log, then resume it from its last checkpoint."
 
 
 def _start(found: psutil.Process) -> float:

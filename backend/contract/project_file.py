@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from typing import Self
 
 from backend.contract import migrations
 from backend.contract.database import PAGE_BYTES, Database, ProjectFileError, Role, can_write, refuse_network_disk
-from backend.contract.files import content_hash, files_folder
+from backend.contract.files import content_hash, files_folder, files_in
 from backend.contract.tables.base import NotInProject
 from backend.contract.tables.checkpoints import Checkpoints
 from backend.contract.tables.curves import Curves
@@ -175,30 +176,37 @@ class ProjectFile(States, RunRows, Curves, Samples, Checkpoints, Evaluations, Ex
             raise ProjectFileError(f"The folder {target.parent} cannot be written to; choose another one.")
         self._db.rows("VACUUM INTO ?", (str(target),))
 
-    def save_whole_copy(self, target: Path) -> None:
-        """As `save_copy`, with the weights and pictures that the copy speaks of. It appears when it is whole.
+    def save_whole_copy(self, target: Path, report: Callable[[int, int], object] = lambda done, whole: None) -> None:
+        """As `save_copy`, with the weights, pictures and logs that the copy speaks of. It appears when it is whole.
 
-        What a run gives up while it is copied is left out.
+        What a run gives up while it is copied is left out. report: hears how many bytes are copied, and of how many.
         """
         if target.exists() or files_folder(target).exists():
             raise ProjectFileError(f"{target.name} or its files exist already; choose another name.")
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+        files = files_folder(unfinished)
         try:
+            database = self.path.stat().st_size
+            report(0, database)
             self.save_copy(unfinished)
             with ProjectFile.open(unfinished, readonly=True) as copy:
-                named = copy._named_files()
-            for path, _, _ in named:
-                place = files_folder(target) / path
+                sizes = {path: _size(self.files / path) for path in copy._spoken_of()}
+            done, whole = database, database + sum(sizes.values())
+            for path, size in sizes.items():
+                report(done, whole)
+                place, written = files / path, self.files / path
                 place.parent.mkdir(parents=True, exist_ok=True)
-                written = self.files / path
                 with suppress(FileNotFoundError):
                     shutil.copytree(written, place) if written.is_dir() else shutil.copy2(written, place)
+                done += size
+            if files.exists():
+                files.rename(files_folder(target))
             unfinished.replace(target)
         except OSError as error:
             shutil.rmtree(files_folder(target), ignore_errors=True)
             raise ProjectFileError(f"{target} cannot be written ({error.strerror}); choose another place.") from error
         finally:
-            unfinished.unlink(missing_ok=True)
+            _remove(unfinished)
 
     def check(self) -> list[str]:
         """What is wrong with the database and its files, one sentence each. Reads everything: slow."""
@@ -221,12 +229,42 @@ class ProjectFile(States, RunRows, Curves, Samples, Checkpoints, Evaluations, Ex
                 found.append(f"The picture of sample {sample} is not what was written.")
         return found
 
+    def _spoken_of(self) -> list[str]:
+        """Of all that belongs into a copy: its path below the folder of files."""
+        rows = self._db.rows(
+            "SELECT log FROM attempts WHERE log IS NOT NULL"
+            " UNION SELECT value FROM exports, json_each(exports.verification, '$.sheets')"
+        )
+        return list(dict.fromkeys([*(path for path, _, _ in self._named_files()), *(path for (path,) in rows)]))
+
     def _named_files(self) -> list[tuple[str, str, str]]:
         """Of each file that rows speak of: its path below the folder of files, its SHA-256, what it is."""
         return self._db.rows(
             "SELECT path, sha256, 'checkpoint of step ' || step FROM checkpoints WHERE kept"
             " UNION SELECT path, sha256, 'picture' FROM samples WHERE path IS NOT NULL ORDER BY 1"
         )
+
+
+def remove_unfinished_copies(target: Path) -> None:
+    """Clear away what a process that was killed has left of a whole copy to `target`."""
+    part = re.compile(rf"\.{re.escape(target.name)}\.\d+\.part")
+    for path in list(target.parent.iterdir()):
+        if part.fullmatch(path.name):
+            _remove(path)
+
+
+def _remove(unfinished: Path) -> None:
+    """An unfinished copy with what lies beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+    shutil.rmtree(files_folder(unfinished), ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes; 0 where it is gone."""
+    with suppress(OSError):
+        return sum(file.stat().st_size for file in files_in(path))
+    return 0
 
 
 def _require_project(database: Database) -> None:

@@ -79,6 +79,14 @@ def sheet_pictures(shape: tuple[int, ...]) -> int:
     return next((count for least, count in ((512, 4), (128, 12)) if side >= least), 40)
 
 
+def is_whole_model(student: "Denoiser", teacher: "Teacher") -> bool:
+    """Whether one safetensors file of this student is a whole model, which makes pictures, and no network alone."""
+    from backend.exports import safetensors_file  # noqa: PLC0415
+    from backend.networks.routed import RoutedDenoiser  # noqa: PLC0415
+
+    return not isinstance(student, RoutedDenoiser) and safetensors_file.model_of(student, teacher) is not None
+
+
 def export(  # one call for every format, so that the command line needs no knowledge of them
     form: Format,
     student: "Denoiser",

@@ -72,11 +72,9 @@ def write(
         lora.refuse(student, model)
     student = folded(merged(student).to("cpu", torch.float32).eval(), sampler)
     usage, module = usage_of(student, sampler)
-    sheet = _sheet(student, cond, seed, model, teacher)
+    sheet = sheet_of(student, sampler, cond, seed, model, teacher)
     if alone and model is not None:
         sheet = replace(sheet, base=str(model.folder.absolute()))
-    if sampler.away:
-        sheet = replace(sheet, negative=negative_prompt(student), away=sampler.away)
     pictures = expected(student, sampler, cond, seed, teacher)
     weights = lora.DIFFUSERS if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
@@ -164,14 +162,18 @@ def folded(student: Denoiser, sampler: Sampler) -> Denoiser:
     return student
 
 
-def _sheet(student: Denoiser, cond: Condition, seed: int, model: Layout | None, teacher: Teacher | None) -> Sheet:
+def sheet_of(
+    student: Denoiser, sampler: Sampler, cond: Condition, seed: int, model: Layout | None, teacher: Teacher | None
+) -> Sheet:
+    """What the pictures of `cond` are asked for by."""
     shape, count, labels = student.shape, len(cond), _labels(student, cond)
-    if model is None or teacher is None:
-        return Sheet(shape, count, labels, seed)
-    prompts = teacher.each_prompt(count) or None
-    family: FamilyKey = model.family.key  # type: ignore[assignment]
-    left_out = pipeline_parts.left_out(model)
-    return Sheet(shape, count, labels, seed, prompts, family, model.picture, left_out)
+    sheet = Sheet(shape, count, labels, seed)
+    if model is not None and teacher is not None:
+        prompts = teacher.each_prompt(count) or None
+        family: FamilyKey = model.family.key  # type: ignore[assignment]
+        left_out = pipeline_parts.left_out(model)
+        sheet = Sheet(shape, count, labels, seed, prompts, family, model.picture, left_out)
+    return replace(sheet, negative=negative_prompt(student), away=sampler.away) if sampler.away else sheet
 
 
 def _labels(student: Denoiser, cond: Condition) -> tuple[int, ...] | None:

@@ -39,7 +39,7 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
     """
     student = merged(settled(student, sampler.guidance))
     header = metadata(student, sampler, facts)
-    model = None if teacher is None else _model_of(student, teacher)
+    model = None if teacher is None else model_of(student, teacher)
     if teacher is None or model is None:
         weights = module_of(student.network).state_dict()
     else:
@@ -53,7 +53,7 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
     return Export(out, "safetensors", {out.name: digest}, digest)
 
 
-def _model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
+def model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
     """The teacher's folder, where the whole model has an original layout; else None."""
     several = isinstance(student.network, Experts)
     if teacher.folder is None or student.inputs or several or not isinstance(teacher.codec, Autoencoder):

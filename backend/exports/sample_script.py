@@ -166,6 +166,17 @@ def script(usage: Usage, sheet: Sheet, several: bool = False) -> str:
     return _head(usage, sheet, several) + body + _TAIL.format(example=repr(sheet.argument), seed=sheet.seed)
 
 
+def of_one_file(text: str, pipeline: str, file: str, settings: str) -> str:
+    """The same script with a whole model's weights out of one file. settings: a diffusers folder of its kind, such as
+    the teacher's; `sample`'s own folder has the scheduler."""
+    text = text.replace("import DiffusionPipeline", f"import {pipeline}", 1)
+    return text.replace(
+        "DiffusionPipeline.from_pretrained(folder, ",
+        f"{pipeline}.from_single_file({file!r}, config={settings!r}, local_files_only=True, ",
+        1,
+    )
+
+
 def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     latent = sheet.family != "unet2d"
     lines = LINES[sheet.family] if latent else Lines("")

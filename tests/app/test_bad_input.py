@@ -317,4 +317,4 @@ def test_a_loss_that_is_not_finite_is_said_with_the_last_good_checkpoint(
     assert show(qtbot, run_screen, run, "failed") == reason
     assert not run_screen.header.story.isVisible()
     qtbot.mouseClick(run_screen.header.details, Qt.MouseButton.LeftButton)
-    assert "in step" in run_screen.header.story.toPlainText()
+    qtbot.waitUntil(lambda: "in step" in run_screen.header.story.toPlainText())

@@ -6,19 +6,23 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
-from app import recent
+from app import main_window, recent, single_instance
 from app.backend_process import Backend
 from app.main_window import DEMO_RECIPE, MainWindow
+from app.screens.run import RunScreen
 from app.widgets.command_palette import CommandPalette
+from app.wizard.wizard import Wizard
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from backend.contract.rows import RunState
 
 from . import looking
-from .conftest import RECIPE
+from .conftest import RECIPE, ask, fill
+from .scripted import ScriptedBackend, ScriptedJob
 
 
 @pytest.fixture
@@ -57,6 +61,50 @@ def test_one_click_starts_the_demo(
     assert recent.projects(settings) == [tmp_path / "digits-demo.distill"]
 
 
+def demo(qtbot: QtBot, window: MainWindow) -> int:
+    """The run of a demo that was begun, and has ended well."""
+    window.start_demo_run()
+    qtbot.waitUntil(lambda: window.is_settled and bool(window._demos))
+    (run,) = window._demos
+    assert window.live is not None
+    assert window.session is not None
+    window.live.ended.emit(ask(qtbot, window.session, lambda project: project.run(run)), RunState("finished"))
+    return run
+
+
+@pytest.mark.usefixtures("started")
+def test_the_demo_goes_on_to_a_checked_export(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    run = demo(qtbot, scripted)
+    (measures,) = jobs(scripted)
+    of = [str(project_path), str(run), "--checkpoint", "last"]
+    assert measures.arguments == ["evaluate", *of]
+    assert scripted.work.isVisible()
+    measures.end({})
+    _, exports = jobs(scripted)
+    place = project_path.with_suffix(".files") / "exports" / f"run-{run}"
+    assert exports.arguments == ["export", *of, "--out", str(place)]
+    exports.end({"path": str(place)})
+    assert "measured, exported and checked" in scripted.statusBar().currentMessage()
+    qtbot.waitUntil(lambda: type(scripted.screen_shown()).__name__ == "ExportScreen" and scripted.is_settled)
+
+
+@pytest.mark.usefixtures("started")
+def test_a_demo_whose_measuring_is_cancelled_ends_there(qtbot: QtBot, scripted: MainWindow) -> None:
+    demo(qtbot, scripted)
+    scripted.work.cancel.click()
+    assert len(jobs(scripted)) == 1
+    assert not scripted.work.isVisible()
+
+
+@pytest.mark.usefixtures("started")
+def test_a_demo_waits_for_a_copy_that_is_being_made(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    scripted.copy_to(project_path.with_name("home.distill"))
+    demo(qtbot, scripted)
+    (copies,) = jobs(scripted)
+    copies.end({})
+    assert [job.arguments[0] for job in jobs(scripted)] == ["copy", "evaluate"]
+
+
 def test_a_project_opens_with_what_it_is_about(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
@@ -82,7 +130,144 @@ def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: Main
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
     assert type(window.screen_shown()).__name__ == "RunScreen"
-    qtbot.waitUntil(lambda: "third" in window._live_words.text())
+    qtbot.waitUntil(lambda: "third" in window.live_line.words.text())
+
+
+@pytest.fixture
+def opened(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MainWindow]]:
+    """The windows that a window opens beside itself."""
+    made: list[MainWindow] = []
+
+    def new(settings: QSettings) -> MainWindow:
+        made.append(MainWindow(settings, Backend()))
+        return made[-1]
+
+    monkeypatch.setattr(main_window, "new_window", new)
+    yield made
+    for other in made:
+        other._may_close = True
+        other.close()
+
+
+def test_another_project_has_a_window_of_its_own(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path, opened: list[MainWindow]
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    other = tmp_path / "other.distill"
+    ProjectFile.create(other).close()
+    window.open_project(other)
+    qtbot.waitUntil(lambda: bool(opened) and opened[0].is_settled)
+    assert type(opened[0].screen_shown()).__name__ == "Wizard"
+    assert window.session is not None
+    assert window.session.project.path == project_path
+
+
+def test_the_demo_of_a_window_with_a_project_leaves_that_project_alone(
+    qtbot: QtBot,
+    window: MainWindow,
+    settings: QSettings,
+    project_path: Path,
+    started: list[int],
+    opened: list[MainWindow],
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    window.start_demo()
+    qtbot.waitUntil(lambda: bool(started))
+    qtbot.waitUntil(lambda: opened[0].is_settled)
+    assert opened[0].path == project_path.with_name("digits-demo.distill")
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert [run.name for run in project.runs()] == ["first", "second"]
+
+
+def test_a_project_that_has_a_window_is_shown_there(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path, find_new: Callable[[], MainWindow]
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    other, link = find_new(), tmp_path / "link.distill"
+    link.symlink_to(project_path)
+    window.showMinimized()
+    other.open_project(link)
+    assert other.path is None
+    assert other.is_settled
+    assert not window.isMinimized()
+
+
+def test_a_project_that_is_being_opened_has_a_window(
+    qtbot: QtBot, window: MainWindow, project_path: Path, find_new: Callable[[], MainWindow]
+) -> None:
+    window.open_project(project_path)
+    other = find_new()
+    other.open_project(project_path)
+    assert other.path is None
+    qtbot.waitUntil(lambda: window.is_settled)
+
+
+def test_a_project_in_a_window_of_another_process_is_shown_there(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    elsewhere = single_instance.Listener(project_path)
+    with qtbot.waitSignal(elsewhere.asked):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    assert window.path is None
+    assert "lab.distill is open in another window" in window.statusBar().currentMessage()
+    elsewhere.close()
+
+
+def test_a_window_answers_for_its_project_until_it_is_closed(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    for outcome, deed in (("answered", lambda: None), ("silent", window.close)):
+        deed()
+        knock = single_instance.Knock(project_path)
+        with qtbot.waitSignal(getattr(knock, outcome)):
+            knock.start()
+
+
+def test_the_head_of_a_run_and_the_status_bar_say_the_same_step(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        recipe = {**RECIPE, "training": {"steps": 4000, "batch_size": 16}}
+        run = project.add_run(Recipe.from_values(recipe), name="third")
+        fill(project, run, steps=2000, previews=0, finished=False)
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: "third" in window.live_line.words.text())
+    assert window.live is not None
+    window.live.close()  # what it has read is old from here on
+    screen = window.screen_shown()
+    assert isinstance(screen, RunScreen)
+    qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 2,000 of 4,000")
+    screen.watcher._clock.stop()
+    screen.watcher.state_changed.emit(RunState("running", step=2345))
+    assert screen.header.steps.text() == "Step 2,345 of 4,000"
+    assert window.live_line.words.text() == "third: running, step 2,345 of 4,000"
+    screen.watcher.state_changed.emit(RunState("finished", step=4000))
+    assert window.live_line.words.text() == ""
+
+
+def test_a_queue_that_stands_still_is_told_of_and_started_when_asked(
+    qtbot: QtBot, window: MainWindow, project_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[Path] = []
+    monkeypatch.setattr(launch, "start_next", starts.append)
+    with ProjectFile.open(project_path) as project:
+        project.end_attempt(project.begin_attempt(1), "finished")
+        project._db.run("UPDATE attempts SET pid = 0")  # whose process is gone
+        project.enqueue(project.add_run(Recipe.from_values(RECIPE), name="third"))
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(window.live_line.start.isVisible)
+    assert window.live_line.words.text() == "Nothing runs, and third waits in the queue."
+    assert starts == []
+    window.live_line.start.click()
+    qtbot.waitUntil(lambda: starts == [project_path])
 
 
 def test_what_is_no_project_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
@@ -115,6 +300,43 @@ def test_closing_asks_once_and_leaves_the_run_alone(
         assert project.commands(run) == []
 
 
+def test_stop_then_close_stops_every_run(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with ProjectFile.open(project_path) as project:
+        runs = [project.add_run(Recipe.from_values(RECIPE), name=name) for name in ("third", "fourth")]
+        for run in runs:
+            project.begin_attempt(run)
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.live is not None and len(window.live.runs) == 2)
+    assert not window.close()
+    (box,) = boxes()
+    assert "third and fourth go on without the window." in box.text()
+    stop = next(b for b in box.buttons() if b.text() == "Stop the runs, then close")
+    qtbot.mouseClick(stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.isVisible())
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert [[command.verb for command in project.commands(run)] for run in runs] == [["stop"], ["stop"]]
+
+
+def test_the_welcome_is_found_again_with_what_was_opened_last(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    menus = window.menuBar().findChildren(QMenu)
+    command = next(a for menu in menus for a in menu.actions() if a.text() == "Welcome")
+    command.trigger()
+    assert type(window.screen_shown()).__name__ == "WelcomeScreen"
+    assert not any(button.isChecked() for button in window._buttons.values())
+    assert window.session is not None
+    button(window, "lab").click()  # its own project: back to it
+    qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "RunsScreen")
+    command.trigger()
+    window._buttons["export"].click()
+    qtbot.waitUntil(lambda: window.is_settled and type(window.screen_shown()).__name__ == "ExportScreen")
+
+
 def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
@@ -126,6 +348,58 @@ def test_every_command_is_found_by_typing(qtbot: QtBot, window: MainWindow, proj
     qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "ExportScreen")
 
 
+@pytest.fixture
+def empty(settings: QSettings) -> Iterator[MainWindow]:
+    """A window without a project, with no process behind it."""
+    made = MainWindow(settings, ScriptedBackend())
+    made.show()
+    yield made
+    made._may_close = True
+    made.backend.close()
+    made.close()
+
+
+@pytest.fixture
+def scripted(qtbot: QtBot, empty: MainWindow, project_path: Path) -> MainWindow:
+    """A window of a project, with no process behind it."""
+    with qtbot.waitSignal(empty.project_shown):
+        empty.open_project(project_path)
+    return empty
+
+
+def jobs(window: MainWindow) -> list[ScriptedJob]:
+    assert isinstance(window.backend, ScriptedBackend)
+    return [job for job in window.backend.jobs if job.arguments[0] != "preflight"]
+
+
+def test_a_copy_is_whole_and_made_in_a_process_of_its_own(scripted: MainWindow, project_path: Path) -> None:
+    target = project_path.with_name("home.distill")
+    scripted.copy_to(target)
+    (job,) = jobs(scripted)
+    assert job.arguments == ["copy", str(project_path), str(target)]
+    assert scripted.work.isVisible()
+    assert "Copying to home.distill" in scripted.work.words.text()
+    job.end({"project": str(target)})
+    assert not scripted.work.isVisible()
+    assert scripted.statusBar().currentMessage() == "Saved a copy as home.distill."
+
+
+def test_a_name_that_exists_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    window.copy_to(project_path)
+    qtbot.waitUntil(lambda: not window.work.is_busy, timeout=60_000)
+    assert window.work.words.text() == "lab.distill or its files exist already; choose another name."
+
+
+def test_a_copy_that_is_cancelled_leaves_nothing(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    scripted.copy_to(project_path.with_name("home.distill"))
+    left = project_path.with_name(".home.distill.12.part")
+    left.touch()
+    scripted.work.cancel.click()
+    qtbot.waitUntil(lambda: not left.exists())
+
+
 def test_the_size_of_the_window_is_remembered(
     qtbot: QtBot, window: MainWindow, settings: QSettings, find_new: Callable[[], MainWindow]
 ) -> None:
@@ -134,9 +408,9 @@ def test_the_size_of_the_window_is_remembered(
     assert find_new().size() == window.size()
 
 
-def drop(window: MainWindow, path: Path) -> None:
+def drop(window: MainWindow, *paths: Path) -> None:
     what = QMimeData()
-    what.setUrls([QUrl.fromLocalFile(str(path))])
+    what.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     event = QDropEvent(
         QPointF(200, 200),
         Qt.DropAction.CopyAction,
@@ -154,11 +428,33 @@ def test_a_project_that_is_dropped_is_opened(qtbot: QtBot, window: MainWindow, p
     assert window.session is not None
 
 
-def test_anything_else_needs_a_project_first(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
-    drop(window, tmp_path)
-    qtbot.waitUntil(lambda: bool(boxes()))
-    assert "open or make a project first" in boxes()[0].text()
-    boxes()[0].close()
+def test_what_is_dropped_on_the_welcome_begins_a_project(
+    qtbot: QtBot, empty: MainWindow, settings: QSettings, tmp_path: Path
+) -> None:
+    settings.setValue("recent/folder", str(tmp_path))
+    model = tmp_path / "my-model"
+    model.mkdir()
+    drop(empty, model)
+    qtbot.waitUntil(lambda: bool(empty.findChildren(QFileDialog)))
+    (dialog,) = empty.findChildren(QFileDialog)
+    assert dialog.windowTitle() == "New project for my-model"
+    assert [Path(one).name for one in dialog.selectedFiles()] == ["my-model.distill"]
+    dialog.accept()
+    qtbot.waitUntil(lambda: type(empty.screen_shown()).__name__ == "Wizard" and empty.is_settled)
+    assert empty.path == tmp_path / "my-model.distill"
+    screen = empty.screen_shown()
+    assert isinstance(screen, Wizard)
+    qtbot.waitUntil(lambda: screen.draft.values.get("teacher") == str(model))
+
+
+def test_of_several_things_that_are_dropped_the_first_of_use_is_taken(
+    qtbot: QtBot, window: MainWindow, project_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.doc").touch()
+    with qtbot.waitSignal(window.project_shown):
+        drop(window, tmp_path / "notes.doc", project_path)
+    assert window.path == project_path
+    assert window.statusBar().currentMessage() == "Took lab.distill, one of 2 that were dropped."
 
 
 def test_a_folder_that_is_dropped_begins_a_run_of_it(

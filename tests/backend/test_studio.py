@@ -8,7 +8,7 @@ from PIL import Image
 
 from backend import students, studio
 from backend.contract.errors import UserError
-from backend.contract.project_file import NotInProject, ProjectFile
+from backend.contract.project_file import NotInProject, ProjectFile, remove_unfinished_copies
 from backend.contract.recipe import Recipe, RecipeError
 from backend.contract.tables.samples import PICTURE_BYTES_LIMIT
 from backend.exports.model_card import measured_table
@@ -212,7 +212,39 @@ def test_a_copy_is_whole_while_the_project_is_written(project, tmp_path):
         assert len(copy.image(sample)) == PICTURE_BYTES_LIMIT + 1
         assert copy.checkpoint_path(copy.checkpoints(1)[0]).read_bytes() == b"weights"
     names = {path.name for path in tmp_path.iterdir()}
-    assert not [name for name in names if name.endswith(".part")]
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_a_copy_has_the_logs_and_the_pictures_of_exports_too(project, tmp_path):
+    files = kept(project)
+    with ProjectFile.open(project) as opened:
+        run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
+        log = opened.prepare_attempt(run).log
+        opened.add_export(1, "diffusers", "/away", "0" * 64, {"sheets": {"made": "exports/run-1/made.png"}})
+    for name, text in ((log, "a line"), ("exports/run-1/made.png", "picture")):
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        (files / name).write_text(text)
+    studio.copy(project, tmp_path / "home.distill")
+    assert (tmp_path / "home.files" / log).read_text() == "a line"
+    assert (tmp_path / "home.files" / "exports/run-1/made.png").read_text() == "picture"
+
+
+def test_a_copy_says_how_far_it_is(project, tmp_path):
+    kept(project)
+    said = []
+    studio.copy(project, tmp_path / "home.distill", said.append)
+    assert len(said) == 3  # the database, and before each of two files
+    assert all(words.startswith("copied ") and " MiB" in words for words in said)
+
+
+def test_what_a_killed_copy_left_is_cleared_away(tmp_path):
+    left = tmp_path / ".home.distill.12.part"
+    left.touch()
+    (tmp_path / ".home.distill.12.files" / "checkpoints").mkdir(parents=True)
+    other = tmp_path / ".other.distill.12.part"
+    other.touch()
+    remove_unfinished_copies(tmp_path / "home.distill")
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_a_checkpoint_that_is_given_up_meanwhile_is_left_out_of_a_copy(project, tmp_path):

@@ -4,6 +4,7 @@ import math
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,10 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
         assert "preview_frechet" in opened.latest_metrics(run)
         (start,) = (event.data["start"] for event in opened.events_after(run) if "start" in event.data)
         assert list(start) == ["imports", "teacher, prompts and data", "first preview", "first step"]
+        (told,) = (event for event in opened.events_after(run) if "machine" in event.data)
+        assert told.data["machine"]["libraries"]["torch"] == version("torch")
+        assert f", torch {version('torch')}, " in told.text
+        assert "cpu (1 threads of " in told.text
         assert opened.check() == []
 
 

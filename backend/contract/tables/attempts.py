@@ -113,6 +113,11 @@ class Attempts(Runs, Commands):
             )
             self._close_open_commands(run, now)
 
+    def note_end(self, attempt: int, reason: str) -> None:
+        """How the process of an attempt ended that said nothing itself; it stays without an outcome, and so lost."""
+        with self._db.write():
+            self._db.run("UPDATE attempts SET reason = ? WHERE id = ? AND outcome IS NULL", (reason, attempt))
+
     def _insert_attempt(self, run: int) -> int:
         return self._db.run(
             "INSERT INTO attempts (run, number, launched)"

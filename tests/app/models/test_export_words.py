@@ -25,6 +25,8 @@ def test_each_wrong_place_is_named_with_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
     wrong: tuple[tuple[object, Format, str], ...] = (
         ("", "diffusers", "Name a folder"),
+        ("", "lora", "Name a folder"),
+        ("", "safetensors", "Name a file"),
         ("here", "diffusers", "here is not a whole path"),
         (tmp_path / "full", "diffusers", "full already holds files; choose"),
         (tmp_path / "file", "diffusers", "file exists already; choose"),

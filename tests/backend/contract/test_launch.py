@@ -8,6 +8,7 @@ from itertools import pairwise
 import psutil
 import pytest
 
+from backend import studio
 from backend.contract import launch, liveness
 from backend.contract.launch import LaunchError
 from backend.contract.project_file import ProjectFile, ProjectFileError
@@ -323,6 +324,47 @@ def test_a_run_whose_process_dies_at_once_does_not_hold_up_the_queue(path, four)
     until(path, four[0], "running")
     with ProjectFile.open(path, readonly=True) as project:
         assert project.run_state(four[1]).reason == "The worker ended before it could start: no such library"
+
+
+def test_who_started_a_process_knows_how_it_was_killed(path, four):
+    code = BEGIN + "print('half of it', flush=True)\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    launch.start_worker(path, four[0], command=worker(code))
+    (child,) = [launch._children[pid] for pid, (known, _) in launch._attempts.items() if known == path.absolute()]
+    child.wait()
+    with ProjectFile.open(path) as project:
+        assert "without a word" in project.run_state(four[0]).reason
+        assert launch.start_next(path) is None  # whoever does anything here notes it
+        state = project.run_state(four[0])
+    assert state.state == "lost"
+    assert "was ended by signal 9 (SIGKILL)" in state.reason
+    assert state.reason.endswith("Its log ends: half of it")
+
+
+def test_a_queue_whose_predecessor_was_killed_stands_still(path, four):
+    assert launch.enqueue(path, four[0], command=worker(OBEDIENT)) == four[0]
+    launch.enqueue(path, four[1], command=worker(OBEDIENT))
+    with ProjectFile.open(path) as project:
+        assert project.stalled_queue() == []
+        process = project.attempts(four[0])[-1].process
+        assert process is not None
+        psutil.Process(process.pid).kill()
+        launch._children[process.pid].wait()
+        assert [run.id for run in project.stalled_queue()] == [four[1]]
+        assert studio.stalled(path) == (
+            f"No run is under way and 1 waits in the queue; `distill resume {path} {four[1]}` starts the first."
+        )
+        launch.resume(path, four[1], command=worker(OBEDIENT))
+        assert project.stalled_queue() == []
+        assert studio.stalled(path) == ""
+    launch.end(path, four[1], stop_seconds=0.0)
+
+
+def test_a_queue_does_not_stand_still_while_the_process_before_ends(path, four):
+    with ProjectFile.open(path) as project:
+        attempt = project.begin_attempt(four[0])  # this process
+        project.enqueue(four[1])
+        project.end_attempt(attempt, "finished")
+        assert project.stalled_queue() == []
 
 
 def test_what_runs_or_is_finished_does_not_queue(path, four):

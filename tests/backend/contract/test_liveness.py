@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from backend.contract.liveness import has_process, is_alive, process, state_of, this_process
+from backend.contract.liveness import ended_with, has_process, is_alive, process, state_of, this_process
 from backend.contract.rows import Attempt, Command, Process
 
 NOW = 1_000_000.0
@@ -77,6 +77,16 @@ def test_a_process_that_ended_is_lost_at_once(gone):
     assert "ended without a word" in state_of(attempt(process=gone), [], 40, NOW).reason
     assert "before it could start" in state_of(attempt(process=gone, started=None), [], 40, NOW).reason
     assert not has_process(attempt(process=gone), NOW)
+
+
+def test_how_a_process_ended_is_said_where_it_is_known(gone):
+    killed = attempt(process=gone, reason=ended_with(gone.pid, -9))
+    assert state_of(killed, [], 40, NOW).reason == (
+        f"Its process {gone.pid} was ended by signal 9 (SIGKILL), by a person or because memory ran out; "
+        "see its log, then resume it from its last checkpoint."
+    )
+    assert ended_with(7, -11) == "Its process 7 was ended by signal 11 (SIGSEGV)"
+    assert ended_with(7, 3) == "Its process 7 ended with exit status 3 and without a word"
 
 
 def test_a_silent_process_still_keeps_others_away():

@@ -10,7 +10,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from backend.exports import export
+from backend import students
+from backend.contract import launch
+from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
+from backend.exports import export, is_whole_model
+from backend.exports.verify import SHEETS, TOLERANCE, verify_file
 from backend.samplers import Sampler
 from backend.teachers import Teacher, TeacherError, load_teacher, quick
 
@@ -57,6 +62,28 @@ def test_diffusers_converts_it_back_to_the_same_weights(file: Path, tiny_model: 
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
+def test_a_fresh_process_makes_its_pictures_from_the_file(file: Path, teacher: Teacher, tmp_path: Path) -> None:
+    student, cond = teacher.trainable(), teacher.each_condition(2)
+    checked = verify_file(file, student, ONE, cond, teacher, tmp_path / "sheets")
+    assert checked is not None
+    assert checked.found.sound, checked.found.sentence
+    assert {place.name for place in (tmp_path / "sheets").iterdir()} == set(SHEETS.values())
+    assert f"StableDiffusionPipeline.from_single_file({str(file)!r}, " in checked.text
+    other = tmp_path / "other.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if name.endswith("out.2.bias"))
+    save_file(weights | {name: weights[name] + 0.1}, other)
+    checked = verify_file(other, student, ONE, cond, teacher)
+    assert checked is not None
+    assert "makes other pictures than the preview" in checked.found.sentence
+
+
+def test_a_network_alone_makes_no_pictures(tiny_teacher: Callable[..., Path], tmp_path: Path) -> None:
+    digits = load_teacher(str(tiny_teacher()))
+    assert not is_whole_model(digits.trainable(), digits)
+    assert verify_file(tmp_path / "any", digits.trainable(), ONE, digits.each_condition(2), digits) is None
+
+
 def test_it_is_a_teacher_again(file: Path, teacher: Teacher) -> None:
     again = load_teacher(str(file), prompts=tiny.PROMPTS)
     x, t = torch.randn(2, *teacher.denoiser.shape), torch.tensor([0.2, 0.8], dtype=torch.float64)
@@ -86,3 +113,25 @@ def test_one_file_that_cannot_be_used_is_refused(file: Path, tmp_path: Path) -> 
     shutil.copytree(file.with_suffix(""), tmp_path / "lacking")
     with pytest.raises(TeacherError, match="lacking"):
         load_teacher(str(tmp_path / "lacking.safetensors"))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_check_of_a_file_is_recorded_with_its_pictures(
+    tiny_model: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILL_STUDIO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "prompts.txt").write_text("\n".join(tiny.PROMPTS), encoding="utf-8")
+    few = {"steps": 1, "batch_size": 2, "preview_every": 0, "checkpoint_every": 0, "threads": 1}
+    asked = {"teacher": str(tiny_model("sd")), "prompts": str(tmp_path / "prompts.txt"), "method": "dmd2"}
+    with ProjectFile.create(tmp_path / "lab.distill") as project:
+        run = project.add_run(Recipe.from_values({**asked, "training": few}))
+        launch.start_worker(project.path, run)
+        out = tmp_path / "student.safetensors"
+        answer = students.export(project.path, run, "safetensors", out, "last")
+        (record,) = project.exports(run)
+        sheets = [project.files / place for place in record.verification["sheets"].values()]
+    assert answer["max_abs_difference"] < TOLERANCE
+    assert record.verification["max_abs_difference"] == answer["max_abs_difference"]
+    assert len(sheets) == 2
+    assert all(sheet.is_file() for sheet in sheets)
+    assert f"from_single_file({str(out)!r}" in record.verification["snippet"]
