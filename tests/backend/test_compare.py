@@ -65,6 +65,7 @@ def test_only_what_is_asked_for_is_shown_each_from_several_noises(lab, tiny_mode
     for where, only in ((str(lab.teacher), ["7", "2"]), (str(tiny_model("sd")), ["a red fish", "a boat"])):
         student = untrained(where, only)
         found = compare.conditions(student.teacher, only)
+        assert found is not None
         assert found["names"] == 20 * [only[0]] + 20 * [only[1]]
         side, full = compare.sides([("Student", student)], teacher_nfe=2, only=only)[1:]
         assert torch.equal(side.samples, drawn_as_named(student, found["names"]))

@@ -164,11 +164,13 @@ def test_a_card_of_a_student_that_was_never_evaluated_has_the_figures_of_its_pre
         frechet = opened.points(series).values[-1]
     with ProjectFile.open(project) as opened:  # which no other test evaluates
         run = opened.add_run(student.recipe, name="mine")
-        said = {"position": 0, "image": b"", "sampler": shown.sampler, "scores": shown.scores}
-        opened.add_sample(run, step=6, kind="preview", **said)
+        opened.add_sample(
+            run, step=6, kind="preview", position=0, image=b"", sampler=shown.sampler, scores=shown.scores
+        )
     facts = students.facts_of(project, student)
     (row,) = facts.measured
-    assert (row.who, row.nfe, row.figures["frechet"]) == ("student", 1, pytest.approx(frechet))
+    assert (row.who, row.nfe) == ("student", 1)
+    assert row.figures["frechet"] == pytest.approx(frechet)
     assert "Measured by the run itself, on the few samples of its preview at step 6; " in measured_table(facts)
     # It says nothing of another use, of the raw weights beside the average, or of another checkpoint.
     for other, weights in (
@@ -219,7 +221,7 @@ def test_a_copy_has_the_logs_and_the_pictures_of_exports_too(project, tmp_path):
     files = kept(project)
     with ProjectFile.open(project) as opened:
         run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
-        log = opened.prepare_attempt(run).log
+        log = opened.prepare_attempt(run).log or ""
         opened.add_export(1, "diffusers", "/away", "0" * 64, {"sheets": {"made": "exports/run-1/made.png"}})
     for name, text in ((log, "a line"), ("exports/run-1/made.png", "picture")):
         (files / name).parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +233,7 @@ def test_a_copy_has_the_logs_and_the_pictures_of_exports_too(project, tmp_path):
 
 def test_a_copy_says_how_far_it_is(project, tmp_path):
     kept(project)
-    said = []
+    said: list[str] = []
     studio.copy(project, tmp_path / "home.distill", said.append)
     assert len(said) == 3  # the database, and before each of two files
     assert all(words.startswith("copied ") and " MiB" in words for words in said)
