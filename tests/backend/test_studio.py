@@ -219,7 +219,7 @@ def test_a_copy_has_the_logs_and_the_pictures_of_exports_too(project, tmp_path):
     files = kept(project)
     with ProjectFile.open(project) as opened:
         run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
-        log = opened.prepare_attempt(run).log
+        log = opened.prepare_attempt(run).log or ""
         opened.add_export(1, "diffusers", "/away", "0" * 64, {"sheets": {"made": "exports/run-1/made.png"}})
     for name, text in ((log, "a line"), ("exports/run-1/made.png", "picture")):
         (files / name).parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def test_a_copy_has_the_logs_and_the_pictures_of_exports_too(project, tmp_path):
 
 def test_a_copy_says_how_far_it_is(project, tmp_path):
     kept(project)
-    said = []
+    said: list[str] = []
     studio.copy(project, tmp_path / "home.distill", said.append)
     assert len(said) == 3  # the database, and before each of two files
     assert all(words.startswith("copied ") and " MiB" in words for words in said)

@@ -116,7 +116,7 @@ def main() -> int:
             assert isinstance(wizard, Wizard)
             window.typist = Typist(window, shown, wizard)  # type: ignore[attr-defined]  # lives as long as it
 
-    window.open_project(path, lambda: window.show_screen("wizard"))
+    window.open_project(path, lambda opened: opened.show_screen("wizard"))
     waiting = QTimer(window, interval=10)
     waiting.timeout.connect(type_when_ready)
     waiting.start()

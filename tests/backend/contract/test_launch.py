@@ -10,6 +10,7 @@ import pytest
 
 from backend import studio
 from backend.contract import launch, liveness
+from backend.contract.files import last_line
 from backend.contract.launch import LaunchError
 from backend.contract.project_file import ProjectFile, ProjectFileError
 from backend.contract.recipe import Recipe
@@ -220,9 +221,9 @@ def test_the_worker_is_started_without_the_folder_that_it_is_started_in(path, ru
 
 def test_the_last_line_of_a_log(tmp_path):
     log = tmp_path / "log"
-    assert launch.last_line(log) == ""
+    assert last_line(log) == ""
     log.write_bytes(b"x" * 10_000 + b"\nValueError: a\xff\n\n")
-    assert launch.last_line(log) == "ValueError: a\ufffd"
+    assert last_line(log) == "ValueError: a\ufffd"
 
 
 # The queue
