@@ -147,6 +147,7 @@ class RunScreen(Screen):
         self._down = QSplitter(Qt.Orientation.Vertical)
         # The rest of the height, however little: what it would like to have is no reason to scroll.
         self._down.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self._down.setMinimumHeight(TOP_HEIGHT + BOTTOM_HEIGHT + look.GAP)  # below that its parts would overlap
         column.addWidget(self._down, 1)
         self._across = QSplitter(Qt.Orientation.Horizontal)
         self._across.setMinimumHeight(TOP_HEIGHT)

@@ -65,8 +65,8 @@ class WelcomeScreen(QWidget):
         self.demo.clicked.connect(self.demo_wanted)
         column.addWidget(self.demo)
         words = self.tr(
-            "Trains a one-step student on this machine in a few minutes, then measures, exports and checks it; no "
-            "network, no GPU needed."
+            "Trains, measures, exports and checks a one-step student on this machine in a few minutes; no network, no "
+            "GPU needed."
         )
         column.addWidget(_narrow(look.label(words, "caption", "muted", wraps=True)))
         column.addSpacing(look.GAP)

@@ -384,6 +384,25 @@ def test_a_copy_is_whole_and_made_in_a_process_of_its_own(scripted: MainWindow, 
     assert scripted.statusBar().currentMessage() == "Saved a copy as home.distill."
 
 
+def test_nothing_overlaps_while_a_copy_is_made(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE), name="third")
+        project.end_attempt(project.begin_attempt(run), "failed", "The disk is full.", "Traceback: full\n" * 30)
+    scripted.resize(1280, 800)
+    scripted.show_screen("run", run)
+    qtbot.waitUntil(lambda: scripted.is_settled and isinstance(scripted.screen_shown(), RunScreen))
+    screen = scripted.screen_shown()
+    assert isinstance(screen, RunScreen)
+    qtbot.waitUntil(lambda: screen.header.state.text() == "Failed")
+    screen.header.details.click()
+    scripted.copy_to(project_path.with_name("home.distill"))
+    QApplication.sendPostedEvents()
+    assert screen._down.height() >= screen._across.minimumHeight() + screen.below.minimumHeight()
+    assert looking.overlapping(scripted) == []
+    assert looking.nameless(scripted) == []
+    assert looking.unreachable(scripted) == []
+
+
 def test_a_name_that_exists_is_refused_in_a_sentence(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
     with qtbot.waitSignal(window.project_shown):
         window.open_project(project_path)
