@@ -17,6 +17,7 @@ PROOF = Proof(
     bench="ring8:flow",
     figure="velocity_error",
     good=0.0041,
+    bad=0.0082,  # at least twice as far
     change=straighten,
     settings={"components": 4, "learning_rate": 1e-3},
     training={"steps": 1200, "batch_size": 256, "gradient_clip": 10.0},

@@ -1,28 +1,26 @@
-"""LoRA-enhanced guidance distillation: what is learnt is in the adapters, which must be free to learn it."""
+"""LoRA-enhanced guidance distillation: at one scale all that guidance adds is in the adapters, and in nothing else."""
 
 import torch
 
-from backend.networks.adapters import own_parameters
 from backend.proofs import Proof
 from backend.train import Run
 
 
 def hold_the_adapters(run: Run) -> None:
-    """The stub: the adapters stay as they start, at nothing; what embeds the scale learns on."""
-    for parameter in own_parameters(run.student):
-        parameter.requires_grad_(False)
-    rest = [p for p in run.student.parameters() if p.requires_grad]
-    run.optimizers = {"student": torch.optim.Adam(rest, lr=1e-3)}
+    """The stub: the adapters' updates are computed and change nothing, so that they stay as they start, silent."""
+    run.optimizers = {"student": torch.optim.SGD(run.student.parameters(), lr=0.0)}
 
 
+# A student that is told its scale has numbers beside its adapters, by which alone, in the plane, it learns most of it:
+# 0.012 of the effect is then unexplained, and 0.002 with the adapters. So it is one scale that is asked for.
 PROOF = Proof(
-    claim="Low-rank adapters on the frozen teacher learn what guidance adds, at the scale that the student is told.",
+    claim="Low-rank adapters alone lead a frozen teacher's samples to where guidance leads them.",
     bench="wide",
-    figure="unexplained_guidance",
-    good=0.1,
-    bad=0.5,
+    figure="coupling_rmse",
+    good=0.14,
+    bad=0.4,
     change=hold_the_adapters,
-    settings={"learning_rate": 2e-3, "student_steps": 16, "rank": 16, "guidance_scale": 2.0},
+    settings={"learning_rate": 2e-3, "student_steps": 32, "rank": 16, "guidance_scale": 3.0, "told": False},
     training={"steps": 1500, "batch_size": 256, "learning_rate_schedule": "cosine"},
-    expected="below 0.1, as of guidance distillation (its figures: 0.006 at scale 2, 0.005 at 5); 1 at the start",
+    expected="a tenth of guidance's effect, in squares, unexplained: 0.14 from the flow, and 0.45 unguided",
 )
