@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from backend.memory import peak_bytes
 from backend.methods import Method
 from backend.progress import Report
 from backend.samplers import teacher_sampler
+from backend.savings import Footprint, at_least, less_memory, memory_of
 from backend.stores import PairStore
 from backend.stores import make as make_pairs
 from backend.teachers import Teacher
@@ -106,6 +107,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
             pairs = _few_pairs(recipe, method, chosen, teacher, opened)
             return assemble(recipe, method, chosen, asked, data, where, opened, pairs)
 
+    run = None
     try:
         run = found(start)
         if run is None:
@@ -116,17 +118,25 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
             problems.append(f"The disk has too little room for the checkpoints, {gigabytes}; free some space.")
             known.suggestions.extend(fewer_checkpoints(recipe.training))
         elif dry_run:
-            seconds, memory = _try(run, report)
-            known = replace(known, seconds=seconds, memory=memory + _of_data_to_come(recipe, run))
-            _mind_size(known, recipe, method, chosen, run.device)
+            seconds, peaks = _try(run, report)
+            peaks = peaks.with_more(_of_data_to_come(recipe, run))
+            known = replace(known, seconds=seconds, memory=peaks.whole)
+            _mind_size(known, recipe, method, chosen, run, peaks)
     except NotFiniteError as error:
         problems.append(f"{error} Lower the learning rate, or check the teacher.")
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        problems.append(out_of_memory(device_of(recipe.training.device)))
-        known.suggestions.extend(less_memory(recipe, method, chosen))
+        _say_it_is_too_large(known, recipe, method, chosen, run, where)
     return known
+
+
+def _say_it_is_too_large(
+    known: Preflight, recipe: Recipe, method: Method[Any, Any], chosen: Any, run: Run | None, device: torch.device
+) -> None:
+    made_of = at_least(recipe, method, chosen, run, memory_of(device))
+    known.suggestions.extend(less_memory(recipe, method, chosen, made_of, device))
+    known.problems.append(out_of_memory(device, known.suggestions))
 
 
 def _reading(report: Report) -> Callable[[int, int], None]:
@@ -171,46 +181,34 @@ def _pair_evaluations(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> 
     return float(guided * (2 * recipe.pairs.steps - 1) * recipe.pairs.count)
 
 
-def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chosen: Any, device: torch.device) -> None:
+@dataclass(frozen=True)
+class Peaks:
+    """Bytes of memory: what was there before the first step, the most of the steps, and the most of previews too."""
+
+    resident: int
+    training: int
+    whole: int
+
+    def with_more(self, held: int) -> "Peaks":
+        """The same with so much more from the start."""
+        return Peaks(self.resident + held, self.training + held, self.whole + held)
+
+
+def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chosen: Any, run: Run, peaks: Peaks) -> None:
     """Warn of what the dry run showed to be too much for this machine, and say what would help."""
-    has = _memory_of(device)
+    has = memory_of(run.device)
     if known.memory > ROOM * has:
         known.warnings.append(
             f"The run needs about {known.memory / 2**30:.1f} GiB of memory and this machine has {has / 2**30:.1f} GiB; "
             "make it smaller, or close other programs."
         )
-        known.suggestions.extend(less_memory(recipe, method, chosen))
+        made_of = Footprint.of(run, recipe.student.rank, peaks.resident, peaks.training, peaks.whole)
+        known.suggestions.extend(less_memory(recipe, method, chosen, made_of, run.device, int(ROOM * has)))
     elif known.seconds is not None and known.seconds > LONG_SECONDS:
         known.warnings.append(
             f"The run takes about {known.seconds / 3600:.0f} hours on this machine; make it shorter, or let it run on."
         )
         known.suggestions.extend(less_time(recipe, method, chosen, known.seconds))
-
-
-def _memory_of(device: torch.device) -> int:
-    """Bytes of a GPU, or of the machine."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return int(psutil.virtual_memory().total)
-
-
-def less_memory(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> list[Suggestion]:
-    """What lowers the memory of a step: it grows with the batch and, less, with the student's steps in training."""
-    found = []
-    batch = recipe.training.batch_size
-    for part in (4, 2):
-        if batch >= 2 * part:
-            smaller = batch // part
-            words = f"Lower the batch size from {batch} to {smaller}"
-            found.append(Suggestion(words, {"training.batch_size": smaller}, smaller / batch))
-    if getattr(chosen, "gan_weight", 0):
-        without = "real data" not in method.needs(chosen.model_copy(update={"gan_weight": 0.0}))
-        words = "Leave the adversarial loss out: a discriminator less" + (", and no real data" if without else "")
-        found.append(Suggestion(words, {"settings.gan_weight": 0.0}, 0.7))
-    if getattr(chosen, "student_steps", 1) > 1 and not hasattr(chosen, "start_steps"):
-        words = "Make a student of one step: its training holds no longer rollout"
-        found.append(Suggestion(words, {"settings.student_steps": 1}, 0.9))
-    return _ranked(found)
 
 
 def less_time(recipe: Recipe, method: Method[Any, Any], chosen: Any, seconds: float) -> list[Suggestion]:
@@ -345,13 +343,19 @@ def _draw(run: Run) -> None:
         judge.draw(net, sampler, run.teacher, run.teacher.each_condition(count).to(run.device), judge.PREVIEW_SEED)
 
 
-def _try(run: Run, report: Report) -> tuple[float, int]:
-    """Seconds for the whole run and bytes of memory, from a few steps of it. The run is spoilt by that."""
+def _try(run: Run, report: Report) -> tuple[float, Peaks]:
+    """Seconds for the whole run and its memory, from a few steps of it. The run is spoilt by that."""
+    is_gpu = run.device.type == "cuda"
+
+    def peak() -> int:
+        return torch.cuda.max_memory_reserved(run.device) if is_gpu else peak_bytes()
+
     report(f"Taking {DRY_STEPS} steps of the run.")
     threads = torch.get_num_threads()
     torch.set_num_threads(run.training.threads or threads)
-    if run.device.type == "cuda":
+    if is_gpu:
         torch.cuda.reset_peak_memory_stats(run.device)
+    resident = torch.cuda.memory_allocated(run.device) if is_gpu else psutil.Process().memory_info().rss
     seconds: list[float] = []
     try:
         begun = time.perf_counter()
@@ -362,8 +366,8 @@ def _try(run: Run, report: Report) -> tuple[float, int]:
             if progress.step >= DRY_STEPS:
                 break
             begun = time.perf_counter()
+        training = peak()
         _draw(run)
     finally:
         torch.set_num_threads(threads)
-    memory = torch.cuda.max_memory_reserved(run.device) if run.device.type == "cuda" else peak_bytes()
-    return min(seconds) * run.training.steps, memory
+    return min(seconds) * run.training.steps, Peaks(resident, training, peak())

@@ -5,12 +5,14 @@ the machine does not give is left out.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import psutil
 import torch
+
+from backend.contract.checked import Suggestion
 
 SECONDS = 1.0
 MIB = 2**20
@@ -65,11 +67,14 @@ class _Gpu:
         return found
 
 
-def out_of_memory(device: torch.device) -> str:
-    """What a person is told when the device had no memory left: what it has, what this process takes, what to lower."""
-    return (
-        f"The device is out of memory ({_taken(device)}); lower, in this order, the batch size or the student's steps."
-    )
+def out_of_memory(device: torch.device, helps: Sequence[Suggestion]) -> str:
+    """What a person is told when the device had no memory left: what it has, what this process takes, what helps.
+
+    helps: what can still be changed, the most first (`savings.less_memory`).
+    """
+    words = "; ".join(one.words[0].lower() + one.words[1:] for one in helps)
+    mend = f"what would help, the most first: {words}." if helps else "choose a device that has more."
+    return f"The device is out of memory ({_taken(device)}); {mend}"
 
 
 def _taken(device: torch.device) -> str:

@@ -24,13 +24,13 @@ from typing import Any
 import torch
 
 from backend import checkpoints, disk, health, judge, pictures
-from backend.assembly import device_of, left_out, start_run
+from backend.assembly import device_of, left_out, method_of, start_run
 from backend.awake import awake
 from backend.checkpoints import CheckpointError
 from backend.contract import launch, liveness
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
-from backend.contract.recipe import LIVE_SETTINGS, RecipeError, Training
+from backend.contract.recipe import LIVE_SETTINGS, Recipe, RecipeError, Training
 from backend.contract.recorder import Recorder
 from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
@@ -41,6 +41,7 @@ from backend.machine import in_words, machine
 from backend.memory import keep_freed, peak_bytes
 from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
+from backend.savings import at_least, less_memory, memory_of
 from backend.starting import Starting
 from backend.stores import PART
 from backend.teachers import TeacherError
@@ -396,6 +397,7 @@ def _work(path: Path, run_id: int) -> int:
     with ProjectFile.open(path) as project:
         attempt = project.begin_attempt(run_id)
         recipe = project.recipe(run_id)
+    run = None
     with Recorder(path, run_id, attempt) as recorder:
         try:
             trained_with = machine(recipe.training.device)
@@ -422,17 +424,25 @@ def _work(path: Path, run_id: int) -> int:
             saved = worker.saved_step
             last = f"the last good checkpoint is at step {saved}" if saved >= 0 else "there is no checkpoint yet"
             reason = f"{error} Lower the learning rate and start again from there; {last}."
-            say_finding(recorder, health.not_finite(str(error), last), run.step)
+            say_finding(recorder, health.not_finite(str(error), last), worker.run.step)
             return _end(recorder, "failed", reason, traceback.format_exc())
         except USER_ERRORS as error:
             return _end(recorder, "failed", str(error), traceback.format_exc())
         except BaseException as error:  # the process's outermost edge: whatever it was, the run must say so
             if is_out_of_memory(error):
-                reason = out_of_memory(device_of(recipe.training.device))
+                reason = _what_is_lacking(recipe, run)
                 return _end(recorder, "failed", reason, traceback.format_exc())
             _end(recorder, "failed", f"A fault in the program ended it: {error!r}.", traceback.format_exc())
             raise
         return _end(recorder, "finished", "")
+
+
+def _what_is_lacking(recipe: Recipe, run: Run | None) -> str:
+    """What the device had too little of, and what would help. run: None where it was not even put together."""
+    method, chosen = method_of(recipe)
+    device = device_of(recipe.training.device)
+    made_of = at_least(recipe, method, chosen, run, memory_of(device))
+    return out_of_memory(device, less_memory(recipe, method, chosen, made_of, device))
 
 
 def pairs_made(recorder: Recorder) -> Callable[[int, int], None]:

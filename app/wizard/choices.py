@@ -316,6 +316,7 @@ def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:
 
 
 _SIGNS: tuple[tuple[str, PageKey], ...] = (
+    (r"out of memory", "training"),  # first, because it names everything that would help
     (r"first_level|guidance_scale|learning rate", "method"),
     (r"real data|pictures|The data |images|class|pairs|[Pp]rompts", "data"),
     (r"disk|memory|hours", "training"),

@@ -191,7 +191,9 @@ class ReviewPage(Page):
             change, words = suggestion["change"], said(suggestion["words"])
             button.setAccessibleName(self.tr("Apply: {0}").format(words))
             button.clicked.connect(lambda _=False, change=change, words=words: self._apply(change, words))
-            self.suggestions.add_sentence(f"{words}.", "text", button)
+            memory = suggestion.get("memory")
+            left = self.tr("{0}: about {1} of memory.").format(words, size(memory)) if memory else f"{words}."
+            self.suggestions.add_sentence(left, "text", button)
 
     def _apply(self, change: Mapping[str, Any], words: str) -> None:
         self.edit(change, words)

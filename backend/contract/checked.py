@@ -9,11 +9,13 @@ class Suggestion:
     """What would change to make a run fit. change: dotted names of the recipe and their new values.
 
     left: about what share of the memory, time or disk remains with it; 1 where it is not known to be less.
+    memory: about how many bytes the run would need with it; 0 where that is not known, or not what is short.
     """
 
     words: str
     change: dict[str, Any]
     left: float
+    memory: int = 0
 
 
 @dataclass(frozen=True)

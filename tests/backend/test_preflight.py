@@ -209,17 +209,23 @@ def test_other_kinds_of_run_are_refused(lab, project):
 
 
 def test_a_lack_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
-    monkeypatch.setattr(preflight, "_memory_of", lambda device: 2**20)
+    monkeypatch.setattr(preflight, "memory_of", lambda device: 2**20)
+    peaks = preflight.Peaks(resident=400 * MEBIBYTE, training=600 * MEBIBYTE, whole=600 * MEBIBYTE)
+    monkeypatch.setattr(preflight, "_try", lambda run, report: (1.0, peaks))
     asked = {**lab.recipe(batch_size=4), "settings": {"student_steps": 4, "gan_weight": 0.1}}
     found = look(asked, project)
     assert found.ok
     assert any("of memory and this machine has 0.0 GiB; make it smaller" in words for words in found.warnings)
-    assert [suggestion.change for suggestion in found.suggestions] == [
+    # All is activations beside the tiny networks of this teacher; none fits in a mebibyte, so the least batch is it.
+    assert [suggestion.change for suggestion in found.suggestions][:5] == [
+        {"training.batch_size": 1, "training.accumulation": 4},
+        {"training.gradient_checkpointing": True},
         {"training.batch_size": 2},
         {"settings.gan_weight": 0.0},
         {"settings.student_steps": 1},
     ]
-    assert found.to_json()["suggestions"][0]["change"] == {"training.batch_size": 2}
+    assert [suggestion.memory // (50 * MEBIBYTE) for suggestion in found.suggestions[:4]] == [9, 9, 10, 10]
+    assert found.to_json()["suggestions"][1]["change"] == {"training.gradient_checkpointing": True}
 
 
 def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
@@ -229,11 +235,15 @@ def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypa
     monkeypatch.setattr(preflight, "_try", fail)
     found = look(lab.recipe(batch_size=64), project)
     assert not found.ok
-    assert [suggestion.change["training.batch_size"] for suggestion in found.suggestions] == [16, 32]
+    changes = [suggestion.change for suggestion in found.suggestions]
+    assert changes[0] == {"training.batch_size": 8, "training.accumulation": 8}
+    assert {"training.batch_size": 16} in changes
+    assert {suggestion.memory for suggestion in found.suggestions} == {0}  # nothing was measured
+    assert "what would help, the most first: take 8 batches of 8 for a step" in found.problems[0]
 
 
 def test_a_long_run_is_shortened_by_what_costs_most(lab, project, monkeypatch):
-    monkeypatch.setattr(preflight, "_try", lambda run, report: (60 * 3600.0, 0))
+    monkeypatch.setattr(preflight, "_try", lambda run, report: (60 * 3600.0, preflight.Peaks(0, 0, 0)))
     asked = {**lab.recipe(steps=1000), "settings": {"student_steps": 2, "guidance_scale": 2.0}}
     found = look(asked, project)
     assert "The run takes about 60 hours on this machine; make it shorter, or let it run on." in found.warnings
@@ -256,14 +266,3 @@ def test_a_full_disk_comes_with_what_would_help(lab, project, monkeypatch):
     found = look(lab.recipe(steps=100, checkpoint_every=10, preview_every=20, keep_checkpoints=3), project)
     assert [suggestion.change.get("training.checkpoint_every") for suggestion in found.suggestions] == [0, None]
     assert look(lab.recipe(steps=1, checkpoint_every=0, preview_every=0), project).suggestions == []
-
-
-@pytest.mark.parametrize(("method", "said"), [("dmd2", True), ("acd", False), ("scott", False)])
-def test_only_where_the_adversarial_loss_alone_needs_it_real_data_is_saved(method, said):
-    card = load_method(method)
-    chosen = card.settings(gan_weight=0.4)
-    suggested = preflight.less_memory(Recipe(teacher="digits", method=method), card, chosen)
-    (words,) = (one.words for one in suggested if "settings.gan_weight" in one.change)
-    assert ("no real data" in words) == said
-    without = card.needs(card.settings(gan_weight=0))
-    assert ("real data" not in without) == said

@@ -137,7 +137,11 @@ def test_out_of_memory_says_what_to_lower_in_order(project: Path, small: str, mo
     after(3, full, monkeypatch)
     _, attempt = work(project, add(project, small))
     assert attempt.reason.startswith("The device is out of memory (the machine has ")
-    assert attempt.reason.endswith("; lower, in this order, the batch size or the student's steps.")
+    said = attempt.reason.partition("; what would help, the most first: ")[2]
+    assert said.startswith("compute activations again where gradients need them (gradient checkpointing)")
+    assert "; take 2 batches of 1 for a step, instead of 1 of 2; " in said
+    assert "batch size" not in said  # it is 2
+    assert "student of one step" not in said  # it has no more
 
 
 def test_a_fault_keeps_its_traceback(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def test_a_refused_teacher_is_said_where_it_is_named():
             "student",
         ),
         ("The disk has too little room for the checkpoints, 3.0 GiB; free some space.", "training"),
-        ("The device is out of memory (the GPU has 8.0 GiB); lower, in this order, the batch size.", "training"),
+        ("The device is out of memory (the GPU has 8.0 GiB); what would help: leave out ... no real data.", "training"),
         (
             "The teacher predicts epsilon and the student starts where alpha is 0.0064: its clean sample is the "
             "difference of two large numbers there; set first_level to 0, which starts it at 0.89.",

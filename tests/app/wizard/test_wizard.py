@@ -101,13 +101,18 @@ def test_a_recipe_that_was_found_fit_is_not_checked_again(
 def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, started: list[tuple[str, int]]
 ) -> None:
-    words = "The device is out of memory; lower, in this order, the batch size or the student's steps."
+    words = "The device is out of memory; what would help, the most first: lower the batch size, and no real data."
     change = {"training.batch_size": 12}
+    more = {"training.batch_size": 6, "training.accumulation": 2, "training.gradient_checkpointing": True}
+    more |= {"student.kind": "lora", "student.fake_score": "lora", "training.optimizer": "adafactor"}
     backend.answers["preflight"] = lambda _: {
         **FITS,
         "ok": False,
         "problems": [words],
-        "suggestions": [{"words": "Lower the batch size from 48 to 12", "change": change, "left": 0.25}],
+        "suggestions": [
+            {"words": "Lower the batch size from 48 to 12", "change": change, "left": 0.25, "memory": 0},
+            {"words": "Change everything", "change": more, "left": 0.5, "memory": 3 * 2**30},
+        ],
     }
     wizard = make(empty)
     qtbot.mouseClick(wizard.frame.start, LEFT)
@@ -124,6 +129,14 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     assert wizard.draft.values["training"]["batch_size"] == 12
     assert words not in wizard.review.problems.words()
     qtbot.waitUntil(lambda: len(backend.jobs) == 2)  # whether it fits now
+    qtbot.waitUntil(lambda: len(wizard.review.suggestions.words()) > 1)
+    assert "Lower the batch size from 48 to 12." in wizard.review.suggestions.words()
+    assert "Change everything: about 3.0 GiB of memory." in wizard.review.suggestions.words()
+    apply = [b for b in wizard.review.suggestions.findChildren(QPushButton) if b.text() == "Apply"][-1]
+    qtbot.mouseClick(apply, LEFT)
+    for name, value in more.items():
+        part, key = name.split(".")
+        assert wizard.draft.values[part][key] == value
 
 
 def test_a_check_that_fails_says_so_and_can_be_tried_again(
