@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from backend.samplers import teacher_sampler
 from backend.savings import Footprint, at_least, less_memory, memory_of
 from backend.stores import PairStore
 from backend.stores import make as make_pairs
-from backend.teachers import Teacher
+from backend.teachers import Data, Teacher
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.vitals import out_of_memory
 
@@ -97,10 +97,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     problems += guidance_problems(method, chosen, teacher)
     if problems:
         return known
-    known.warnings.extend(_unused(recipe, method.needs(chosen), asked) + left_out(recipe, asked, data))
-    known.warnings.extend(_chain_warnings(recipe, method, chosen) + _start_warnings(method, chosen, teacher))
-    known.warnings.extend(asked.notes if asked.prompts else ())
-    known.warnings.extend(_guidance_warnings(method, chosen, asked))
+    known.warnings.extend(_warnings(recipe, method, chosen, asked, data))
 
     def start() -> Run:
         with ProjectFile.open(project, readonly=True) as opened:
@@ -129,6 +126,17 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
             raise
         _say_it_is_too_large(known, recipe, method, chosen, run, where)
     return known
+
+
+def _warnings(
+    recipe: Recipe, method: Method[Any, Any], chosen: Any, teacher: Teacher, data: Data | None
+) -> Iterator[str]:
+    yield from _unused(recipe, method.needs(chosen), teacher)
+    yield from left_out(recipe, teacher, data)
+    yield from _chain_warnings(recipe, method, chosen)
+    yield from _start_warnings(method, chosen, teacher)
+    yield from teacher.notes if teacher.prompts else ()
+    yield from _guidance_warnings(method, chosen, teacher)
 
 
 def _say_it_is_too_large(

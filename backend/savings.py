@@ -28,8 +28,6 @@ WITHOUT_GAN, ONE_STEP = 0.7, 0.9
 """The same without an adversarial loss, and of a student of one step; guesses, as they depend on the method."""
 BATCHES = (2, 4, 8)
 """Into how many parts a batch may be divided."""
-NOT_IN_PARTS = ("flash_dmd",)
-"""Methods that draw for each batch which terms its loss has, so that the batches of a step cannot be averaged."""
 FLOAT = 4
 _NOMINAL = 2**20
 
@@ -167,7 +165,7 @@ def less_memory(
     if now.computes_again and not training.gradient_checkpointing:
         words = "Compute activations again where gradients need them (gradient checkpointing): a third more time"
         found.append((words, {"training.gradient_checkpointing": True}, now.keeping(COMPUTED_AGAIN)))
-    found += _divided(recipe, method, now, room)
+    found += _divided(recipe, method, chosen, now, room)
     if training.precision == "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported():
         found.append(("Compute in bfloat16", {"training.precision": "bfloat16"}, now.keeping(NARROW)))
     if training.optimizer != "adafactor":
@@ -191,13 +189,13 @@ def less_memory(
 
 
 def _divided(
-    recipe: Recipe, method: Method[Any, Any], now: Footprint, room: int
+    recipe: Recipe, method: Method[Any, Any], chosen: Any, now: Footprint, room: int
 ) -> list[tuple[str, dict[str, Any], Footprint]]:
     """The same batch as several smaller ones, whose gradients are averaged."""
     batch, parts = recipe.training.batch_size, recipe.training.accumulation
     ways = []
     for by in BATCHES:
-        if method.accumulates and recipe.method not in NOT_IN_PARTS and batch % by == 0:
+        if method.accumulates(chosen) and batch % by == 0:
             small = replace(now.keeping(1 / by), gradients=_gradients(parts * by))
             words = f"Take {parts * by} batches of {batch // by} for a step, instead of {parts} of {batch}"
             ways.append((words, {"training.batch_size": batch // by, "training.accumulation": parts * by}, small))

@@ -1,6 +1,7 @@
 """What is said to lower a run's memory: its order, what each leaves, and that the run can then be started."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ LARGE = Footprint(
 """Needed: 1000, 4000 of the student and its average, 3000 of the fake score, 6000 of a step."""
 
 
-def changed(asked: dict, change: dict) -> dict:
+def changed(asked: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     found = {part: dict(value) if isinstance(value, dict) else value for part, value in asked.items()}
     for name, value in change.items():
         part, key = name.split(".")
@@ -35,7 +36,9 @@ def changed(asked: dict, change: dict) -> dict:
     return found
 
 
-def suggested(asked: dict, now: Footprint = LARGE, device: torch.device = CPU, room: int = 0) -> dict[str, int]:
+def suggested(
+    asked: dict[str, Any], now: Footprint = LARGE, device: torch.device = CPU, room: int = 0
+) -> dict[str, int]:
     """By what would change, the bytes that are left, in the order in which it is said."""
     recipe = Recipe.from_values(asked)
     found = less_memory(recipe, *method_of(recipe), now, device, room)
@@ -121,7 +124,7 @@ def test_what_is_proposed_can_be_started(method: str, lab) -> None:
     asked = {**lab.recipe(method, steps=1, batch_size=2), "pairs": {"count": 5, "steps": 3}}
     card, recipe = load_method(method), Recipe.from_values(asked)
     run = start_run(recipe)
-    change: dict = {}
+    change: dict[str, Any] = {}
     for of in (run, None):
         found = less_memory(recipe, card, run.settings, at_least(recipe, card, run.settings, of, 2**40), CPU)
         for one in found:

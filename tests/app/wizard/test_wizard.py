@@ -103,7 +103,11 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
 ) -> None:
     words = "The device is out of memory; what would help, the most first: lower the batch size, and no real data."
     change = {"training.batch_size": 12}
-    more = {"training.batch_size": 6, "training.accumulation": 2, "training.gradient_checkpointing": True}
+    more: dict[str, object] = {
+        "training.batch_size": 6,
+        "training.accumulation": 2,
+        "training.gradient_checkpointing": True,
+    }
     more |= {"student.kind": "lora", "student.fake_score": "lora", "training.optimizer": "adafactor"}
     backend.answers["preflight"] = lambda _: {
         **FITS,
