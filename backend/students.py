@@ -343,7 +343,7 @@ def facts_of(path: Path, student: "Student", weights: str | None = None) -> "Fac
         name = project.run(student.run).name
         shown = [row for row in project.samples_after(student.run) if row.step == student.step]
     if weights == "raw" and student.recipe.training.ema_decay:
-        rows = shown = []
+        rows, shown = [], []
     rows = [row for row in rows if row.recipe["of"] == "teacher" or row.recipe["nfe"] == student.sampler.nfe]
     counts = [row.recipe["count"] for row in rows if row.recipe["of"] == "student"]
     # Figures of other numbers of samples may not stand beside the student's.

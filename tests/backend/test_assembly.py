@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -124,7 +125,12 @@ def test_adapters_on_another_teacher_are_refused_and_the_teacher_stays_as_it_is(
 ):
     path, asked, _ = started_twice(lab.teacher, other_teacher, tmp_path, "lora")
     made, start = [], train.start
-    monkeypatch.setattr(train, "start", lambda *given: made.append(start(*given)) or made[-1])
+
+    def seen(*given: Any) -> train.Run:
+        made.append(start(*given))
+        return made[-1]
+
+    monkeypatch.setattr(train, "start", seen)
     said = f"Run 1's student is adapters on another teacher's weights, {other_teacher}; start from a run of the same"
     with ProjectFile.open(path, readonly=True) as project, pytest.raises(RecipeError, match=said):
         assembly.start_run(asked, project)

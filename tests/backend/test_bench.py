@@ -7,6 +7,7 @@ import torch
 from diffusers import UNet2DModel
 
 from backend import bench, losses
+from backend.assembly import start_run
 from backend.bench_tables import quality_table
 from backend.teachers import mixture_2d
 
@@ -23,7 +24,7 @@ def test_the_share_outside_the_networks_is_what_is_not_spent_in_their_forwards_a
 
         return taking
 
-    def begin(recipe, start_run=bench.start_run):
+    def begin(recipe):
         run = start_run(recipe)
         spent["networks"] = 0.0  # what the networks were looked at for while they were built is no part of a step
         return run
@@ -53,10 +54,16 @@ def test_of_calls_within_calls_the_outer_one_is_timed(monkeypatch):
 
 
 def test_pairs_for_a_measured_step_are_few(monkeypatch):
-    started, start_run = [], bench.start_run
-    monkeypatch.setattr(bench, "start_run", lambda recipe: started.append(start_run(recipe)) or started[-1])
+    def begin(recipe):
+        run = start_run(recipe)
+        assert run.pairs is not None
+        counts.append(len(run.pairs.noise))
+        return run
+
+    counts: list[int] = []
+    monkeypatch.setattr(bench, "start_run", begin)
     bench.step_overhead("knowledge", steps=1, warm_up=1, batch_size=2)
-    assert len(started[0].pairs.noise) == 4
+    assert counts == [4]
 
 
 def test_every_row_that_was_recorded_while_measuring_is_kept():

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from backend import checkpoints, health, judge, losses, studio, worker
 from backend.assembly import load_student, start_run
-from backend.contract import launch
+from backend.contract import launch, liveness
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS, Attempt
@@ -210,7 +211,6 @@ def test_the_room_that_is_asked_for_grows_with_the_checkpoint(
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_no_fault_of_the_program(
     project: Path, small: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file = checkpoints.save_file
 
     def full(tensors: dict[str, torch.Tensor], file: Path, about: dict[str, str]) -> None:
         if about["step"] == "20":
@@ -252,7 +252,7 @@ def test_what_a_kill_left_of_a_checkpoint_is_deleted_by_the_next_attempt(
     left = {of: checkpoints.unfinished(folder / f"step-00000020-{of}.safetensors") for of in (killed, living)}
     for file in left.values():
         file.write_bytes(b"half")
-    monkeypatch.setattr(worker.liveness, "has_process", lambda attempt: attempt.id == living)
+    monkeypatch.setattr(liveness, "has_process", lambda attempt: attempt.id == living)
     work(project, run)
     assert {of: file.exists() for of, file in left.items()} == {killed: False, living: True}
 

@@ -190,6 +190,7 @@ def test_a_worker_that_is_held_is_lost_when_it_has_said_nothing_for_five_seconds
             for _ in looks():
                 before, state, after = time.time(), project.run_state(run), time.time()
                 heard = project.attempts(run)[-1].heartbeat
+                assert heard is not None
                 if state.state == "lost":
                     break
                 assert before - heard < liveness.SILENCE_SECONDS
