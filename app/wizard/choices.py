@@ -290,20 +290,14 @@ def _setting_problems(values: Values, card: MethodCard) -> list[Problem]:
 
 
 def _start_problems(values: Values, candidates: Sequence[Candidate]) -> list[Problem]:
-    """Adapters mean something on the weights they were trained on alone, and are no start for a whole network."""
+    """Adapters mean something on the weights they were trained on alone."""
     start = Student(start=values["student"].get("start")).start_checkpoint()
     earlier = next((one for one in candidates if start is not None and one.run == start[0]), None)
-    if earlier is None:
+    if earlier is None or not earlier.kind == values["student"].get("kind") == "lora":
         return []
-    name, kind = f"Run {earlier.run}'s student", values["student"].get("kind", "full")
-    if earlier.kind != kind and kind == "lora":
-        words = f"{name} is all of a network and this run trains adapters; train all of a copy, or start from another."
-    elif earlier.kind != kind:
-        words = f"{name} is adapters and this run trains all of a copy; train adapters, or start from another."
-    elif kind == "lora" and in_full(earlier.teacher) != in_full(values["teacher"]):
-        words = f"{name} is adapters on another teacher, {earlier.teacher}; start from a run of this teacher."
-    else:
+    if in_full(earlier.teacher) == in_full(values["teacher"]):
         return []
+    words = f"Run {earlier.run}'s student is adapters on another teacher, {earlier.teacher}; choose a run of this one."
     return [Problem("student", "student.start", words)]
 
 
