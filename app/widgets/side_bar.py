@@ -232,7 +232,7 @@ class SideBar(QWidget):
     def set_busy(self, busy: bool) -> None:
         """Show progress and Cancel, or Draw."""
         shown, hidden = (self.cancel, self.draw) if busy else (self.draw, self.cancel)
-        shown.show()
+        look.set_shown(shown, True)  # not before it is in a row, where it would be a window of its own
         if hidden.hasFocus():  # a button that hides gives the focus away
             shown.setFocus()
         hidden.hide()

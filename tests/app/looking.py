@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QLabel,
     QLineEdit,
@@ -89,6 +93,67 @@ def _is_one_of_several(button: QAbstractButton) -> bool:
     """Of buttons that exclude each other, Tab reaches the one that is chosen and arrow keys the others."""
     group = button.group()
     return button.autoExclusive() or (group is not None and group.exclusive())
+
+
+FOCUS_MARGIN = 4
+"""About a control, in which its focus may be drawn as well."""
+SEEN = 48
+"""Of 255 in a colour, by which a pixel must be another to be seen to be."""
+PART = 100
+"""Pixels of a line about the smallest part of a widget that may have the focus in its place: a tab, a tile."""
+CARET = 2
+"""As wide as a text cursor may be, which alone shows no focus."""
+
+
+def focus_unseen(root: QWidget, looked_at: set[QWidget] | None = None) -> list[str]:
+    """Whatever takes the keyboard focus and looks the same with it and without.
+
+    A focus is seen where at least as many pixels are others as a line about half of the widget has, or about one of its
+    parts, in more columns than a text cursor.
+
+    root: of an active window. looked_at: widgets that are left out; those found here are added.
+    """
+    done: set[QWidget] = set() if looked_at is None else looked_at
+    before, found = QApplication.focusWidget(), []
+    for widget in [*controls(root), *root.findChildren(QWidget)]:
+        takes = widget.isEnabled() and widget.isVisibleTo(root) and not widget.size().isEmpty()
+        # What has a proxy gives the focus away, and the proxy is looked at by itself.
+        takes = takes and widget.focusPolicy() != Qt.FocusPolicy.NoFocus and widget.focusProxy() is None
+        if not takes or widget in done or (not widget.focusPolicy() & _TAB and not isinstance(widget, INTERACTIVE)):
+            continue
+        done.add(widget)
+        if not _is_seen_to_have_focus(widget):
+            found.append(describe(widget))
+    if before is not None:
+        before.setFocus(Qt.FocusReason.OtherFocusReason)
+    return found
+
+
+_TAB = Qt.FocusPolicy.TabFocus
+
+
+def _is_seen_to_have_focus(control: QWidget) -> bool:
+    """Whether it looks different with the focus; it has it afterwards."""
+    frame = control.parentWidget() or control
+    area = control.geometry() if frame is not control else control.rect()
+    area = area.adjusted(-FOCUS_MARGIN, -FOCUS_MARGIN, FOCUS_MARGIN, FOCUS_MARGIN)
+    focused = QApplication.focusWidget()
+    if focused is not None:
+        focused.clearFocus()
+    without = _pixels(frame, area)
+    control.setFocus(Qt.FocusReason.OtherFocusReason)  # by Tab, the text of a field is selected as well
+    assert control.hasFocus(), f"{describe(control)} does not take the focus"
+    changed = np.abs(_pixels(frame, area) - without).max(2) > SEEN
+    ratio = control.devicePixelRatioF()
+    long_enough = changed.sum() >= ratio * min(control.width() + control.height(), PART)
+    return bool(long_enough and changed.any(0).sum() > CARET * ratio)
+
+
+def _pixels(widget: QWidget, area: QRect) -> NDArray[np.int16]:
+    """What is painted there, also where it is scrolled out of sight: (height, width, 3), 0 to 255."""
+    shot = widget.grab(area).toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(shot.constBits(), np.uint8).reshape(shot.height(), shot.bytesPerLine())
+    return rows[:, : 3 * shot.width()].reshape(shot.height(), shot.width(), 3).astype(np.int16)
 
 
 def clipped(root: QWidget) -> list[str]:

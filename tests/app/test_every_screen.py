@@ -81,6 +81,27 @@ def test_every_view_is_named_reached_and_not_cut(
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=lambda scheme: scheme.name)
+def test_every_control_shows_that_it_has_the_focus(
+    qtbot: QtBot, qapp: QApplication, window: MainWindow, project_path: Path, scheme: look.Scheme
+) -> None:
+    ids = every_state(project_path)
+    look.use(qapp, scheme)
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    window.resize(*SIZES[0])
+    faults: dict[str, str] = {}
+    looked_at: set[QWidget] = set()
+    for view in views(qtbot, window, ids):
+        qtbot.waitUntil(lambda: window.is_settled)
+        QApplication.sendPostedEvents()
+        assert window.isActiveWindow(), f"{view}: a part of it was shown as a window of its own"
+        for words in looking.focus_unseen(window, looked_at):
+            faults.setdefault(words, view)
+    assert not faults, "\n".join(f"{view}: {words}" for words, view in faults.items())
+    assert len(looked_at) > len(SCREENS)
+
+
 @pytest.mark.usefixtures("longer")
 def test_every_view_has_room_for_a_language_of_longer_words(
     qtbot: QtBot, request: pytest.FixtureRequest, project_path: Path
