@@ -34,7 +34,7 @@ class PathField(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(look.GAP)
-        self.line = QLineEdit()
+        self.line = look.tell_whole(QLineEdit())
         self.line.setPlaceholderText(hint)
         self.line.setAccessibleName(title)
         self.line.textEdited.connect(self.edited)
