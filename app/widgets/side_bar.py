@@ -69,7 +69,7 @@ class SideBar(QWidget):
         form.setContentsMargins(0, look.GAP, 0, 0)
         form.setSpacing(look.GAP)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.run = QComboBox()
+        self.run = look.tell_whole(QComboBox())
         self.checkpoint = QComboBox()
         for combo in (self.run, self.checkpoint):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -143,6 +143,7 @@ class SideBar(QWidget):
                 if run.checkpoints:
                     self.run.addItem(run.name, run.run)
             self.run.setCurrentIndex(max(self.run.findData(chosen), 0))
+        self.run.setToolTip(look.tip(self.run.currentText()))  # filled without a signal
         self._show_checkpoints()
         names = {run.run for run in self._runs}
         for row in reversed(range(self.list.count())):
@@ -268,5 +269,6 @@ def _add_row(form: QFormLayout, words: str, field: QWidget) -> None:
     """A field with its label, which names it for a screen reader too."""
     label = look.label(words)
     label.setBuddy(field)
+    label.setMinimumHeight(look.FIELD_HEIGHT)  # as the field, so that both have one middle
     field.setAccessibleName(words)
     form.addRow(label, field)
