@@ -51,7 +51,8 @@ class SeriesList(QWidget):
         self._filling = False
         self._names = 0
         """As wide as the longest name of a series."""
-        self._low_width = 0
+        self._wide: dict[int, int] = {}
+        """Of the columns of figures, by number."""
         self.view = QTreeView()
         self.view.setModel(self._model)
         self.view.setAccessibleName(self.tr("Series to show"))
@@ -174,25 +175,26 @@ class SeriesList(QWidget):
             self.chosen_changed.emit(self.chosen())
 
     def _least_widths(self) -> None:
+        """What the columns of figures need before there are any."""
         heads = QFontMetrics(look.font("strong"))
         for column, title in ((VALUE, self.tr("At {0}").format("0.00k")), (LOWEST, self.tr("Lowest"))):
-            self.view.header().resizeSection(column, heads.horizontalAdvance(title) + CELL)
+            self._wide[column] = heads.horizontalAdvance(title) + CELL
             self._grow(column, ("0.00–0.00" if column == VALUE else "-0.00000",))
 
     def _grow(self, column: int, figures: Iterable[str]) -> None:
         """Let a column be as wide as these need; it stays so, as a width that comes and goes would be seen."""
-        metrics, header = QFontMetrics(look.figures("caption")), self.view.header()
-        wide = max((metrics.horizontalAdvance(words) for words in figures), default=0) + CELL
-        if wide > header.sectionSize(column) and not header.isSectionHidden(column):
-            header.resizeSection(column, wide)
+        metrics = QFontMetrics(look.figures("caption"))
+        needed = max((metrics.horizontalAdvance(words) for words in figures), default=0) + CELL
+        self._wide[column] = max(self._wide[column], needed)
 
     def _make_room(self) -> None:
         """Names and newest values are whole at any width; the lowest values are there where they fit beside them."""
-        header = self.view.header()
-        least = self._names + header.sectionSize(VALUE) + EDGES
+        least = self._names + self._wide[VALUE] + EDGES
         self.setMinimumWidth(max(LEAST_WIDTH, least))
-        low = self._low_width = header.sectionSize(LOWEST) or self._low_width
-        self.view.setColumnHidden(LOWEST, self.width() < least + low)
+        self.view.setColumnHidden(LOWEST, self.width() < least + self._wide[LOWEST])
+        for column, wide in self._wide.items():
+            if not self.view.isColumnHidden(column):
+                self.view.header().resizeSection(column, wide)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:
