@@ -14,12 +14,13 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.main_window import MainWindow
+from backend.contract import catalogue
 from backend.contract.project_file import ProjectFile
 
 from . import looking
 from .longer_words import Longer, untranslated
 from .scripted import FITS, ScriptedBackend
-from .views import empty_views, every_state, in_sight, views
+from .views import empty_views, every_state, in_sight, views, waiting_views
 
 SCREENS = ("wizard", "run", "compare", "runs", "export")
 SIZES = ((1280, 800), (1024, 640))
@@ -28,9 +29,11 @@ LAYOUT_MILLISECONDS = 2000
 
 
 @contextmanager
-def opened(qtbot: QtBot, settings: QSettings, path: Path) -> Iterator[MainWindow]:
-    """A window of a project, with no process behind it."""
+def opened(qtbot: QtBot, settings: QSettings, path: Path, knows: bool = True) -> Iterator[MainWindow]:
+    """A window of a project, with no process behind it. knows: what the backend offers; else it waits for that."""
     backend = ScriptedBackend()
+    if not knows:
+        backend.catalogue = None
     backend.answers["preflight"] = lambda _: FITS
     made = MainWindow(settings, backend)
     with qtbot.waitSignal(made.project_shown):
@@ -91,6 +94,12 @@ def test_every_view_is_named_reached_and_not_cut(
 
 
 @pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known from an earlier start."""
+    monkeypatch.setattr(catalogue, "load_cached", lambda key: None)
+
+
+@pytest.fixture
 def empty_path(tmp_path: Path) -> Path:
     """A project without runs."""
     path = tmp_path / "empty.distill"
@@ -104,7 +113,18 @@ def test_every_empty_page_is_named_reached_and_not_cut(
 ) -> None:
     with opened(qtbot, settings, empty_path) as window:
         window.resize(*size)
-        faults = faults_of_views(qtbot, window, {})
+        faults = faults_of(window, empty_views(qtbot, window), qtbot)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.usefixtures("no_cache")
+@pytest.mark.parametrize("size", SIZES)
+def test_a_wizard_that_waits_is_named_reached_and_not_cut(
+    qtbot: QtBot, settings: QSettings, empty_path: Path, size: tuple[int, int]
+) -> None:
+    with opened(qtbot, settings, empty_path, knows=False) as window:
+        window.resize(*size)
+        faults = faults_of(window, waiting_views(qtbot, window), qtbot)
     assert not faults, "\n".join(faults)
 
 
@@ -153,7 +173,14 @@ def test_every_view_is_not_cut_at_twice_the_scale() -> None:
 def faults_of_views(
     qtbot: QtBot, window: MainWindow, ids: dict[str, int], *more: Callable[[QWidget], list[str]]
 ) -> list[str]:
-    """What an eye would find wrong in any view; each fault once, where it was seen first. No ids: of no runs."""
+    """What an eye would find wrong in any view of a project with these runs."""
+    return faults_of(window, views(qtbot, window, ids), qtbot, *more)
+
+
+def faults_of(
+    window: MainWindow, shown: Iterator[str], qtbot: QtBot, *more: Callable[[QWidget], list[str]]
+) -> list[str]:
+    """The same of the views that `shown` brings; each fault once, where it was seen first."""
     found: dict[str, str] = {}
     checks = (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping, *more)
     seen: list[str] = []
@@ -162,7 +189,7 @@ def faults_of_views(
         seen[:] = [f"{check.__name__}: {words}" for check in checks for words in check(in_sight(window))]
         return not seen
 
-    for view in views(qtbot, window, ids) if ids else empty_views(qtbot, window):
+    for view in shown:
         qtbot.waitUntil(lambda: window.is_settled)
         QApplication.sendPostedEvents()
         if not is_well():

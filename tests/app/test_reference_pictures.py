@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QSettings
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QTableWidget, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QProgressBar, QTableWidget, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import look
@@ -27,9 +27,10 @@ from backend.contract import liveness
 from backend.contract.project_file import ProjectFile
 
 from .scripted import ScriptedBackend
-from .test_every_screen import SCREENS, opened
-from .views import empty_views, every_state, in_sight, views
+from .test_every_screen import SCREENS, no_cache, opened
+from .views import empty_views, every_state, in_sight, views, waiting_views
 
+__all__ = ["no_cache"]
 PICTURES = Path(__file__).parent / "pictures"
 SIZE = (1280, 800)
 NOW = 1_800_000_000.0
@@ -115,6 +116,13 @@ def differs(name: str, now: Image.Image, folder: Path, renew: bool) -> str:
     return f"{name}: {changed} pixels are others; {folder / file.name} beside {file}"
 
 
+def hide_what_moves(window: QWidget) -> None:
+    """A bar that says that something is on its way is never at rest."""
+    for bar in window.findChildren(QProgressBar):
+        bar.setTextVisible(False)
+        bar.setMaximum(max(bar.maximum(), 1))
+
+
 def come_to_rest(qtbot: QtBot, window: MainWindow) -> None:
     """Let everything be drawn that will be, with nothing in it that blinks."""
     qtbot.waitUntil(lambda: window.is_settled)
@@ -150,7 +158,7 @@ def test_every_view_looks_as_it_did(
     assert not any(faults), "\n".join(filter(None, faults))
 
 
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("still", "no_cache")
 def test_every_empty_page_looks_as_it_did(
     qtbot: QtBot, settings: QSettings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -158,12 +166,14 @@ def test_every_empty_page_looks_as_it_did(
     path = tmp_path / "empty.distill"
     ProjectFile.create(path).close()
     faults = []
-    with opened(qtbot, settings, path) as window:
-        window.resize(*SIZE)
-        for name in empty_views(qtbot, window):
-            come_to_rest(qtbot, window)
-            hide_folder(window, tmp_path)
-            faults.append(differs(name, seen(window), tmp_path, renew))
+    for knows, shown in ((True, empty_views), (False, waiting_views)):
+        with opened(qtbot, settings, path, knows) as window:
+            window.resize(*SIZE)
+            for name in shown(qtbot, window):
+                hide_what_moves(window)
+                come_to_rest(qtbot, window)
+                hide_folder(window, tmp_path)
+                faults.append(differs(name, seen(window), tmp_path, renew))
     assert not any(faults), "\n".join(filter(None, faults))
 
 

@@ -19,7 +19,7 @@ from app.screens.runs import RunsScreen
 from app.widgets.density import PointLayers
 from app.widgets.sample_grid import SampleGrid
 from app.wizard.wizard import Wizard
-from backend.contract import catalogue, liveness
+from backend.contract import liveness
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS
@@ -146,17 +146,19 @@ SIGNS = (
 
 
 def empty_views(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
-    """The same for a project without runs, and for a window that does not know yet what the backend offers."""
+    """The same for a project without runs."""
     for key in ("run", "compare", "runs", "export"):
         window.show_screen(key)
         qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), Screen))
         yield f"empty, {key}"
-    assert window.session is not None
-    window.session.backend.catalogue = None
-    with mock.patch.object(catalogue, "load_cached", return_value=None):
-        window.show_screen("wizard")
-        qtbot.waitUntil(lambda: isinstance(window.screen_shown(), Wizard))
+
+
+def waiting_views(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    """The wizard of a window whose backend has not said yet what it offers, and then that it cannot."""
+    window.show_screen("wizard")
+    qtbot.waitUntil(lambda: isinstance(window.screen_shown(), Wizard))
     yield "wizard, before anything is known"
+    assert window.session is not None
     window.session.backend.catalogue_failed.emit(REASON)
     yield "wizard, when nothing can be known"
 
