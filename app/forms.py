@@ -28,6 +28,8 @@ from app.widgets.icon_button import IconButton
 
 WIDEST_UNIT = "samples"
 ROWS_AT_ONCE = 4
+LEAST_DIGITS = 8
+"""Of a number that is whole in a narrow window too."""
 ChoiceWords = Mapping[str, Mapping[Any, str]]
 
 
@@ -52,7 +54,8 @@ class TextEditor(Editor):
     def __init__(self, field: Field, parent: QWidget) -> None:
         super().__init__(parent)
         self._field = field
-        self.line = QLineEdit(self)
+        self.line = look.tell_whole(QLineEdit(self))
+        self.line.setMinimumWidth(self.fontMetrics().horizontalAdvance("0") * LEAST_DIGITS + look.WIDE)
         _fill(self, self.line)
         self.line.textEdited.connect(lambda _: self.edited.emit(self.value()))
         self.line.editingFinished.connect(self.finished)
@@ -89,7 +92,7 @@ class ChoiceEditor(Editor):
         self._field, self._words = field, words
         self.box = QComboBox(self)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(8)
+        self.box.setMinimumContentsLength(15)
         _fill(self, self.box)
         for choice in field.choices:
             self.box.addItem(words.get(choice) or said(field.show(choice)), choice)

@@ -15,7 +15,17 @@ from typing import Literal, TypeVar
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QPainter, QPalette, QPixmap
-from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QFrame, QLabel, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 RESOURCES = Path(__file__).resolve().parents[1] / "resources"
 
@@ -28,6 +38,7 @@ READING_WIDTH = 640
 """As wide as a paragraph stays easy to read."""
 
 Spin = TypeVar("Spin", bound=QAbstractSpinBox)
+Field = TypeVar("Field", QLineEdit, QComboBox)
 Role = Literal["caption", "body", "strong", "heading", "title"]
 POINTS: dict[Role, float] = {"caption": 9.0, "body": 10.0, "strong": 10.0, "heading": 12.5, "title": 18.0}
 FAMILY = "Inter"
@@ -35,7 +46,8 @@ FAMILY = "Inter"
 
 @dataclass(frozen=True)
 class Scheme:
-    """Colours by what they are for. Text on `window`, `surface` or `raised` has a contrast of 4.5 at least.
+    """Colours by what they are for. Text on `window`, `surface` or `raised` has a contrast of 4.5 at least, what is
+    disabled one of 3.
 
     series: of curves, told apart by the colour-blind too; a curve's slot, not its name, chooses one.
     """
@@ -48,6 +60,7 @@ class Scheme:
     strong_line: str
     text: str
     muted: str
+    disabled: str
     accent: str
     accent_hover: str
     on_accent: str
@@ -67,6 +80,7 @@ LIGHT = Scheme(
     strong_line="#858f9d",
     text="#1a222d",
     muted="#566170",
+    disabled="#78828f",
     accent="#0f6e66",
     accent_hover="#0b5a54",
     on_accent="#ffffff",
@@ -85,6 +99,7 @@ DARK = Scheme(
     strong_line="#778292",
     text="#e6eaf0",
     muted="#a3adbb",
+    disabled="#808b9b",
     accent="#3cc4b6",
     accent_hover="#5bd3c6",
     on_accent="#06201d",
@@ -218,6 +233,13 @@ def card() -> tuple[QFrame, QVBoxLayout]:
     return frame, layout
 
 
+def tell_whole(field: Field) -> Field:
+    """A field for what may be longer than it is wide, as names and paths are: its tool tip is all of it."""
+    changed = field.textChanged if isinstance(field, QLineEdit) else field.currentTextChanged
+    changed.connect(lambda text: field.setToolTip(tip(text)))
+    return field
+
+
 def padded(box: Spin) -> Spin:
     """A number field with the same margin before its text as every other field, which a style sheet cannot give it."""
     box.lineEdit().setTextMargins(SPACE + 2, 0, 0, 0)
@@ -225,9 +247,9 @@ def padded(box: Spin) -> Spin:
 
 
 def icon(name: str, tone: str = "text") -> QIcon:
-    """A line icon of `resources/icons` in a colour of the scheme, faint where its control is disabled."""
-    made = QIcon(_drawn(name, tone, 1.0))
-    made.addPixmap(_drawn(name, tone, 0.4), QIcon.Mode.Disabled)
+    """A line icon of `resources/icons` in a colour of the scheme; another where its control is disabled."""
+    made = QIcon(_drawn(name, tone))
+    made.addPixmap(_drawn(name, "disabled"), QIcon.Mode.Disabled)
     return made
 
 
@@ -237,7 +259,7 @@ def app_icon() -> QIcon:
 
 
 @lru_cache(maxsize=256)
-def _drawn(name: str, tone: str, opacity: float) -> QPixmap:
+def _drawn(name: str, tone: str) -> QPixmap:
     from PySide6.QtSvg import QSvgRenderer  # noqa: PLC0415  (not needed for the first paint of every window)
 
     text = (RESOURCES / "icons" / f"{name}.svg").read_text(encoding="utf-8")
@@ -246,7 +268,6 @@ def _drawn(name: str, tone: str, opacity: float) -> QPixmap:
     pixmap = QPixmap(size * ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
-    painter.setOpacity(opacity)
     drawing.render(painter, QRectF(0, 0, size.width() * ratio, size.height() * ratio))
     painter.end()
     pixmap.setDevicePixelRatio(ratio)
@@ -281,7 +302,7 @@ def _palette(s: Scheme) -> QPalette:
     ):
         made.setColor(role, QColor(name))
     for role in (roles.WindowText, roles.Text, roles.ButtonText):
-        made.setColor(QPalette.ColorGroup.Disabled, role, QColor(s.strong_line))
+        made.setColor(QPalette.ColorGroup.Disabled, role, QColor(s.disabled))
     made.setColor(QPalette.ColorGroup.Disabled, roles.Highlight, QColor(s.strong_line))
     return made
 

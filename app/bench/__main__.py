@@ -1,4 +1,5 @@
-"""Measures the window: its start, memory, longest stalls, how soon a large project is on screen, how curves follow.
+"""Measures the window: its start, memory, longest stalls, how soon a large project is on screen, how curves follow; and
+the way from an empty home to a running distillation, in clicks and seconds.
 
     python -m app.bench [--quick] [--json]
 
@@ -31,6 +32,9 @@ def bench(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     found: dict[str, Any] = {"platform": os.environ["QT_QPA_PLATFORM"]}
     say("starting the window")
     found["start"] = start.start(3 if quick else STARTS)
+    say("distilling the bundled digits from an empty home")
+    with tempfile.TemporaryDirectory() as home:
+        found["demo"] = _in_a_process_of_its_own("app.bench.demo", home=home)
     with tempfile.TemporaryDirectory() as folder:
         for name, size in (("empty", dict.fromkeys(LARGE, 0)), ("large", QUICK if quick else LARGE)):
             path = Path(folder) / f"{name}.distill"
@@ -44,10 +48,17 @@ def bench(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     return found
 
 
-def _in_a_process_of_its_own(module: str, *arguments: str) -> Any:
-    """Its JSON; so that the memory is one window's alone, and nothing is warm from what was measured before."""
-    command = [sys.executable, "-m", module, *arguments]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+def _in_a_process_of_its_own(module: str, *arguments: str, home: str | None = None) -> Any:
+    """Its JSON; so that the memory is one window's alone, and nothing is warm from what was measured before.
+
+    home: a folder in which everything that a person has is to lie, instead of where it does.
+    """
+    command, environment = [sys.executable, "-m", module, *arguments], dict(os.environ)
+    if home is not None:
+        environment = {name: value for name, value in environment.items() if not name.startswith("XDG_")}
+        environment["HOME"] = home
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(answer.stdout)
 
 
 def main() -> int:

@@ -282,6 +282,17 @@ def arrange(count: int, content: tuple[float, float], area: tuple[float, float],
     return max(range(1, max(count, 1) + 1), key=scale)
 
 
+def is_beside(count: int, content: tuple[float, float], area: tuple[float, float], below: float, aside: float) -> bool:
+    """Whether panes one above the other, with their words at the right, show the content bigger than any other way.
+
+    aside: how wide words are there.
+    """
+    columns = arrange(count, content, area, below)
+    rows = -(-count // columns)
+    others = min(area[0] / columns / content[0], max(area[1] / rows - below, 1) / content[1])
+    return count > 1 and min((area[0] - aside) / content[0], area[1] / count / content[1]) > others
+
+
 def arrow_means(mode: Mode, fitted: bool, sideways: bool, points: bool) -> Deed:
     """What an arrow key does: it moves what there is to move."""
     if mode == "wipe" and sideways:

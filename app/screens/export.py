@@ -31,7 +31,7 @@ from backend.contract.rows import RunRow
 
 LEAST_MILLISECONDS = 300
 """No more often than this is the project read, however much is written."""
-FORM_WIDTH = 96 * look.SPACE
+FORM_WIDTH = 88 * look.SPACE
 
 
 class ExportScreen(Screen):

@@ -154,6 +154,17 @@ class RunsScreen(Screen):
         column.addWidget(self.tags)
         column.addWidget(self.none_found)
         column.addWidget(self.table, 1)
+        self.few = look.label(
+            self.tr(
+                "A second run makes this a comparison: overlay its curves, diff the recipes, plot quality and speed."
+            ),
+            "body",
+            "muted",
+            wraps=True,
+        )
+        self.few.hide()
+        column.addWidget(self.few)
+        column.addStretch(0)
         return page
 
     def _head(self) -> QHBoxLayout:
@@ -167,7 +178,7 @@ class RunsScreen(Screen):
         self.search.setPlaceholderText(self.tr("Name, method, teacher, tag, state"))
         self.search.setAccessibleName(self.tr("Find runs"))
         self.search.setClearButtonEnabled(True)
-        self.search.setMinimumWidth(72 * look.SPACE)
+        self.search.setMinimumWidth(78 * look.SPACE)
         self.search.textChanged.connect(lambda _: self._filter())
         head.addWidget(self.search)
         self.columns = IconButton("sliders-horizontal", self.tr("Columns"))
@@ -191,15 +202,14 @@ class RunsScreen(Screen):
             ("pause", ask.pause),
             ("play", ask.resume),
             ("square", ask.stop),
-            ("list-ordered", ask.enqueue),
         ):
-            button = IconButton(icon, of.text(), quiet=True, alone=of in (ask.pause, ask.resume, ask.stop))
+            button = IconButton(icon, of.text(), quiet=True)
             button.follow(of)
             flow.addWidget(button)
         more = IconButton("ellipsis", self.tr("More"), quiet=True)
         more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(more)
-        menu.addActions([self.rename, ask.edit_tags, ask.up, ask.down, ask.dequeue, self.copy_table])
+        menu.addActions([self.rename, ask.edit_tags, ask.enqueue, ask.up, ask.down, ask.dequeue, self.copy_table])
         more.setMenu(menu)
         flow.addWidget(more)
         return row
@@ -315,6 +325,8 @@ class RunsScreen(Screen):
         words = self.tr("{0} in this project") if shown == there else self.tr("{1} of {0} shown")
         self.count.setText(words.format(there, shown))
         self.none_found.setVisible(shown == 0 and there > 0)
+        self.few.setVisible(there == 1)
+        self.table.fit_height()
 
     # What can be done
 

@@ -22,6 +22,7 @@ from app import look, recent
 PICTURE = look.RESOURCES / "pictures" / "welcome.png"
 PICTURE_WIDTH = 560
 RECENT_SHOWN = 6
+STEP_WIDTH = 60 * look.SPACE
 
 
 class WelcomeScreen(QWidget):
@@ -35,13 +36,19 @@ class WelcomeScreen(QWidget):
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         content = QWidget()
-        columns = QHBoxLayout(content)
-        columns.setContentsMargins(10 * look.SPACE, 10 * look.SPACE, 10 * look.SPACE, 10 * look.SPACE)
+        rows = QVBoxLayout(content)
+        rows.setContentsMargins(10 * look.SPACE, 10 * look.SPACE, 10 * look.SPACE, 10 * look.SPACE)
+        rows.setSpacing(10 * look.SPACE)
+        columns = QHBoxLayout()
         columns.setSpacing(10 * look.SPACE)
         columns.addStretch(1)
         columns.addLayout(self._start(settings), 0)
         columns.addLayout(self._picture(), 0)
         columns.addStretch(1)
+        rows.addStretch(1)
+        rows.addLayout(columns)
+        rows.addLayout(self._steps())
+        rows.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(content)
@@ -89,8 +96,28 @@ class WelcomeScreen(QWidget):
             )
         for path in found:
             column.addWidget(self._recent(path))
-        column.addStretch(2)
+        column.addStretch(1)
         return column
+
+    def _steps(self) -> QHBoxLayout:
+        """What a person does with the program, in the order in which it is done."""
+        row = QHBoxLayout()
+        row.setSpacing(look.MARGIN)
+        row.addStretch(1)
+        for title, words in (
+            (self.tr("1. Choose"), self.tr("A teacher, one of many methods, and what it may cost on this machine.")),
+            (self.tr("2. Watch"), self.tr("Curves, samples and the run's health, live; pause and resume at any time.")),
+            (self.tr("3. Compare"), self.tr("Teacher and students from the same noise, with quality beside speed.")),
+            (self.tr("4. Export"), self.tr("Files that plain diffusers opens, checked in a fresh process.")),
+        ):
+            frame, inside = look.card()
+            frame.setMaximumWidth(STEP_WIDTH)
+            inside.addWidget(look.label(title, "strong"))
+            inside.addWidget(look.label(words, "caption", "muted", wraps=True))
+            inside.addStretch(1)
+            row.addWidget(frame)
+        row.addStretch(1)
+        return row
 
     def _recent(self, path: Path) -> QPushButton:
         button = QPushButton(path.stem)
@@ -131,7 +158,7 @@ class WelcomeScreen(QWidget):
         column.addWidget(frame)
         words = self.tr("The same noise and the same digits in all three. The student is the bundled demo's.")
         column.addWidget(look.label(words, "caption", "muted"))
-        column.addStretch(2)
+        column.addStretch(1)
         return column
 
 

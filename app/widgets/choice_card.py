@@ -25,8 +25,8 @@ class ChoiceCard(QFrame):
         self.radio.toggled.connect(self._show_chosen)
         self.content.addWidget(self.radio)
         self.words = look.label(words, "body", "muted", wraps=True)
-        self.words.setVisible(bool(words))
         self.content.addWidget(self.words)
+        self.words.setVisible(bool(words))  # in the card by now: shown before, it would be a window of its own
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
 
     def say(self, words: str) -> None:

@@ -92,7 +92,7 @@ class ComparisonBar(QWidget):
         for combo, name in ((self.a, self.tr("First side")), (self.b, self.tr("Second side"))):
             combo.setAccessibleName(name)
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(14)
+            combo.setMinimumContentsLength(20)
             combo.currentIndexChanged.connect(self._choose_pair)
         pair.addWidget(self.a, 1)
         pair.addWidget(look.label(self.tr("and"), "body", "muted"))

@@ -13,12 +13,14 @@ from PySide6.QtGui import QKeyEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from app import look
-from app.models.comparison import Camera, Mode, arrange, arrow_means, condition_words, step_sample
+from app.models.comparison import Camera, Mode, arrange, arrow_means, condition_words, is_beside, step_sample
 from app.widgets.pane import ZOOM_STEP, Canvas, Caption
 from app.widgets.pane_painter import Layers, PanePainter
 from app.widgets.picture_layers import PictureLayers
 
 MARGIN = 8.0
+WORDS_WIDTH = 56.0 * look.SPACE
+"""Of words beside their pane."""
 PAN_STEP = 48.0
 WIPE_STEP, WIPE_FINE = 0.05, 0.01
 RATE = 2.0
@@ -67,6 +69,8 @@ class ComparisonView(QFrame):
         self._grid.setContentsMargins(look.SPACE, look.SPACE, look.SPACE, look.SPACE)
         self._grid.setSpacing(look.GAP)
         self._columns = 0
+        self._beside = False
+        """Whether the words of a pane stand at its right, not below it."""
 
     # What is shown
 
@@ -180,7 +184,7 @@ class ComparisonView(QFrame):
             self.pointed.emit()
 
     def tip(self, canvas: Canvas, at: QPointF) -> tuple[str, QRect]:
-        """What is said of the picture at a point of a pane, and where in the pane it lies."""
+        """What is said of the picture at a point of a pane, and for where in the pane it holds."""
         found = self._sample_at(canvas, at)
         if found is None or not isinstance(self.layers, PictureLayers):
             return "", QRect()
@@ -269,8 +273,12 @@ class ComparisonView(QFrame):
         below = 4 * self.fontMetrics().lineSpacing()
         area = (float(max(self.width(), 1)), float(max(self.height(), 1)))
         columns = arrange(count, self.layers.size, area, below) if self.mode == "side" else 1
+        beside = self.mode == "side" and is_beside(count, self.layers.size, area, below, WORDS_WIDTH)
         captions = count if self.mode == "side" else 2
-        if (count, captions, columns) != (len(self.canvases), len(self._captions), self._columns):
+        columns = 1 if beside else columns
+        shape = (len(self.canvases), len(self._captions), self._columns, self._beside)
+        if (count, captions, columns, beside) != shape:
+            self._beside = beside
             self._rebuild(count, captions, columns)
         self._say()
         self._fit()
@@ -295,8 +303,13 @@ class ComparisonView(QFrame):
             self._grid.setRowStretch(row, 1)
         for slot, caption in enumerate(self._captions):
             row, column = (slot // columns * 2 + 1, slot % columns) if count > 1 else (1, slot)
+            if self._beside:
+                row, column = 2 * slot, 1
             self._grid.addWidget(caption, row, column)
-            self._grid.setColumnStretch(column, 1)
+            self._grid.setColumnStretch(column, 0 if self._beside else 1)
+            self._grid.setColumnStretch(0, 1)
+            if self._beside:
+                caption.setFixedWidth(round(WORDS_WIDTH))
             ends = count == 1 and slot == 1
             caption.align(Qt.AlignmentFlag.AlignRight if ends else Qt.AlignmentFlag.AlignLeft)
         for made in (*self.canvases, *self._captions):

@@ -31,9 +31,10 @@ from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
 from app.widgets.curve_plot import CurvePlot, Mark
 from app.widgets.curve_table import CurveTable
+from app.widgets.elided_label import ElidedLabel
 from app.widgets.icon_button import IconButton
 from app.widgets.plot_column import PlotColumn
-from app.widgets.plot_pane import ElidedLabel, PlotPane
+from app.widgets.plot_pane import PlotPane
 from app.widgets.series_list import Entry, SeriesList
 
 __all__ = ["Curves", "Mark"]
@@ -115,7 +116,7 @@ class Curves(QWidget):
             action = QAction(words.rsplit(" (", 1)[0], self)
             action.triggered.connect(lambda _=False, deed=deed: deed())
             self.addAction(action)
-        self.status = ElidedLabel()
+        self.status = ElidedLabel("caption", "muted")
         bar.addWidget(self.status, 1)
         self.table_button = IconButton("table", self.tr("Table"))
         self.table_button.setCheckable(True)
@@ -297,7 +298,7 @@ class Curves(QWidget):
             words.append(self.tr("{0} (full line), {1} (dashed)").format(first, ", ".join(others)))
         if self._span is not None and self._follows:
             words.append(self.tr("following the newest step"))
-        self.status.say(" · ".join(words))
+        self.status.setText(" · ".join(words))
         if self.table_button.isChecked():
             self._show_rows(span)
 

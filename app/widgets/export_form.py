@@ -47,7 +47,7 @@ class ExportForm(QFrame):
         inside.addWidget(look.label(self.tr("Export a student"), "title"))
         self.hint = look.label("", "body", "muted", wraps=True)
         inside.addWidget(self.hint)
-        self.run, self.checkpoint, self.weights = QComboBox(), QComboBox(), QComboBox()
+        self.run, self.checkpoint, self.weights = look.tell_whole(QComboBox()), QComboBox(), QComboBox()
         for words, box in (
             (self.tr("&Run"), self.run),
             (self.tr("&Checkpoint"), self.checkpoint),
@@ -110,7 +110,7 @@ class ExportForm(QFrame):
             self.formats[form], self._about_formats[form] = button, (words, about)
 
     def _add_destination(self, inside: QVBoxLayout) -> None:
-        self.destination = QLineEdit()
+        self.destination = look.tell_whole(QLineEdit())
         self.destination.textEdited.connect(self._place_typed)
         self.destination.returnPressed.connect(self.export_wanted)
         self.browse = QPushButton(self.tr("Browse..."))
@@ -232,12 +232,10 @@ class ExportForm(QFrame):
         if name and form is not None and not self._typed:
             place = export_words.suggestion(self._folder, name, form)
             self.destination.setText(str(place))
-            self.destination.setToolTip(str(place))
         self.edited.emit()
 
     def _place_typed(self) -> None:
         self._typed = True
-        self.destination.setToolTip(self.destination.text())
         self.edited.emit()
 
     def choose_place(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from app import look
@@ -14,6 +15,9 @@ from backend.contract.rows import Export
 
 LINES = 6
 """Exports in sight at once."""
+DIFFERENCE, WHERE = 3, 4
+LEAST_PLACE = 24 * look.SPACE
+"""Of where an export went; what is narrower says nothing."""
 
 
 class ExportList(QTableWidget):
@@ -35,7 +39,16 @@ class ExportList(QTableWidget):
         header = self.horizontalHeader()
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(WHERE, QHeaderView.ResizeMode.Stretch)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The difference, which is said below of the one that is chosen, gives way to the place."""
+        sizes = [max(self.sizeHintForColumn(at), self.horizontalHeader().sectionSizeHint(at)) for at in range(WHERE)]
+        self.setColumnHidden(DIFFERENCE, self.viewport().width() - sum(sizes) < LEAST_PLACE)
 
     def show_exports(self, exports: Sequence[Export], chosen: int) -> None:
         """Show these, from the top, and choose one by its place."""
@@ -60,6 +73,7 @@ class ExportList(QTableWidget):
         self.blockSignals(False)
         lines = min(max(len(exports), 2), LINES) + 1
         self.setFixedHeight(lines * look.FIELD_HEIGHT + look.GAP)
+        self._make_room()
         if exports:
             self.selectRow(chosen)
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter
+from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QFont, QFontMetrics, QKeyEvent, QPainter
 from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QStyle,
-    QStyledItemDelegate,
     QStyleOptionViewItem,
     QVBoxLayout,
     QWidget,
 )
 
 from app import look
+from app.widgets.two_lines import Index, TwoLines
 
 KEY, FOUND_BY, CAPTION = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3))
-Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class GroupedList(QWidget):
 
     def __init__(self, name: str, search: str) -> None:
         super().__init__()
-        self.setFixedWidth(68 * look.SPACE)
+        self.setFixedWidth(70 * look.SPACE)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
@@ -118,7 +117,7 @@ class _List(QListWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setItemDelegate(_Delegate(self))
+        self.setItemDelegate(_Delegate(CAPTION, self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMouseTracking(True)
         self.setMinimumHeight(110 * look.SPACE)
@@ -132,31 +131,28 @@ class _List(QListWidget):
         super().keyPressEvent(event)
 
 
-class _Delegate(QStyledItemDelegate):
+class _Delegate(TwoLines):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         if not index.data(KEY):
             return QSize(0, QFontMetrics(look.font("caption")).height() + look.GAP + look.SPACE)
-        lines = QFontMetrics(look.font("strong")).height() + QFontMetrics(look.font("caption")).height()
-        return QSize(0, lines + look.GAP)
+        return QSize(0, self.height() + look.GAP)
+
+    def lines(self, index: Index) -> list[tuple[str, QFont]]:
+        return super().lines(index) if index.data(KEY) else [(index.data(), look.font("caption"))]
+
+    def room(self, row: QRect) -> QRect:
+        return row.adjusted(look.GAP, look.SPACE, -look.GAP, -look.SPACE)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()
-        place = option.rect.adjusted(look.GAP, look.SPACE, -look.GAP, -look.SPACE)
         if not index.data(KEY):
             painter.setFont(look.font("caption"))
             painter.setPen(look.colour("muted"))
-            painter.drawText(place, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft), index.data())
-            painter.restore()
-            return
-        is_chosen = bool(option.state & QStyle.StateFlag.State_Selected)
-        if is_chosen or option.state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(option.rect, look.colour("selection" if is_chosen else "raised"))
-        for words, font, colour, align in (
-            (index.data(), look.font("strong"), "text", Qt.AlignmentFlag.AlignTop),
-            (index.data(CAPTION), look.font("caption"), "muted", Qt.AlignmentFlag.AlignBottom),
-        ):
-            painter.setFont(font)
-            painter.setPen(look.colour(colour))
-            elided = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
-            painter.drawText(place, int(align | Qt.AlignmentFlag.AlignLeft), elided)
+            below = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
+            painter.drawText(self.room(option.rect), int(below), index.data())
+        else:
+            is_chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+            if is_chosen or option.state & QStyle.StateFlag.State_MouseOver:
+                painter.fillRect(option.rect, look.colour("selection" if is_chosen else "raised"))
+            self.draw_lines(painter, option.rect, index)
         painter.restore()

@@ -57,7 +57,7 @@ class IconButton(QToolButton):
             self.setToolTip(f"{action.text()} ({keys})" if keys else action.text())
             had_focus = self.hasFocus()
             self.setEnabled(action.isEnabled())
-            self.setVisible(action.isVisible())
+            look.set_shown(self, action.isVisible())  # shown before it is in a row, it would be a window of its own
             if had_focus and not (action.isEnabled() and action.isVisible()):
                 self.gave_way.emit()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QToolTip, QVBoxLayout, QWidget
 
@@ -74,7 +74,9 @@ class Canvas(QWidget):
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             words, place = self._view.tip(self, QPointF(event.pos()))
-            QToolTip.showText(event.globalPos(), look.tip(words), self, place)  # it hides where there are no words
+            # Below the pane, not at the pointer, where it would hide the picture that it speaks of and those beside it.
+            # It hides where there are no words.
+            QToolTip.showText(self.mapToGlobal(QPoint(place.left(), self.height())), look.tip(words), self, place)
             return True
         return super().event(event)
 

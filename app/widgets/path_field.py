@@ -42,7 +42,7 @@ class PathField(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(look.GAP)
-        self.line = QLineEdit()
+        self.line = look.tell_whole(QLineEdit())
         self.line.setAcceptDrops(False)  # it would write a file's address, file:///..., between the letters
         self.line.setPlaceholderText(hint)
         self.line.setAccessibleName(title)

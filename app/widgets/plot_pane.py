@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from app import look
 from app.models.curve_view import Group
-from app.widgets import elided_label
 from app.widgets.curve_plot import CurvePlot
+from app.widgets.elided_label import ElidedLabel
 
 WIDE_ENOUGH = 88 * look.SPACE
 """For the word beside the smoothing, which its tool tip says as well."""
@@ -28,7 +28,7 @@ class PlotPane(QWidget):
         self.group, self.title = group, title
         self._settings = settings
         self.plot = CurvePlot(title)
-        self.badge = ElidedLabel()
+        self.badge = ElidedLabel("caption", "muted")
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, 99)
         self.smoothing.setPageStep(10)
@@ -53,10 +53,10 @@ class PlotPane(QWidget):
         head = QHBoxLayout()
         head.setContentsMargins(look.MARGIN, 0, look.GAP, 0)
         head.setSpacing(look.SPACE)
-        name = elided_label.ElidedLabel("strong")
+        name = ElidedLabel("strong")
         name.setText(title)
         name.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        name.setMinimumWidth(min(name.sizeHint().width(), 24 * look.SPACE))
+        name.setMinimumWidth(min(name.sizeHint().width(), 32 * look.SPACE))
         head.addWidget(name)
         head.addWidget(self.badge, 1)
         self._words = look.label(self.tr("Smooth"), "caption", "muted")
@@ -89,32 +89,6 @@ class PlotPane(QWidget):
         self._settings.setValue(self._key("log"), self.log.isChecked())
         self._settings.setValue(self._key("clip"), self.clip.isChecked())
         self.changed.emit()
-
-
-class ElidedLabel(QLabel):
-    """Words that give way where there is no room; the tool tip has them all."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFont(look.font("caption"))
-        look.set_tone(self, "muted")
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.words = ""
-
-    def say(self, words: str) -> None:
-        self.words = words
-        self.setAccessibleName(words)
-        self._elide()
-
-    def resizeEvent(self, event: object) -> None:
-        self._elide()
-
-    def _elide(self) -> None:
-        shown = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
-        if shown != self.text():
-            self.setText(shown)
-            self.setToolTip(self.words if shown != self.words else "")
 
 
 def _number(value: object) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QItemSelectionModel, QPoint, QSettings, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
 from app import look
@@ -14,6 +14,7 @@ MEASURED_ROWS = 24
 """How many decide the width of a column; to measure hundreds would be felt."""
 PADDING = 2 * look.GAP + 2 * look.SPACE
 """Of a cell, which the words do not fill; an icon beside them has its place in it."""
+LEAST_ROWS = 2
 LEAST_WIDTH, MOST_WIDTH = 16 * look.SPACE, 60 * look.SPACE
 
 
@@ -46,7 +47,6 @@ class RunsTable(QTableView):
         header = self.horizontalHeader()
         header.setSectionsMovable(True)
         header.setHighlightSections(False)
-        header.setStretchLastSection(True)  # a chosen line ends where the table does
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(lambda at: self.column_menu().popup(header.mapToGlobal(at)))
         self.setSortingEnabled(True)
@@ -54,6 +54,8 @@ class RunsTable(QTableView):
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit())
         self.proxy.modelReset.connect(self._dress)
         self._sized = False
+        self._states: set[str] = set()
+        self._name_width = LEAST_WIDTH
         self._dress()
         header.sortIndicatorChanged.connect(self._keep_order)
 
@@ -88,21 +90,58 @@ class RunsTable(QTableView):
 
     def fit(self) -> None:
         """Give each column the width that its words need, the first time there are any."""
+        if self._sized:
+            self._fit_states()
         if self._sized or not self.runs.rows:
             return
         self._sized = True
         for number in range(len(self.runs.columns)):
             if not self.isColumnHidden(number):
                 self.setColumnWidth(number, self._wanted_width(number))
+        self._states = self._words_of_states()
+        self._name_width = self.columnWidth(self.runs.place("name"))
+        self._fill_width()
+
+    def _fit_states(self) -> None:
+        """A state that no run had before may need more room; all other words may be cut."""
+        found = self._words_of_states()
+        if not found <= self._states:
+            number = self.runs.place("state")
+            self.setColumnWidth(number, max(self.columnWidth(number), self._wanted_width(number)))
+            self._fill_width()
+        self._states |= found
+
+    def _words_of_states(self) -> set[str]:
+        text = self.runs.columns[self.runs.place("state")].text
+        return {text(row) for row in self.runs.rows}
 
     def _wanted_width(self, number: int) -> int:
         """What the words of a column need. Qt's own measure asks each cell for all that could be drawn in it."""
         metrics, proxy = self.fontMetrics(), self.proxy
         measured = range(min(MEASURED_ROWS, proxy.rowCount()))
-        words = (str(proxy.index(row, number).data() or "") for row in measured)
+        words = {str(proxy.index(row, number).data() or "") for row in measured}
+        if number == self.runs.place("state"):  # the longest may be far below
+            words |= self._words_of_states()
         widest = max((metrics.horizontalAdvance(text) for text in words), default=0) + PADDING
         head = self.horizontalHeader().sectionSizeHint(number)
         return max(LEAST_WIDTH, min(MOST_WIDTH, max(widest, head) + 2 * look.GAP))
+
+    def fit_height(self) -> None:
+        """End below the last row, where the rows are fewer than there is room for."""
+        rows = max(self.proxy.rowCount(), LEAST_ROWS) * self.verticalHeader().defaultSectionSize()
+        bar = self.horizontalScrollBar().sizeHint().height()
+        self.setMaximumHeight(self.horizontalHeader().sizeHint().height() + rows + bar + 2 * self.frameWidth())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fill_width()
+
+    def _fill_width(self) -> None:
+        """The name takes what the other columns leave, so that a chosen line ends where the table does."""
+        name, header = self.runs.place("name"), self.horizontalHeader()
+        others = header.length() - self.columnWidth(name)
+        if self._sized:
+            self.setColumnWidth(name, max(self._name_width, self.viewport().width() - others))
 
     def column_menu(self) -> QMenu:
         """The columns, to show or hide each."""
@@ -140,6 +179,7 @@ class RunsTable(QTableView):
         self.setColumnHidden(number, not on)
         if on:
             self.setColumnWidth(number, self._wanted_width(number))
+        self._fill_width()
         keys = [self.runs.columns[at].key for at in self.shown_columns()]
         self._settings.setValue("runs/columns", keys)
 

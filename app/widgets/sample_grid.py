@@ -72,6 +72,11 @@ class SampleGrid(QWidget):
         self.update()
 
     @property
+    def has_picture(self) -> bool:
+        """Whether any picture is painted, and not only its place."""
+        return any(picture is not None for tile in self._tiles for picture in tile.pictures)
+
+    @property
     def current(self) -> int:
         """The place that the keyboard is at."""
         return self._current

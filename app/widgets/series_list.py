@@ -5,7 +5,7 @@ It is the plots' legend as well. It knows no project and no plot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QRectF, QSize, Qt, Signal
@@ -17,8 +17,11 @@ from app.translations import curve_words
 from app.widgets.curve_plot import paler
 
 NAME, VALUE, LOWEST = range(3)
-WIDE_ENOUGH = 64 * look.SPACE
-"""For names beside two columns of figures."""
+CELL = 5 * look.SPACE
+"""What a cell leaves free about its words."""
+LEAST_WIDTH = 51 * look.SPACE
+EDGES = 4 * look.SPACE
+"""Of the view: its frame, and the bar that scrolls it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class SeriesList(QWidget):
         self._entries: list[Entry] = []
         self._rows: dict[tuple[str, int], tuple[QStandardItem, QStandardItem, QStandardItem]] = {}
         self._filling = False
+        self._names = 0
+        """As wide as the longest name of a series."""
+        self._wide: dict[int, int] = {}
+        """Of the columns of figures, by number."""
         self.view = QTreeView()
         self.view.setModel(self._model)
         self.view.setAccessibleName(self.tr("Series to show"))
@@ -69,12 +76,13 @@ class SeriesList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
         self.setFocusProxy(self.view)
-        self.setMinimumWidth(51 * look.SPACE)
-        self._widths()
+        self._least_widths()
+        self._names = self.view.header().sectionSizeHint(NAME)
+        self._make_room()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.view.setColumnHidden(LOWEST, self.width() < WIDE_ENOUGH)
+        self._make_room()
 
     def show_entries(self, entries: Sequence[Entry], chosen: frozenset[str]) -> None:
         """Show these; a series of several runs has a row for each below its own."""
@@ -91,6 +99,9 @@ class SeriesList(QWidget):
             box = self._rows.get((entry.name, -1), (name,))[NAME]
             if box.isCheckable():
                 box.setCheckState(Qt.CheckState.Checked if entry.name in chosen else Qt.CheckState.Unchecked)
+        self._grow(VALUE, (entry.last for entry in entries))
+        self._grow(LOWEST, (entry.low for entry in entries))
+        self._make_room()
         self._filling = False
 
     def show_values(self, heading: str, values: Mapping[tuple[str, int], str] | None) -> None:
@@ -101,6 +112,8 @@ class SeriesList(QWidget):
             row = self._rows.get((entry.name, entry.order))
             if row is not None:
                 row[VALUE].setText(entry.last if values is None else values.get((entry.name, entry.order), ""))
+        self._grow(VALUE, (values or {}).values())
+        self._make_room()
         self._filling = False
 
     def chosen(self) -> frozenset[str]:
@@ -141,6 +154,8 @@ class SeriesList(QWidget):
                 self._add(entry, -1, _short(entry), _short(entry))
             words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), _short(entry))
             self._add(entry, entry.order, words, tip)
+        named = [row[NAME].index() for (_, order), row in self._rows.items() if order == -1 or not several]
+        self._names = max((self.view.sizeHintForIndex(index).width() for index in named), default=self._names)
 
     def _add(self, entry: Entry, order: int, words: str, tip: str) -> None:
         name, value, low = _fixed(words), _fixed(""), _fixed("")
@@ -159,12 +174,27 @@ class SeriesList(QWidget):
         if not self._filling and item.isCheckable():
             self.chosen_changed.emit(self.chosen())
 
-    def _widths(self) -> None:
-        cells, heads = QFontMetrics(look.figures("caption")), QFontMetrics(look.font("strong"))
-        for column, widest, head in ((VALUE, "0.00–0.00", self.tr("At {0}").format("0.00k")), (LOWEST, "-0.00000", "")):
-            title = head or self.tr("Lowest")
-            wide = max(cells.horizontalAdvance(widest), heads.horizontalAdvance(title))
-            self.view.header().resizeSection(column, wide + 5 * look.SPACE)
+    def _least_widths(self) -> None:
+        """What the columns of figures need before there are any."""
+        heads = QFontMetrics(look.font("strong"))
+        for column, title in ((VALUE, self.tr("At {0}").format("0.00k")), (LOWEST, self.tr("Lowest"))):
+            self._wide[column] = heads.horizontalAdvance(title) + CELL
+            self._grow(column, ("0.00–0.00" if column == VALUE else "-0.00000",))
+
+    def _grow(self, column: int, figures: Iterable[str]) -> None:
+        """Let a column be as wide as these need; it stays so, as a width that comes and goes would be seen."""
+        metrics = QFontMetrics(look.figures("caption"))
+        needed = max((metrics.horizontalAdvance(words) for words in figures), default=0) + CELL
+        self._wide[column] = max(self._wide[column], needed)
+
+    def _make_room(self) -> None:
+        """Names and newest values are whole at any width; the lowest values are there where they fit beside them."""
+        least = self._names + self._wide[VALUE] + EDGES
+        self.setMinimumWidth(max(LEAST_WIDTH, least))
+        self.view.setColumnHidden(LOWEST, self.width() < least + self._wide[LOWEST])
+        for column, wide in self._wide.items():
+            if not self.view.isColumnHidden(column):
+                self.view.header().resizeSection(column, wide)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.PaletteChange:

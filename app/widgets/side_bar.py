@@ -70,7 +70,7 @@ class SideBar(QWidget):
         form.setContentsMargins(0, look.GAP, 0, 0)
         form.setSpacing(look.GAP)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.run = QComboBox()
+        self.run = look.tell_whole(QComboBox())
         self.checkpoint = QComboBox()
         for combo in (self.run, self.checkpoint):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -150,6 +150,7 @@ class SideBar(QWidget):
                 if run.checkpoints:
                     self.run.addItem(run.name, run.run)
             self.run.setCurrentIndex(max(self.run.findData(chosen), 0))
+        self.run.setToolTip(look.tip(self.run.currentText()))  # filled without a signal
         self._show_checkpoints()
         names = {run.run for run in self._runs}
         for row in reversed(range(self.list.count())):
@@ -240,7 +241,7 @@ class SideBar(QWidget):
     def set_busy(self, busy: bool) -> None:
         """Show progress and Cancel, or Draw."""
         shown, hidden = (self.cancel, self.draw) if busy else (self.draw, self.cancel)
-        shown.show()
+        look.set_shown(shown, True)  # not before it is in a row, where it would be a window of its own
         if hidden.hasFocus():  # a button that hides gives the focus away
             shown.setFocus()
         hidden.hide()
@@ -276,5 +277,6 @@ def _add_row(form: QFormLayout, words: str, field: QWidget) -> None:
     """A field with its label, which names it for a screen reader too."""
     label = look.label(words)
     label.setBuddy(field)
+    label.setMinimumHeight(look.FIELD_HEIGHT)  # as the field, so that both have one middle
     field.setAccessibleName(words)
     form.addRow(label, field)

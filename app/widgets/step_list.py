@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter
-from PySide6.QtWidgets import (
-    QListWidget,
-    QListWidgetItem,
-    QSizePolicy,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-)
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QSizePolicy, QStyle, QStyleOptionViewItem
 
 from app import look
+from app.widgets.two_lines import Index, TwoLines
 
 Mark = Literal["done", "wrong", "open"]
 _ICONS: dict[str, tuple[str, str]] = {
@@ -25,8 +19,7 @@ _ICONS: dict[str, tuple[str, str]] = {
 }
 WORDS, MARK = Qt.ItemDataRole.UserRole + 1, Qt.ItemDataRole.UserRole + 2
 ICON = 5 * look.SPACE
-CHARACTERS = 22
-Index = QModelIndex | QPersistentModelIndex
+CHARACTERS = 26
 
 
 class StepList(QListWidget):
@@ -34,7 +27,7 @@ class StepList(QListWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setItemDelegate(_Delegate(self))
+        self.setItemDelegate(_Delegate(WORDS, self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
         self.setFixedWidth(QFontMetrics(look.font()).horizontalAdvance("0") * CHARACTERS + ICON)
@@ -57,10 +50,12 @@ class StepList(QListWidget):
             item.setToolTip(f"{words} ({stands})" if words else stands)
 
 
-class _Delegate(QStyledItemDelegate):
+class _Delegate(TwoLines):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        lines = QFontMetrics(look.font("strong")).height() + QFontMetrics(look.font("caption")).height()
-        return QSize(10 * ICON, lines + 2 * look.GAP)
+        return QSize(10 * ICON, self.height() + 2 * look.GAP)
+
+    def room(self, row: QRect) -> QRect:
+        return _inside(row).adjusted(ICON + look.GAP, 0, 0, 0)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()
@@ -70,16 +65,11 @@ class _Delegate(QStyledItemDelegate):
         if is_chosen or is_hovered:
             painter.fillRect(place, look.colour("selection" if is_chosen else "raised"))
         name, tone = _ICONS[index.data(MARK)]
-        inner = place.adjusted(look.GAP, look.GAP, -look.GAP, -look.GAP)
-        icon = QRect(inner.left(), inner.center().y() - ICON // 2, ICON, ICON)
-        look.icon(name, tone).paint(painter, icon)
-        text = inner.adjusted(ICON + look.GAP, 0, 0, 0)
-        for words, font, colour, align in (
-            (index.data(), look.font("strong"), "text", Qt.AlignmentFlag.AlignTop),
-            (index.data(WORDS), look.font("caption"), "muted", Qt.AlignmentFlag.AlignBottom),
-        ):
-            painter.setFont(font)
-            painter.setPen(look.colour(colour))
-            elided = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, text.width())
-            painter.drawText(text, int(align | Qt.AlignmentFlag.AlignLeft), elided)
+        inner = _inside(place)
+        look.icon(name, tone).paint(painter, QRect(inner.left(), inner.center().y() - ICON // 2, ICON, ICON))
+        self.draw_lines(painter, place, index)
         painter.restore()
+
+
+def _inside(row: QRect) -> QRect:
+    return row.adjusted(look.GAP, look.GAP, -look.GAP, -look.GAP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QPainter, QPaintEvent, QPixmap
+from PySide6.QtGui import QDesktopServices, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from app import look
@@ -59,6 +59,26 @@ class Sheet(QWidget):
         size = self._picture.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
         painter.drawPixmap(0, 0, size.width(), size.height(), self._picture)
         painter.end()
+
+
+class Snippet(QPlainTextEdit):
+    """Lines of a program, all of them in sight: too long ones go on in the next, and what is around it scrolls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        lines = max(1, round(self.document().size().height()))  # which a plain text counts in lines
+        inside = self.fontMetrics().lineSpacing() * lines + 2 * self.document().documentMargin()
+        margins = self.contentsMargins()
+        self.setFixedHeight(round(inside) + margins.top() + margins.bottom() + 2 * look.GAP)
 
 
 class VerificationView(QWidget):
@@ -142,15 +162,13 @@ class VerificationView(QWidget):
         self.copy_snippet.clicked.connect(self._copy_snippet)
         head.addWidget(self.copy_snippet)
         inside.addLayout(head)
-        self.snippet = QPlainTextEdit()
+        self.snippet = Snippet()
         self.snippet.setReadOnly(True)
         self.snippet.setTabChangesFocus(True)
-        self.snippet.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.snippet.setAccessibleName(self.tr("Lines of Python that use the export"))
         code = look.font("body")
         code.setFamilies(["DejaVu Sans Mono", "Menlo", "Consolas", "monospace"])
         self.snippet.setFont(code)
-        self.snippet.setMinimumHeight(50 * look.SPACE)
         inside.addWidget(self.snippet)
         self._card_of_usage = frame
         return frame

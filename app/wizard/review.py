@@ -45,7 +45,7 @@ class ReviewPage(Page):
         row = QHBoxLayout()
         row.setSpacing(look.GAP)
         head = look.label(self.tr("Name of the run"), "strong")
-        self.name = QLineEdit()
+        self.name = look.tell_whole(QLineEdit())
         self.name.setAccessibleName(self.tr("Name of the run"))
         head.setBuddy(self.name)
         self.name.textEdited.connect(lambda text: self.edit({"name": text}, self.tr("name of the run"), "name"))

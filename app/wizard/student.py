@@ -30,7 +30,7 @@ class StudentPage(Page):
             self.tr("From the teacher's weights"), self.tr("The usual way: the student begins as the teacher.")
         )
         self.run = ChoiceCard(self.tr("From the student of another run"))
-        self.runs = QComboBox()
+        self.runs = look.tell_whole(QComboBox())
         self.runs.setAccessibleName(self.tr("Run to start from"))
         self.runs.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.run.content.addWidget(self.runs)
@@ -74,6 +74,7 @@ class StudentPage(Page):
         self.runs.setVisible(bool(fitting) or start is not None)
         if start is not None:
             self._show_start(start)
+        self.runs.setToolTip(look.tip(self.runs.currentText()))  # filled without a signal
         self.form.set_values(state.values["student"])
         wrong = state.wrong("student.start")
         self.wrong.setText(wrong)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QPixmap
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel
+from PySide6.QtWidgets import QButtonGroup, QGridLayout
 
 from app import look
 from app.models.run_words import Words
 from app.translations import said
 from app.widgets.choice_card import ChoiceCard
 from app.widgets.path_field import Files, PathField
+from app.widgets.tiles import ROWS, Ring, Tiles
 from app.wizard.amounts import count
 from app.wizard.choices import choose_teacher
 from app.wizard.page import Page, State
@@ -18,8 +19,8 @@ from backend.contract.catalogue import Catalogue, TeacherCard
 
 PICTURE_CHANNELS = (1, 3)
 """Of grey and of coloured pictures; what has others is an autoencoder's."""
-PICTURE = QSize(64 * look.SPACE, 24 * look.SPACE)
-"""What of the samples fits into a card of a narrow window: three rows of eight."""
+COARSE, FINE = 32, 64
+"""Pixels of one sample on the sheets of small pictures, and of the others."""
 
 
 class TeacherPage(Page):
@@ -107,8 +108,12 @@ class TeacherPage(Page):
         card.radio.setAccessibleDescription(said(teacher.problem or teacher.summary))
         card.words.hide()
         picture = QPixmap(str(look.RESOURCES / "teachers" / teacher.key / "samples.png"))
+        samples = self.tr("Samples of {0}").format(said(teacher.title))
         if not picture.isNull():
-            card.content.addWidget(self._picture(picture, said(teacher.title)))
+            edge = FINE if picture.height() >= FINE * ROWS else COARSE
+            card.content.addWidget(Tiles(picture, edge, samples))
+        elif teacher.source == "mathematics":
+            card.content.addWidget(Ring(self.tr("Where its points lie: {0}").format(said(teacher.title))))
         side = card.content
         tone = "bad" if teacher.problem else "muted"
         side.addWidget(look.label(said(teacher.problem or teacher.summary), "body", tone, wraps=True))
@@ -121,18 +126,6 @@ class TeacherPage(Page):
         self.group.addButton(card.radio)
         self.cards[teacher.key] = card
         return card
-
-    def _picture(self, samples: QPixmap, title: str) -> QLabel:
-        """The first of its samples, sharp on screens of double density too."""
-        shown = QLabel()
-        shown.setAccessibleName(self.tr("Samples of {0}").format(title))
-        size = PICTURE * 2
-        is_fine = samples.height() >= size.height()
-        cut = samples.copy(QRect(QPoint(), size if is_fine else PICTURE))
-        drawn = cut.scaled(size, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.FastTransformation)
-        drawn.setDevicePixelRatio(2.0)
-        shown.setPixmap(drawn)
-        return shown
 
     def _figures(self, figures: dict[str, float]) -> QGridLayout:
         """Its Frechet distance by the number of network evaluations."""

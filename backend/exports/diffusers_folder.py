@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from diffusers import ConsistencyModelPipeline, DDPMPipeline
-from diffusers.utils import make_image_grid, numpy_to_pil
+from diffusers.utils import numpy_to_pil
 from PIL import Image
 from torch import Tensor, nn
 
@@ -47,6 +47,7 @@ from backend.teachers.layouts import Layout, layout
 VERSION = 1  # of distill.json
 STEM = "diffusion_pytorch_model"
 SMALLEST_SHEET_SIDE = 64  # pixels a picture has at least on the sample sheet
+SHEET_GAP = 1 / 16  # between two of them, as a part of one
 
 
 def write(
@@ -224,12 +225,18 @@ def _hashes(folder: FilePath) -> dict[str, str]:
 
 
 def sheet_image(pictures: Tensor) -> Image.Image:
-    """The pictures (B, C, H, W) in rows of up to ten, small ones enlarged so that they can be seen."""
+    """The pictures (B, C, H, W) in rows of up to ten, small ones enlarged so that they can be seen.
+
+    Between them is nothing, so that each is seen for itself on a page of any colour.
+    """
     images = numpy_to_pil((pictures.permute(0, 2, 3, 1).numpy() + 1) / 2)
     factor = -(-SMALLEST_SHEET_SIDE // min(images[0].size))
     images = [i.resize((i.width * factor, i.height * factor), Image.Resampling.NEAREST) for i in images]
     columns = min(10, len(images))
-    blank = Image.new(images[0].mode, images[0].size)
-    images += [blank] * (-len(images) % columns)
-    grid: Image.Image = make_image_grid(images, rows=len(images) // columns, cols=columns)
+    width, height = images[0].size
+    gap = max(1, round(width * SHEET_GAP))
+    rows = -(-len(images) // columns)
+    grid: Image.Image = Image.new("RGBA", (columns * (width + gap) - gap, rows * (height + gap) - gap))
+    for number, image in enumerate(images):
+        grid.paste(image, (number % columns * (width + gap), number // columns * (height + gap)))
     return grid

@@ -37,7 +37,8 @@ def fake_score_lags(
     fake, student = trend(recent, "fake_score", step), trend(recent, "matching", step)
     if fake is None or student is None:
         return None
-    reading = f"Over the last {len(recent['fake_score'])} steps its loss went from {fake[0]:.3g} to {fake[1]:.3g}"
+    steps = len(recent["fake_score"])
+    reading = f"Over the last {steps} steps the fake score network's loss went from {fake[0]:.3g} to {fake[1]:.3g}"
     reading += f", the student's from {student[0]:.3g} to {student[1]:.3g}."
     rise = ratio(*fake)
     knows = beside_teacher is not None and beside_teacher < KNOWS
@@ -57,7 +58,8 @@ def discriminator_saturated(recent: Mapping[str, Sequence[float]], step: int) ->
         return None
     real, fake = parts[0][1], parts[1][1]
     reading = (
-        f"It recognises {real:.0%} of the real samples and {fake:.0%} of the student's; half is no better than chance."
+        f"The discriminator recognises {real:.0%} of the real samples and {fake:.0%} of the student's; half is no "
+        "better than chance."
     )
     share = min(real, fake)  # one that calls everything fake recognises no real sample, and is not strong but weak
     if share < SATURATED:
@@ -75,7 +77,9 @@ def discriminator_dead(recent: Mapping[str, Sequence[float]]) -> Finding | None:
     if min(len(real), len(fake)) < DEAD_AFTER:
         return None
     shares = mean(real), mean(fake)
-    reading = f"Over the last {DEAD_AFTER} steps it took {shares[0]:.1%} of the real samples for real and "
+    reading = (
+        f"Over the last {DEAD_AFTER} steps the discriminator took {shares[0]:.1%} of the real samples for real and "
+    )
     reading += f"{1 - shares[1]:.1%} of the student's."
     if max(shares) < SAME_ANSWER or min(shares) > 1 - SAME_ANSWER:
         return Finding("discriminator_dead", "good", "The discriminator tells samples apart.", reading)

@@ -48,7 +48,8 @@ def still(recent: Curves) -> list[Finding]:
     for net, words in STILL.items():
         steps = [*recent.get(f"{net}_step", ()), *recent.get(f"{net}_adapters_step", ())][-STILL_FOR:]
         if len(steps) == STILL_FOR:
-            reading = f"The last steps that were looked at moved it by {' and '.join(f'{step:.2g}' for step in steps)}"
+            moved = " and ".join(f"{step:.2g}" for step in steps)
+            reading = f"The last steps that were looked at moved the {net} by {moved}"
             level: Level = "good" if max(steps) > 0 else "bad"
             sentence = f"The {net} learns." if level == "good" else words
             found.append(Finding(SIGNS[net], level, sentence, f"{reading} of its weights' size."))
@@ -64,7 +65,9 @@ def fake_score_off(recent: Curves, readings: Readings, step: int) -> Finding | N
     over = beside_teacher(readings)
     if len(own) >= STILL_FOR and len(student) >= STILL_FOR and min(student) > 0:
         large, times = median(own), median(own) / median(student)
-        reading = f"Each of its steps is {large:.2%} of its weights' size, {times:.3g} times the student's."
+        reading = (
+            f"Each step of the fake score network is {large:.2%} of its weights' size, {times:.3g} times the student's."
+        )
         if times >= FASTER and large >= LARGE_STEP:
             words = (
                 "The fake score network's steps are too large, so that its score is that of the last batch. Lower "
@@ -73,7 +76,7 @@ def fake_score_off(recent: Curves, readings: Readings, step: int) -> Finding | N
             return Finding("fake_score_off", "bad", words, reading)
     if over is None or step <= SETTLED:
         return None
-    reading = f"Its loss on the student's samples is {over:.3g} times the teacher's."
+    reading = f"The fake score network's loss on the student's samples is {over:.3g} times the teacher's."
     if over < WORSE_THAN_TEACHER:
         return Finding("fake_score_off", "good", "The fake score network knows the student's samples.", reading)
     words = (
@@ -95,8 +98,8 @@ def spread_falls(readings: Readings, step: int) -> Finding | None:
     if step <= SETTLED or len(spread) < 6:
         return None
     now, best = max(spread[-2:]), max(map(min, pairwise(spread)))  # one reading alone is no sign
-    reading = f"Two samples of one condition are {now:.0%} as far apart as the teacher's; the most in this run was "
-    reading += f"{best:.0%}."
+    reading = f"Two of the student's samples of one condition are {now:.0%} as far apart as the teacher's; "
+    reading += f"the most in this run was {best:.0%}."
     words = (
         "The student loses variety: samples of one condition become alike. Go back to an earlier checkpoint, lower the "
         "student's learning rate, or use less guidance."

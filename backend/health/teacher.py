@@ -20,7 +20,7 @@ def teacher_type(seen: TeacherReading | None) -> Finding | None:
     """Whether the teacher denoises at all as its card says it predicts; None where nothing could be tried."""
     if seen is None:
         return None
-    reading = f"On real samples its error is {seen.error:.3g} times that of the best linear denoiser"
+    reading = f"On real samples the teacher's error is {seen.error:.3g} times that of the best linear denoiser"
     if seen.likely != seen.declared:
         reading += f", and {seen.likely_error:.3g} times if its output were {seen.likely}"
     reading += "."
@@ -44,10 +44,12 @@ def teacher_schedule(seen: TeacherReading | None) -> Finding | None:
     """Whether the teacher is told the noise that there is; None where nothing could be tried or its type is wrong."""
     if seen is None or seen.error >= CLEARLY_LIKELIER * seen.likely_error:
         return None
-    reading = f"Told {seen.told:.3g} times the noise that there is, its error on real samples is {seen.gain:.3g} "
+    reading = (
+        f"Told {seen.told:.3g} times the noise that there is, the teacher's error on real samples is {seen.gain:.3g} "
+    )
     reading += "times smaller."
     if seen.gain < BETTER_TOLD or 1 / OTHER_NOISE < seen.told < OTHER_NOISE:
-        reading = f"Told any other noise, its error is at best {1 / seen.gain:.1%} of what it is."
+        reading = f"Told any other noise, the teacher's error is at best {1 / seen.gain:.1%} of what it is."
         return Finding("teacher_schedule", "good", "The noise schedule is the teacher's own.", reading)
     words = (
         f"The noise schedule is not the one the teacher was trained on: it does best when told {seen.told:.3g} times "

@@ -1,10 +1,9 @@
 """What tests of the window share: Qt without a screen, a project without torch, and nothing left behind.
 
-A test fails that leaves a thread, a timer or a process of Qt behind, or that meets a dialog it did not ask for.
+A test fails that leaves a thread, a process or a timer that ticks behind, or that meets a dialog it did not ask for.
 """
 
 import io
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import QProcess, QSettings, QThreadPool
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app import look
@@ -25,6 +24,8 @@ from app.session import Session
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+
+from . import leaks
 
 S = TypeVar("S", bound=Screen)
 RECIPE = {"teacher": "digits", "method": "dmd2", "training": {"steps": 400, "batch_size": 16}}
@@ -38,19 +39,8 @@ def _light(qapp: QApplication) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(qapp: QApplication, qtbot: QtBot) -> Iterator[None]:
-    """No thread of a project, no process and no dialog outlives its test."""
-    before = set(threading.enumerate())
-    yield
-    dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, QDialog) and w.isVisible()]
-    shown = [dialog.windowTitle() or type(dialog).__name__ for dialog in dialogs]
-    for dialog in dialogs:
-        dialog.close()
-    assert not shown, f"unexpected dialogs: {shown}"
-    left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("project-")]
-    assert not left, f"threads left behind: {left}"
-    running = [p for p in qapp.findChildren(QProcess) if p.state() != QProcess.ProcessState.NotRunning]
-    assert not running, "a process was left behind"
-    assert QThreadPool.globalInstance().activeThreadCount() == 0
+    with leaks.nothing_left():
+        yield
 
 
 def picture_bytes(seed: int, size: int = 16) -> bytes:
@@ -129,6 +119,7 @@ def window(qtbot: QtBot, settings: QSettings) -> Iterator[MainWindow]:
     made._may_close = True
     made.backend.close()
     made.close()
+    made.deleteLater()
 
 
 @pytest.fixture

@@ -1,24 +1,39 @@
 """What an eye would find wrong with a window, found by a program: names, focus, cut and overlapping text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from html import unescape
+from typing import Any
 
-from PySide6.QtCore import QPoint, QRect, Qt
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QModelIndex, QPoint, QRect, Qt
+from PySide6.QtGui import QFont, QFontMetricsF, QImage
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
+    QHeaderView,
     QLabel,
     QLineEdit,
+    QListView,
     QPlainTextEdit,
     QScrollBar,
     QSizeGrip,
     QSplitterHandle,
+    QStyle,
+    QStyleOptionComboBox,
+    QStyleOptionFrame,
     QTabBar,
     QTextEdit,
+    QToolButton,
+    QTreeView,
     QWidget,
 )
+
+from app.widgets.two_lines import TwoLines
 
 INTERACTIVE = (
     QAbstractButton,
@@ -91,24 +106,213 @@ def _is_one_of_several(button: QAbstractButton) -> bool:
     return button.autoExclusive() or (group is not None and group.exclusive())
 
 
+FOCUS_MARGIN = 4
+"""About a control, in which its focus may be drawn as well."""
+SEEN = 48
+"""Of 255 in a colour, by which a pixel must be another to be seen to be."""
+PART = 100
+"""Pixels of a line about the smallest part of a widget that may have the focus in its place: a tab, a tile."""
+CARET = 2
+"""As wide as a text cursor may be, which alone shows no focus."""
+
+
+def focus_unseen(root: QWidget, looked_at: set[QWidget] | None = None) -> list[str]:
+    """Whatever takes the keyboard focus and looks the same with it and without.
+
+    A focus is seen where at least as many pixels are others as a line about half of the widget has, or about one of its
+    parts, in more columns than a text cursor.
+
+    root: of an active window. looked_at: widgets that are left out; those found here are added.
+    """
+    done: set[QWidget] = set() if looked_at is None else looked_at
+    before, found = QApplication.focusWidget(), []
+    for widget in [*controls(root), *root.findChildren(QWidget)]:
+        takes = widget.isEnabled() and widget.isVisibleTo(root) and not widget.size().isEmpty()
+        # What has a proxy gives the focus away, and the proxy is looked at by itself.
+        takes = takes and widget.focusPolicy() != Qt.FocusPolicy.NoFocus and widget.focusProxy() is None
+        if not takes or widget in done or (not widget.focusPolicy() & _TAB and not isinstance(widget, INTERACTIVE)):
+            continue
+        done.add(widget)
+        if not _is_seen_to_have_focus(widget):
+            found.append(describe(widget))
+    if before is not None:
+        before.setFocus(Qt.FocusReason.OtherFocusReason)
+    return found
+
+
+_TAB = Qt.FocusPolicy.TabFocus
+
+
+def _is_seen_to_have_focus(control: QWidget) -> bool:
+    """Whether it looks different with the focus; it has it afterwards."""
+    frame = control.parentWidget() or control
+    area = control.geometry() if frame is not control else control.rect()
+    area = area.adjusted(-FOCUS_MARGIN, -FOCUS_MARGIN, FOCUS_MARGIN, FOCUS_MARGIN)
+    focused = QApplication.focusWidget()
+    if focused is not None:
+        focused.clearFocus()
+    without = _pixels(frame, area)
+    control.setFocus(Qt.FocusReason.OtherFocusReason)  # by Tab, the text of a field is selected as well
+    assert control.hasFocus(), f"{describe(control)} does not take the focus"
+    changed = np.abs(_pixels(frame, area) - without).max(2) > SEEN
+    ratio = control.devicePixelRatioF()
+    long_enough = changed.sum() >= ratio * min(control.width() + control.height(), PART)
+    return bool(long_enough and changed.any(0).sum() > CARET * ratio)
+
+
+def _pixels(widget: QWidget, area: QRect) -> NDArray[np.int16]:
+    """What is painted there, also where it is scrolled out of sight: (height, width, 3), 0 to 255."""
+    shot = widget.grab(area).toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(shot.constBits(), np.uint8).reshape(shot.height(), shot.bytesPerLine())
+    return rows[:, : 3 * shot.width()].reshape(shot.height(), shot.width(), 3).astype(np.int16)
+
+
+LONG = 32
+"""Letters; what is longer is a name that a person gave, a path or a sentence, and may be cut where its tool tip has
+all of it. The program's own words are shorter and never cut."""
+
+
 def clipped(root: QWidget) -> list[str]:
-    """Labels and buttons whose words do not fit into them."""
+    """Whatever shows words that do not fit into it."""
     found = []
     for widget in root.findChildren(QWidget):
         if not widget.isVisibleTo(root) or widget.size().isEmpty() or not _is_shown(widget, root):
             continue
-        if isinstance(widget, QLabel) and widget.text() and not widget.property("elided"):
-            if widget.wordWrap():
-                needed = widget.heightForWidth(widget.width())
-                if needed > widget.height() + 1:
-                    found.append(f"{describe(widget)}: {widget.height()} high, needs {needed}")
-            elif widget.sizeHint().width() > widget.width() + 1 or widget.sizeHint().height() > widget.height() + 1:
-                found.append(f"{describe(widget)}: {widget.size().toTuple()}, needs {widget.sizeHint().toTuple()}")
-        elif isinstance(widget, QAbstractButton) and widget.text():
-            hint = widget.minimumSizeHint()
-            if hint.width() > widget.width() + 1 or hint.height() > widget.height() + 1:
-                found.append(f"{describe(widget)}: {widget.size().toTuple()}, needs {hint.toTuple()}")
+        words = next((cut(widget) for kinds, cut in CUT if isinstance(widget, kinds)), [])
+        found += [f"{describe(widget)}: {of}" for of in words]
     return found
+
+
+def _may_be_cut(words: str, tip: str) -> bool:
+    """Whether they are so long that they need not fit, and the tool tip has them all."""
+    return len(words) > LONG and " ".join(words.split()) in " ".join(unescape(tip).split())
+
+
+def _cut(words: str, tip: str, have: float, needed: float) -> list[str]:
+    """The fault of words that have so much room and need so much, if it is one."""
+    if needed <= have + 1 or _may_be_cut(words, tip):
+        return []
+    return [f"{words!r} has {have:.0f} and needs {needed:.0f}"]
+
+
+def _cut_label(label: QLabel) -> list[str]:
+    words, size = label.text(), label.size()
+    if not words:
+        return []
+    if label.property("elided"):
+        metrics = QFontMetricsF(label.font())
+        return _cut(words, label.toolTip(), label.contentsRect().width(), metrics.horizontalAdvance(words))
+    if label.wordWrap():
+        return _cut(words, "", size.height(), label.heightForWidth(size.width()))
+    hint = label.sizeHint()
+    return _cut(words, "", size.width(), hint.width()) + _cut(words, "", size.height(), hint.height())
+
+
+def _cut_button(button: QAbstractButton) -> list[str]:
+    words, size, hint = button.text(), button.size(), button.minimumSizeHint()
+    if not words:
+        return []
+    return _cut(words, "", size.width(), hint.width()) + _cut(words, "", size.height(), hint.height())
+
+
+def _cut_field(field: QLineEdit) -> list[str]:
+    """A field's text, or what stands in it while it is empty."""
+    words = field.text() or field.placeholderText()
+    option = QStyleOptionFrame()
+    option.initFrom(field)
+    option.lineWidth = 1
+    inner = field.style().subElementRect(QStyle.SubElement.SE_LineEditContents, option, field)
+    margins = field.textMargins()
+    have = inner.width() - margins.left() - margins.right() - 2 * FIELD_MARGIN
+    have -= sum(button.width() for button in field.findChildren(QToolButton) if button.isVisible() and field.text())
+    return _cut(words, field.toolTip(), have, QFontMetricsF(field.font()).horizontalAdvance(words))
+
+
+FIELD_MARGIN = 2
+"""Which Qt leaves at both ends of a field's text."""
+
+
+def _cut_combo(combo: QComboBox) -> list[str]:
+    option = QStyleOptionComboBox()
+    option.initFrom(combo)
+    option.editable = combo.isEditable()
+    part = QStyle.SubControl.SC_ComboBoxEditField
+    have = combo.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, combo).width()
+    words = combo.currentText()
+    return _cut(words, combo.toolTip(), have, QFontMetricsF(combo.font()).horizontalAdvance(words))
+
+
+def _cut_header(header: QHeaderView) -> list[str]:
+    model, found = header.model(), []
+    for section in range(header.count()):
+        place = header.sectionViewportPosition(section)
+        wide = header.sectionSize(section)
+        if header.isSectionHidden(section) or place >= header.viewport().width() or place + wide <= 0:
+            continue
+        words = str(model.headerData(section, header.orientation()) or "")
+        tip = str(model.headerData(section, header.orientation(), Qt.ItemDataRole.ToolTipRole) or "")
+        if words and header.orientation() == Qt.Orientation.Horizontal:
+            found += _cut(words, tip, wide, header.sectionSizeHint(section))
+    return found
+
+
+def _cut_tabs(bar: QTabBar) -> list[str]:
+    """A tab is as wide as its words in the weight that they have once it is chosen."""
+    found = []
+    if bar.sizeHint().width() > bar.width() + 1:
+        names = [bar.tabText(at) for at in range(bar.count())]
+        found.append(f"the tabs {names} have {bar.width()} and need {bar.sizeHint().width()}")
+    font = QFont(bar.font())
+    font.setWeight(QFont.Weight.DemiBold)
+    for at in range(bar.count()):
+        words = bar.tabText(at)
+        found += _cut(words, bar.tabToolTip(at), bar.tabRect(at).width(), QFontMetricsF(font).horizontalAdvance(words))
+    return found
+
+
+def _cut_items(view: QAbstractItemView) -> list[str]:
+    """The rows in sight of a list, a table or a tree."""
+    model, found = view.model(), []
+    if model is None or isinstance(view, QHeaderView):
+        return []
+    columns = 1 if isinstance(view, QListView) else model.columnCount()
+    for row in range(model.rowCount()):
+        for column in range(columns):
+            index = model.index(row, column)
+            place = view.visualRect(index)
+            if place.isEmpty() or not place.intersects(view.viewport().rect()):
+                continue
+            found += _cut_item(view, index, place)
+    return found
+
+
+def _cut_item(view: QAbstractItemView, index: QModelIndex, place: QRect) -> list[str]:
+    tip = str(index.data(Qt.ItemDataRole.ToolTipRole) or "")
+    delegate = view.itemDelegate()
+    if isinstance(view, QListView):
+        place.setWidth(min(place.width(), view.viewport().width()))
+    if isinstance(delegate, TwoLines):
+        room = delegate.room(place).width()
+        lines = delegate.lines(index)
+        return [
+            o for words, font in lines for o in _cut(words, tip, room, QFontMetricsF(font).horizontalAdvance(words))
+        ]
+    words, have = str(index.data() or ""), place.width()
+    if isinstance(view, QTreeView) and view.isFirstColumnSpanned(index.row(), index.parent()):
+        have = view.viewport().width()
+    return _cut(words, tip, have, view.sizeHintForIndex(index).width()) if words else []
+
+
+CUT: tuple[tuple[tuple[type[QWidget], ...], Callable[[Any], list[str]]], ...] = (
+    ((QLabel,), _cut_label),
+    ((QAbstractButton,), _cut_button),
+    ((QLineEdit,), _cut_field),
+    ((QComboBox,), _cut_combo),
+    ((QTabBar,), _cut_tabs),
+    ((QHeaderView,), _cut_header),
+    ((QAbstractItemView,), _cut_items),
+)
+"""How each kind of widget is looked at."""
 
 
 def overlapping(root: QWidget) -> list[str]:

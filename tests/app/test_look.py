@@ -5,10 +5,21 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtGui import QColor, QFontInfo, QPaintEvent
-from PySide6.QtWidgets import QApplication, QProgressBar
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QRadioButton,
+    QToolButton,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from app import look
+from app.widgets.icon_button import IconButton
 
 ROOT = Path(__file__).parents[2]
 TEXT = ("text", "muted", "accent", "good", "warning", "bad")
@@ -36,6 +47,32 @@ def test_words_can_be_read_on_every_ground(scheme: look.Scheme) -> None:
         (scheme.text, scheme.selection),
     ]
     assert [pair for pair in pairs if contrast(*pair) < 4.5] == []
+
+
+@pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=["light", "dark"])
+def test_what_is_disabled_can_still_be_read(scheme: look.Scheme) -> None:
+    pairs = [(scheme.disabled, getattr(scheme, ground)) for ground in GROUNDS] + [(scheme.muted, scheme.line)]
+    assert [pair for pair in pairs if contrast(*pair) < 3.0] == []
+
+
+@pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("kind", [QPushButton, QToolButton, QRadioButton, QCheckBox, QLineEdit, QLabel, IconButton])
+def test_a_disabled_control_is_painted_so_that_it_can_be_read(
+    qtbot: QtBot, qapp: QApplication, scheme: look.Scheme, kind: type[QWidget]
+) -> None:
+    look.use(qapp, scheme)
+    root = QWidget()
+    qtbot.addWidget(root)
+    made = IconButton("pause", "Pause", parent=root) if kind is IconButton else kind(root)
+    if not isinstance(made, IconButton):
+        made.setText("Pause")  # type: ignore[attr-defined]  # as every one of them has
+    made.setEnabled(False)
+    root.resize(200, 60)
+    root.show()
+    image = root.grab().toImage()
+    colours = {image.pixelColor(x, y).name() for x in range(image.width()) for y in range(image.height())}
+    assert scheme.disabled in colours
+    assert max(contrast(one, scheme.window) for one in colours) < contrast(scheme.text, scheme.window)
 
 
 @pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=["light", "dark"])

@@ -17,18 +17,20 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QSettings
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QTableWidget, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QProgressBar, QTableWidget, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import look
 from app.main_window import MainWindow
 from app.screens import Screen
 from backend.contract import liveness
+from backend.contract.project_file import ProjectFile
 
 from .scripted import ScriptedBackend
-from .test_every_screen import SCREENS, opened
-from .views import every_state, views
+from .test_every_screen import SCREENS, no_cache, opened
+from .views import empty_views, every_state, in_sight, views, waiting_views
 
+__all__ = ["no_cache"]
 PICTURES = Path(__file__).parent / "pictures"
 SIZE = (1280, 800)
 NOW = 1_800_000_000.0
@@ -48,7 +50,8 @@ def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         time.tzset()
         for module in ("app.screens.run", "app.run_commands"):
             patch.setattr(f"{module}.time", SimpleNamespace(time=lambda: NOW))
-        patch.setattr(liveness, "SILENCE_SECONDS", 1e9)  # the live run has no process that gives signs of life
+        for limit in ("SILENCE_SECONDS", "START_SILENCE_SECONDS"):  # no process here gives signs of life
+            patch.setattr(liveness, limit, 1e9)
         yield
     time.tzset()
 
@@ -87,11 +90,11 @@ def hide_folder(window: QWidget, folder: Path) -> None:
 
 
 def seen(window: QWidget) -> Image.Image:
-    """What is shown, at half its size."""
+    """What is shown, the window or a dialog, at half its size."""
     shot = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     rows = np.frombuffer(shot.constBits(), np.uint8).reshape(shot.height(), shot.bytesPerLine())
     whole = rows[:, : 3 * shot.width()].reshape(shot.height(), shot.width(), 3)
-    return Image.fromarray(whole.copy()).resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.BOX)
+    return Image.fromarray(whole.copy()).resize((window.width() // 2, window.height() // 2), Image.Resampling.BOX)
 
 
 def differs(name: str, now: Image.Image, folder: Path, renew: bool) -> str:
@@ -113,6 +116,13 @@ def differs(name: str, now: Image.Image, folder: Path, renew: bool) -> str:
     return f"{name}: {changed} pixels are others; {folder / file.name} beside {file}"
 
 
+def hide_what_moves(window: QWidget) -> None:
+    """A bar that says that something is on its way is never at rest."""
+    for bar in window.findChildren(QProgressBar):
+        bar.setTextVisible(False)
+        bar.setMaximum(max(bar.maximum(), 1))
+
+
 def come_to_rest(qtbot: QtBot, window: MainWindow) -> None:
     """Let everything be drawn that will be, with nothing in it that blinks."""
     qtbot.waitUntil(lambda: window.is_settled)
@@ -124,7 +134,7 @@ def come_to_rest(qtbot: QtBot, window: MainWindow) -> None:
 
     def is_still() -> bool:
         nonlocal before, equal
-        last, before = before, window.grab().toImage()
+        last, before = before, in_sight(window).grab().toImage()
         equal = equal + 1 if last == before else 0
         return equal == TIMES_EQUAL
 
@@ -144,7 +154,26 @@ def test_every_view_looks_as_it_did(
         for name in views(qtbot, window, ids):
             come_to_rest(qtbot, window)
             hide_folder(window, tmp_path)
-            faults.append(differs(name, seen(window), tmp_path, renew))
+            faults.append(differs(name, seen(in_sight(window)), tmp_path, renew))
+    assert not any(faults), "\n".join(filter(None, faults))
+
+
+@pytest.mark.usefixtures("still", "no_cache")
+def test_every_empty_page_looks_as_it_did(
+    qtbot: QtBot, settings: QSettings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    renew = bool(request.config.getoption("renew_pictures"))
+    path = tmp_path / "empty.distill"
+    ProjectFile.create(path).close()
+    faults = []
+    for knows, shown in ((True, empty_views), (False, waiting_views)):
+        with opened(qtbot, settings, path, knows) as window:
+            window.resize(*SIZE)
+            for name in shown(qtbot, window):
+                hide_what_moves(window)
+                come_to_rest(qtbot, window)
+                hide_folder(window, tmp_path)
+                faults.append(differs(name, seen(window), tmp_path, renew))
     assert not any(faults), "\n".join(filter(None, faults))
 
 
@@ -191,4 +220,5 @@ def test_the_first_screen_looks_as_it_did(
     fault = differs(f"welcome {scheme.name}", seen(window), tmp_path, bool(request.config.getoption("renew_pictures")))
     backend.close()
     window.close()
+    window.deleteLater()
     assert not fault

@@ -6,22 +6,26 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.forms import SettingsForm
 from app.main_window import MainWindow
 from app.models.comparison import Pick, Wanted, place_of
+from app.screens import Screen
 from app.screens.compare import CompareScreen
 from app.screens.run import RunScreen
 from app.screens.runs import RunsScreen
+from app.widgets.density import PointLayers
+from app.widgets.sample_grid import SampleGrid
 from app.wizard.wizard import Wizard
 from backend.contract import liveness
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
+from backend.contract.rows import VIEWS
 
 from .conftest import RECIPE, fill, picture_bytes
-from .parts import write_pictures
+from .parts import write_pictures, write_points
 
 LONG_NAME = (
     "a run that tries what becomes of the student " + "when-the-learning-rate-is-halved-every-thousand-steps-" * 3
@@ -59,9 +63,46 @@ def every_state(path: Path) -> dict[str, int]:
             fill(project, found["lost"], steps=60, previews=2, finished=False)
         for number in range(MANY):
             project.add_run(Recipe.from_values(RECIPE), name=f"{number} of many")
-        place = place_of(project, Wanted((Pick(1),), 7, 50)).folder
+        _other_states(project, found)
+        place, plane = (place_of(project, Wanted((Pick(run),), 7, 50)).folder for run in (1, 2))
     write_pictures(place)
+    write_points(plane)
     return found
+
+
+def _other_states(project: ProjectFile, found: dict[str, int]) -> None:
+    """Runs in the states that pass, and one of which everything is known that a run can have."""
+    for state in ("starting", "paused", "stopping", "stopped", "watched"):
+        found[state] = run = project.add_run(Recipe.from_values(RECIPE), name=state)
+        if state == "starting":
+            project.begin_attempt(run)
+            continue
+        attempt = fill(project, run, steps=60, previews=2, finished=state == "watched")
+        if state == "paused":
+            project.acknowledge(project.issue(run, "pause"))
+        elif state == "stopping":
+            project.issue(run, "stop")
+        elif state == "stopped":
+            project.end_attempt(attempt, "stopped")
+    run = found["watched"]
+    for position, t in enumerate((0.2, 0.5, 0.8)):
+        for kind in VIEWS:
+            project.add_sample(
+                run, step=60, kind=kind, position=position, image=picture_bytes(position, 32), sampler={"t": t}
+            )
+    for sign, level, sentence, reading in SIGNS:
+        project.add_event(run, "health", sentence, step=50, data={"sign": sign, "level": level, "reading": reading})
+    how = {"measured_in": "digits", "count": 1000, "seed": 1}
+    for one, frechet, seconds in ((1, 0.5, 0.001), (2, 0.7, 0.0008), (run, 2.1, 0.0005)):
+        figures = {"frechet": frechet, "precision": 0.8, "recall": 0.6, "seconds_per_image": seconds}
+        project.add_evaluation(one, 400, how | {"nfe": 1, "of": "student"}, figures)
+        teacher = {"frechet": 0.2, "precision": 0.9, "recall": 0.9, "seconds_per_image": 0.05}
+        project.add_evaluation(one, 400, how | {"nfe": 50, "of": "teacher"}, teacher)
+
+
+def in_sight(window: MainWindow) -> QWidget:
+    """What a person looks at: the dialog that is open, or the window."""
+    return QApplication.activeModalWidget() or window
 
 
 def _export(project: ProjectFile, path: Path) -> None:
@@ -80,15 +121,64 @@ def _export(project: ProjectFile, path: Path) -> None:
     project.add_export(1, "safetensors", str(path.parent / "gone.safetensors"), "abc", {})
 
 
+def _close_dialog(qtbot: QtBot, window: MainWindow) -> None:
+    in_sight(window).close()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+
+
+SIGNS = (
+    (
+        "diversity_falls",
+        "bad",
+        "The student loses variety: samples of one condition become alike. Go back to an earlier checkpoint, lower the "
+        "student's learning rate, or use less guidance.",
+        "Two of the student's samples of one condition are 41 % as far apart as the teacher's.",
+    ),
+    (
+        "fake_score_lags",
+        "warning",
+        "The fake score network lags behind the student. Raise fake_score_updates or its learning rate.",
+        "Over the last 100 steps the fake score network's loss went from 0.2 to 0.31.",
+    ),
+)
+"""Of a run that is not well: sign, level, what it means, and what was read."""
+
+
+def empty_views(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    """The same for a project without runs."""
+    for key in ("run", "compare", "runs", "export"):
+        window.show_screen(key)
+        qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), Screen))
+        yield f"empty, {key}"
+
+
+def waiting_views(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    """The wizard of a window whose backend has not said yet what it offers, and then that it cannot."""
+    window.show_screen("wizard")
+    qtbot.waitUntil(lambda: isinstance(window.screen_shown(), Wizard))
+    yield "wizard, before anything is known"
+    assert window.session is not None
+    window.session.backend.catalogue_failed.emit(REASON)
+    yield "wizard, when nothing can be known"
+
+
 def views(qtbot: QtBot, window: MainWindow, ids: dict[str, int]) -> Iterator[str]:
     """Brings the window to one view after the other, and says which it is."""
+    yield from _views_of_the_wizard(qtbot, window)
+    yield from _views_of_runs(qtbot, window, ids)
+    yield from _views_of_dialogs(qtbot, window)
+    yield from _views_of_the_project(qtbot, window)
 
-    def show(key: str, item: object, kind: type[Any]) -> Any:
-        window.show_screen(key, item)
-        qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), kind))
-        return window.screen_shown()
 
-    wizard = show("wizard", None, Wizard)
+def _show(qtbot: QtBot, window: MainWindow, key: str, item: object, kind: type[Any]) -> Any:
+    window.show_screen(key, item)
+    qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), kind))
+    return window.screen_shown()
+
+
+def _views_of_the_wizard(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    wizard = _show(qtbot, window, "wizard", None, Wizard)
     qtbot.waitUntil(lambda: wizard.state is not None)
     for key in wizard.pages:
         wizard.go_to(key)
@@ -104,8 +194,10 @@ def views(qtbot: QtBot, window: MainWindow, ids: dict[str, int]) -> Iterator[str
         wizard.go_to(key)
         yield f"wizard, {key} with what is wrong"
 
+
+def _views_of_runs(qtbot: QtBot, window: MainWindow, ids: dict[str, int]) -> Iterator[str]:
     for state, run in ids.items():
-        screen = show("run", run, RunScreen)
+        screen = _show(qtbot, window, "run", run, RunScreen)
         qtbot.waitUntil(lambda s=screen, r=run: s.header.runs.currentData() == r and s.header.state.text() != "")  # type: ignore[misc]
         tabs = [(t, n) for t in (screen.side, screen.below) for n in range(t.count())]
         for tab, number in tabs if state in ("finished", "pausing") else []:
@@ -114,25 +206,49 @@ def views(qtbot: QtBot, window: MainWindow, ids: dict[str, int]) -> Iterator[str
         if state in ("failed", "lost"):
             screen.header.details.click()
         yield f"run, {state}"
+        if state == "watched":
+            for name, part in (("triptych", screen.triptych), ("health", screen.health)):
+                screen.side.setCurrentWidget(part)
+                yield f"run, {state}, {name}"
     screen.show_item(1)
     screen.curves.show_table(True)
     yield "run, the curves as a table"
     screen.curves.show_table(False)
 
-    runs = show("runs", None, RunsScreen)
+
+def _views_of_dialogs(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    screen = _show(qtbot, window, "run", 1, RunScreen)
+    screen.side.setCurrentIndex(0)
+    grid = screen.side.currentWidget().findChild(SampleGrid)
+    qtbot.waitUntil(lambda: grid.has_picture)
+    grid.opened.emit(0)
+    qtbot.waitUntil(lambda: in_sight(window) is not window)
+    yield "a picture"
+    _close_dialog(qtbot, window)
+    window.menus.show_palette()
+    yield "the commands"
+    _close_dialog(qtbot, window)
+
+
+def _views_of_the_project(qtbot: QtBot, window: MainWindow) -> Iterator[str]:
+    runs = _show(qtbot, window, "runs", None, RunsScreen)
     qtbot.waitUntil(lambda: len(runs.model.rows) > MANY)
     runs.table.select([1, 2])
     for number in range(runs.tabs.count()):
         runs.tabs.setCurrentIndex(number)
         yield f"runs, {runs.tabs.tabText(number)}"
 
-    compare = show("compare", 1, CompareScreen)
+    compare = _show(qtbot, window, "compare", 1, CompareScreen)
     qtbot.waitUntil(lambda: compare.view.layers is not None)
     for mode in ("side", "wipe", "blink", "difference"):
         compare.view.set_mode(mode)
         yield f"compare, {mode}"
+    compare.show_item(2)
+    qtbot.waitUntil(lambda: isinstance(compare.view.layers, PointLayers))
+    compare.view.set_mode("side")
+    yield "compare, points"
 
-    export = show("export", 1, QWidget)
+    export = _show(qtbot, window, "export", 1, QWidget)
     qtbot.waitUntil(lambda: export.list.rowCount() == 2)
     for row in range(2):
         export.list.selectRow(row)

@@ -11,6 +11,7 @@ from app.backend_process import Backend
 from app.main_window import MainWindow
 from backend.contract import launch
 from backend.contract.project_file import ProjectFile
+from tests.app import leaks
 
 from . import hands
 
@@ -23,6 +24,11 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
+    with leaks.nothing_left():
+        yield from _window(qtbot, tmp_path, cache, monkeypatch)
+
+
+def _window(qtbot: QtBot, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     path = tmp_path / "lab.distill"
     ProjectFile.create(path).close()
@@ -37,5 +43,6 @@ def window(qtbot: QtBot, tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     with ProjectFile.open(path, readonly=True) as project:
         live = [run.id for run, _ in project.live_runs()]
     made.close()
+    made.deleteLater()
     for run in live:
         launch.end(path, run)

@@ -22,6 +22,7 @@ from app.models.comparison import (
     common_teacher,
     condition_words,
     forget_old,
+    is_beside,
     place_of,
     read,
     sample_words,
@@ -84,6 +85,12 @@ def test_panes_stand_where_they_are_biggest() -> None:
     assert arrange(3, (100, 100), (1200, 400), 60) == 3
     assert arrange(2, (400, 50), (800, 800), 60) == 1
     assert arrange(1, (100, 100), (300, 300), 60) == 1
+
+
+def test_words_stand_beside_panes_where_that_makes_these_bigger() -> None:
+    assert is_beside(3, (178, 70), (860, 600), 60, 224)  # three rows leave no corner empty
+    assert not is_beside(3, (100, 100), (1200, 400), 60, 224)
+    assert not is_beside(1, (178, 70), (860, 600), 60, 224)
 
 
 def test_arrows_move_what_there_is_to_move() -> None:

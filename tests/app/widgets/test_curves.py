@@ -126,11 +126,11 @@ def test_zoom_reaches_the_rows_themselves(
     make_project(path, points=30_000, series=1)
     curves = shown(qtbot, open_session(path), [1])
     pane = curves.panes["losses"]
-    assert "1 column =" in pane.badge.words
+    assert "1 column =" in pane.badge.text()
     while curves.span is None or curves.span.width > 300:
         turn(curves, "losses", 240)
     settled(qtbot, curves)
-    assert pane.badge.words == "raw"
+    assert pane.badge.text() == "raw"
     columns = pane.plot.lines[0].columns
     assert (columns.first == columns.last).all()
     with ProjectFile.open(path, readonly=True) as project:
@@ -213,7 +213,7 @@ def test_other_runs_lie_over_the_main_one_in_the_same_colours(qtbot: QtBot, sess
     assert [line.order for line in lines] == [0, 1]
     assert len({line.slot for line in lines}) == 1
     assert [line.dash for line in lines] == [0, 6]
-    assert curves.status.words == "first (full line), second (dashed)"
+    assert curves.status.text() == "first (full line), second (dashed)"
 
 
 def test_superseded_steps_stay_faint_and_what_is_not_finite_is_marked(qtbot: QtBot, session: Session) -> None:
@@ -228,7 +228,7 @@ def test_superseded_steps_stay_faint_and_what_is_not_finite_is_marked(qtbot: QtB
     (line,) = [line for line in plot.lines if not line.is_superseded and line.label == "matching"]
     assert line.scaled.odd.tolist() == [309]
     assert line.columns.last.max() == 349
-    assert "not finite at 1" in curves.panes["losses"].badge.words
+    assert "not finite at 1" in curves.panes["losses"].badge.text()
 
 
 @pytest.mark.parametrize(("axis", "end"), [("images", 6400), ("wall", 80), ("nfe", 51200)])
@@ -256,7 +256,7 @@ def test_new_rows_move_a_view_that_is_at_the_end_and_leave_another(
         project.record(attempt, [MetricRow(step, {"matching": 1.0}) for step in range(101, 121)])
         curves.refresh()
         qtbot.waitUntil(lambda: curves.span == Span(80, 120))
-        assert "following" in curves.status.words
+        assert "following" in curves.status.text()
         curves.show_span(Span(20, 60))
         project.record(attempt, [MetricRow(step, {"matching": 1.0}) for step in range(121, 141)])
         curves.refresh()

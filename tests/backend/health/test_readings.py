@@ -76,7 +76,8 @@ def test_a_fake_score_is_off_that_knows_the_students_samples_less_well_than_the_
     curves = seen(fake_score_on_student=own, teacher_on_student=teacher)
     found = told(curves)["fake_score_off"]
     assert found.level == expected
-    assert found.reading == f"Its loss on the student's samples is {sum(own) / sum(teacher):.3g} times the teacher's."
+    times = f"{sum(own) / sum(teacher):.3g} times the teacher's."
+    assert found.reading == f"The fake score network's loss on the student's samples is {times}"
     assert "fake_score_off" not in told(curves, step=SETTLED)
 
 
