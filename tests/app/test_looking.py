@@ -152,5 +152,5 @@ def test_a_long_name_may_be_cut_where_its_tool_tip_has_it(qtbot: QtBot, kind: Ca
     if isinstance(part, QListWidget):
         part.item(0).setToolTip("")
     if isinstance(part, QTableWidget):
-        part.horizontalHeaderItem(0).setData(Qt.ItemDataRole.ToolTipRole, "")
+        part.model().setHeaderData(0, Qt.Orientation.Horizontal, "", Qt.ItemDataRole.ToolTipRole)
     assert len([words for words in looking.clipped(root) if NAME in words]) == 1

@@ -92,7 +92,8 @@ def test_the_cards_snippet_is_the_script(exported):
 def test_the_sheet_shows_ten_enlarged_pictures(exported):
     with Image.open(exported.path / "samples.png") as image:
         assert image.size == (10 * 64 + 9 * 4, 64)
-        assert [image.getpixel((x, 8))[3] for x in (63, 64, 67, 68)] == [255, 0, 0, 255]  # what is between is nothing
+        alpha = image.getchannel("A")
+        assert [alpha.getpixel((x, 8)) for x in (63, 64, 67, 68)] == [255, 0, 0, 255]  # what is between is nothing
 
 
 def test_the_weights_header_says_how_to_use_them(exported):
