@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QInputDialog, QWidget
 
+from app.screens import Overlaid
 from app.session import Session
 from app.widgets.icon_button import action
 from backend.contract import launch
@@ -122,7 +123,7 @@ class RunsCommands(QObject):
     def _overlay(self) -> None:
         runs = [row.id for row in self._selected()]
         if runs:
-            self.leads_to.emit("run", {"run": runs[0], "overlay": runs[1:]})
+            self.leads_to.emit("run", Overlaid(runs[0], tuple(runs[1:])))
 
     def _ask_runs(self, verb: Callable[..., int]) -> None:
         """Ask each selected run; those that cannot do it say why."""

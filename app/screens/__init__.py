@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QUndoStack
@@ -11,11 +12,20 @@ from PySide6.QtWidgets import QWidget
 from app.session import Session
 
 
+@dataclass(frozen=True)
+class Overlaid:
+    """A run to show with the curves of others laid over its own. others: their ids, without its own."""
+
+    run: int
+    others: tuple[int, ...] = ()
+
+
 class Screen(QWidget):
     """A screen of a project's window. Its `actions()` are in the command palette while it is shown.
 
     leads_to: another screen by its key ("run", "compare", "export", "wizard", "runs") and what to show there: a run's
-    id, or for the wizard a recipe's values. Screens do not know each other; the main window connects them.
+    id; for "compare" and "runs" also a list of them; for "run" also `Overlaid`; for the wizard a recipe's values.
+    Screens do not know each other; the main window connects them.
     """
 
     leads_to = Signal(str, object)

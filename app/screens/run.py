@@ -31,7 +31,7 @@ from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
 from app.run_commands import RunCommands
 from app.run_watcher import RunWatcher
-from app.screens import Screen
+from app.screens import Overlaid, Screen
 from app.session import Session
 from app.widgets.curves import Curves, Mark
 from app.widgets.health_panel import HealthPanel
@@ -225,19 +225,26 @@ class RunScreen(Screen):
     # Which run
 
     def show_item(self, item: object) -> None:
-        """Follow a run, by its id."""
-        if not isinstance(item, int) or item == self.watcher.run:
+        """Follow a run, by its id, or with the curves of others over its own."""
+        wanted = Overlaid(item) if isinstance(item, int) else item
+        if not isinstance(wanted, Overlaid):
+            return
+        run = wanted.run
+        if run == self.watcher.run:
+            if wanted is item:  # the run alone leaves what a person laid over it
+                self.overlay.lie_over(run, wanted.others)
+                self._show_curves()
             return
         self.notes.save()
         self._run, self._state, self._attempts, self._checkpoints, self._events = None, None, [], [], []
         self._latest, self._pace, self._samples = {}, Pace(), Rounds()
-        self.overlay.lie_over(item)
-        self.commands.follow(item)
+        self.overlay.lie_over(run, wanted.others)
+        self.commands.follow(run)
         self.log.follow()
         self.live_settings.follow()
         self._pages.setCurrentIndex(1)
         self.setFocusProxy(self.header.runs)
-        self.watcher.follow(item)
+        self.watcher.follow(run)
         self._ask_names()
 
     def showEvent(self, event: QShowEvent) -> None:
