@@ -29,7 +29,7 @@ from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
-from app.widgets.curve_plot import CurvePlot, Mark
+from app.widgets.curve_plot import CurvePlot, Mark, pen_of
 from app.widgets.curve_table import CurveTable
 from app.widgets.icon_button import IconButton
 from app.widgets.plot_column import PlotColumn
@@ -144,7 +144,7 @@ class Curves(QWidget):
     # What others ask of it
 
     def show_runs(self, runs: Sequence[int]) -> None:
-        """Show these runs from the start: the first is the main one, the others lie over it, paler."""
+        """Show these runs from the start: the first is the main one, the others lie over it."""
         self._runs = tuple(dict.fromkeys(runs))
         self._span, self._follows, self._answer, self._facts = None, True, None, {}
         self._slots = {}
@@ -227,8 +227,9 @@ class Curves(QWidget):
             return
         self._answer = answer
         self._chosen |= answer.chosen - question.chosen
-        lacks_rows = not question.facts and bool(answer.names - self._known)  # in the list
-        self._known |= answer.names
+        lacks_rows = not question.facts and bool(set(answer.names) - self._known)  # in the list
+        self._known |= set(answer.names)
+        self._slots = curve_view.slots(answer.names)
         if self._span is not None and self._follows and question.follows and answer.span is not None:
             self._span = answer.span
         if question.facts:
@@ -245,8 +246,6 @@ class Curves(QWidget):
         return iter(dict.fromkeys(name for run in self._runs if run in self._facts for name in self._facts[run].facts))
 
     def _list_series(self) -> None:
-        for name in self._names():
-            self._slots.setdefault(name, len(self._slots))
         entries = []
         for name in sorted(self._names(), key=lambda one: (GROUPS.index(group_of(one)), self._slots[one])):
             for order, run in enumerate(self._runs):
@@ -256,7 +255,7 @@ class Curves(QWidget):
                         Entry(
                             name,
                             plot_words.title(group_of(name), self.tr),
-                            self._slots[name],
+                            pen_of(self._slots[name], order, len(self._runs) > 1),
                             self._facts[run].name,
                             order,
                             ticks.figure(fact.last[1], 3),
@@ -293,8 +292,7 @@ class Curves(QWidget):
     def _say_status(self, span: Span) -> None:
         words = []
         if self._answer is not None and len(self._answer.runs) > 1:
-            first, *others = [run.name for run in self._answer.runs]
-            words.append(self.tr("{0} (full line), {1} (dashed)").format(first, ", ".join(others)))
+            words.append(self.tr("{0} runs, each in a colour of its own").format(len(self._answer.runs)))
         if self._span is not None and self._follows:
             words.append(self.tr("following the newest step"))
         self.status.say(" · ".join(words))
