@@ -18,7 +18,7 @@ from app.models.smoothing import smoothed
 from app.widgets.curve_plot import CurvePlot, Line, Mark, pen_of
 from app.widgets.plot_pane import PlotPane
 
-PANE_HEIGHT = 40 * look.SPACE
+PANE_HEIGHT = 43 * look.SPACE
 
 
 class PlotColumn(QScrollArea):
@@ -100,7 +100,7 @@ class PlotColumn(QScrollArea):
         if pane.clip.isChecked():
             words.append(self.tr("axis fits 2-98 %"))
         if any(line.is_superseded for line in lines):
-            words.append(self.tr("pale: steps that were done again"))
+            words.append(self.tr("pale: steps done again"))
         if dropped:
             words.append(self.tr("0 and below not drawn"))
         if odd:

@@ -126,11 +126,11 @@ def test_zoom_reaches_the_rows_themselves(
     make_project(path, points=30_000, series=1)
     curves = shown(qtbot, open_session(path), [1])
     pane = curves.panes["losses"]
-    assert "1 column =" in pane.badge.words
+    assert "1 column =" in pane.badge.text()
     while curves.span is None or curves.span.width > 300:
         turn(curves, "losses", 240)
     settled(qtbot, curves)
-    assert pane.badge.words == "raw"
+    assert pane.badge.text() == "raw"
     columns = pane.plot.lines[0].columns
     assert (columns.first == columns.last).all()
     with ProjectFile.open(path, readonly=True) as project:
@@ -283,7 +283,7 @@ def test_superseded_steps_stay_faint_and_what_is_not_finite_is_marked(qtbot: QtB
     (line,) = [line for line in plot.lines if not line.is_superseded and line.label == "matching"]
     assert line.scaled.odd.tolist() == [309]
     assert line.columns.last.max() == 349
-    assert "not finite at 1" in curves.panes["losses"].badge.words
+    assert "not finite at 1" in curves.panes["losses"].badge.text()
 
 
 @pytest.mark.parametrize(("axis", "end"), [("images", 6400), ("wall", 80), ("nfe", 51200)])
