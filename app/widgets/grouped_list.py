@@ -20,19 +20,22 @@ from PySide6.QtWidgets import (
 
 from app import look
 
-KEY, FOUND_BY, CAPTION = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3))
+KEY, FOUND_BY, CAPTION, REFUSAL = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3, 4))
 Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing: its key and name, a caption under it, its group, and all words by which it can be found."""
+    """One thing: its key and name, a caption under it, its group, and all words by which it can be found.
+
+    refusal: a sentence on why it will not do; it is shown paler then, and can be chosen all the same."""
 
     key: str
     title: str
     caption: str
     group: str
     words: str
+    refusal: str = ""
 
 
 class GroupedList(QWidget):
@@ -75,8 +78,10 @@ class GroupedList(QWidget):
                     item.setData(KEY, entry.key)
                     item.setData(CAPTION, entry.caption)
                     item.setData(FOUND_BY, f"{entry.title} {entry.caption} {entry.group} {entry.words}".casefold())
-                    item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}: {entry.caption}")
-                    item.setToolTip(f"{entry.title}: {entry.caption}")
+                    item.setData(REFUSAL, entry.refusal)
+                    said = f"{entry.title}: {entry.refusal or entry.caption}"
+                    item.setData(Qt.ItemDataRole.AccessibleTextRole, said)
+                    item.setToolTip(look.tip(said))
         self._filter(self.search_field.text())
 
     def keys(self) -> list[str]:
@@ -151,8 +156,10 @@ class _Delegate(QStyledItemDelegate):
         is_chosen = bool(option.state & QStyle.StateFlag.State_Selected)
         if is_chosen or option.state & QStyle.StateFlag.State_MouseOver:
             painter.fillRect(option.rect, look.colour("selection" if is_chosen else "raised"))
+        refuses = bool(index.data(REFUSAL))
+        title, tone = (look.font("body"), "muted") if refuses else (look.font("strong"), "text")
         for words, font, colour, align in (
-            (index.data(), look.font("strong"), "text", Qt.AlignmentFlag.AlignTop),
+            (index.data(), title, tone, Qt.AlignmentFlag.AlignTop),
             (index.data(CAPTION), look.font("caption"), "muted", Qt.AlignmentFlag.AlignBottom),
         ):
             painter.setFont(font)
