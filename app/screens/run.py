@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtGui import QAction, QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -211,7 +211,7 @@ class RunScreen(Screen):
         self._own_actions = [
             action(self.tr("Rename run"), self.header.begin_renaming, "F2"),
             action(self.tr("Compare this run"), lambda: self._lead_to("compare")),
-            action(self.tr("Export this run"), lambda: self._lead_to("export"), "Ctrl+E"),
+            action(self.tr("Export the student of this run"), lambda: self._lead_to("export"), "Ctrl+E"),
             action(self.tr("Duplicate as new recipe"), self.duplicate, "Ctrl+D"),
             action(self.tr("Show samples"), lambda: self.side.setCurrentWidget(self.samples)),
             action(self.tr("Show triptych"), lambda: self.side.setCurrentWidget(self.triptych)),
@@ -221,6 +221,9 @@ class RunScreen(Screen):
             action(self.tr("Show settings that can be changed"), self._show_settings),
         ]
         self.addActions(self._own_actions)
+
+    def offered(self) -> list[QAction]:
+        return [*self.actions(), *self.curves.commands()]
 
     # Which run
 

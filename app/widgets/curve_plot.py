@@ -37,6 +37,7 @@ from app.models.ticks import Tick
 
 FEW = 40
 """So few points in sight are drawn as dots, too."""
+ZOOM_IN, ZOOM_OUT = (Qt.Key.Key_Plus, Qt.Key.Key_Equal), (Qt.Key.Key_Minus, Qt.Key.Key_Underscore)
 CATCH = 6
 """How many pixels beside a mark still mean it."""
 
@@ -203,6 +204,13 @@ class CurvePlot(QWidget):
     def reset_height(self) -> None:
         self._y_zoom = None
         self.rescale()
+
+    def zoom_height(self, factor: float, at: float | None = None) -> None:
+        """Show `factor` times as much of the y axis, around a place on the plot's scale or the middle."""
+        shown = self.height_shown
+        if shown is not None:
+            self._y_zoom = shown.zoomed((shown.low + shown.high) / 2 if at is None else at, factor)
+            self.rescale()
 
     @property
     def height_shown(self) -> Span | None:
@@ -416,8 +424,7 @@ class CurvePlot(QWidget):
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier and self._height is not None:
             area = self._area()
             share = (event.position().y() - area.top()) / max(area.height(), 1)
-            self._y_zoom = self._height.zoomed(self._height.high - share * self._height.width, factor)
-            self.rescale()
+            self.zoom_height(factor, self._height.high - share * self._height.width)
         elif turned.x() and not turned.y():
             self.moved.emit(-turned.x() / 120 * 0.1 * self.span.width)
         else:
@@ -459,6 +466,9 @@ class CurvePlot(QWidget):
         self.pointed.emit(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier and event.key() in (*ZOOM_IN, *ZOOM_OUT):
+            self.zoom_height(0.5 if event.key() in ZOOM_IN else 2.0)  # with Ctrl as of the wheel
+            return
         event.ignore()
         self.keyed.emit(event)
         if not event.isAccepted():

@@ -7,6 +7,7 @@ the window's thread. It does not follow a run by itself: whoever does calls `ref
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -29,9 +30,9 @@ from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
-from app.widgets.curve_plot import CurvePlot, Mark, pen_of
+from app.widgets.curve_plot import ZOOM_IN, ZOOM_OUT, CurvePlot, Mark, pen_of
 from app.widgets.curve_table import CurveTable
-from app.widgets.icon_button import IconButton
+from app.widgets.icon_button import IconButton, action
 from app.widgets.plot_column import PlotColumn
 from app.widgets.plot_pane import ElidedLabel, PlotPane
 from app.widgets.series_list import Entry, SeriesList
@@ -83,6 +84,7 @@ class Curves(QWidget):
         self._stack = QStackedWidget()
         self.plots = self._plots()
         self._build()
+        self._commands = self._make_commands()
         self._say_empty(self.tr("Choose a run to see its curves."))
 
     def _plots(self) -> PlotColumn:
@@ -105,16 +107,13 @@ class Curves(QWidget):
         bar.addWidget(over)
         bar.addWidget(self.axis_box)
         for icon, words, deed in (
-            ("zoom-in", self.tr("Zoom in (+)"), lambda: self.zoom(0.5)),
-            ("zoom-out", self.tr("Zoom out (-)"), lambda: self.zoom(2.0)),
+            ("zoom-in", self.tr("Zoom in (+, the height with Ctrl)"), lambda: self.zoom(0.5)),
+            ("zoom-out", self.tr("Zoom out (-, the height with Ctrl)"), lambda: self.zoom(2.0)),
             ("maximize", self.tr("Show everything (0)"), self.reset),
         ):
             button = IconButton(icon, words, alone=True, quiet=True)
             button.clicked.connect(lambda _=False, deed=deed: deed())
             bar.addWidget(button)
-            action = QAction(words.rsplit(" (", 1)[0], self)
-            action.triggered.connect(lambda _=False, deed=deed: deed())
-            self.addAction(action)
         self.status = ElidedLabel()
         bar.addWidget(self.status, 1)
         self.table_button = IconButton("table", self.tr("Table"))
@@ -141,7 +140,26 @@ class Curves(QWidget):
         layout.addLayout(bar)
         layout.addWidget(self.splitter, 1)
 
+    def _make_commands(self) -> list[QAction]:
+        axes = [
+            action(self.tr("Draw the curves over {0}").format(words), partial(self.axis_box.setCurrentIndex, number))
+            for number, (_, words) in enumerate(plot_words.axes(self.tr))
+        ]
+        return [
+            action(self.tr("Zoom in on the curves"), lambda: self.zoom(0.5)),
+            action(self.tr("Zoom out of the curves"), lambda: self.zoom(2.0)),
+            action(self.tr("Zoom in on the height of the curves"), lambda: self.zoom_height(0.5)),
+            action(self.tr("Zoom out of the height of the curves"), lambda: self.zoom_height(2.0)),
+            action(self.tr("Show all of the curves"), self.reset),
+            action(self.tr("Curves as a table or as plots"), self.table_button.toggle),
+            *axes,
+        ]
+
     # What others ask of it
+
+    def commands(self) -> list[QAction]:
+        """What can be done with the curves and with each plot that is shown, by name."""
+        return [*self._commands, *(one for pane in self.plots.shown() for one in pane.commands)]
 
     def show_runs(self, runs: Sequence[int]) -> None:
         """Show these runs from the start: the first is the main one, the others lie over it."""
@@ -192,6 +210,11 @@ class Curves(QWidget):
         """Show `factor` times as much of the x axis, around a place or the middle."""
         if (span := self.span) is not None:
             self._go(span.zoomed((span.low + span.high) / 2 if at is None else at, factor))
+
+    def zoom_height(self, factor: float) -> None:
+        """Show `factor` times as much of every plot's y axis, around its middle."""
+        for pane in self.plots.shown():
+            pane.plot.zoom_height(factor)
 
     def pan(self, by: float) -> None:
         """Move along the x axis."""
@@ -400,9 +423,9 @@ class Curves(QWidget):
             self._step_cross(pane.plot, span, sign)
         elif sign:
             self.pan(sign * 0.1 * span.width)
-        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+        elif key in ZOOM_IN:
             self.zoom(0.5, pane.plot.cross)
-        elif key in (Qt.Key.Key_Minus, Qt.Key.Key_Underscore):
+        elif key in ZOOM_OUT:
             self.zoom(2.0, pane.plot.cross)
         elif key == Qt.Key.Key_0:
             self.reset()

@@ -13,13 +13,14 @@ from app import look
 from app.models.curve_view import Group
 from app.widgets import elided_label
 from app.widgets.curve_plot import CurvePlot
+from app.widgets.icon_button import action
 
 WIDE_ENOUGH = 88 * look.SPACE
 """For the word beside the smoothing, which its tool tip says as well."""
 
 
 class PlotPane(QWidget):
-    """changed: another scale or smoothing is wanted."""
+    """changed: another scale or smoothing is wanted. commands: what can be done with it, by name."""
 
     changed = Signal()
 
@@ -52,6 +53,12 @@ class PlotPane(QWidget):
         self.smoothing.valueChanged.connect(self._changed)
         self.log.toggled.connect(self._changed)
         self.clip.toggled.connect(self._changed)
+        self.commands = [
+            action(self.tr("Logarithmic axis for {0}").format(title), self.log.toggle),
+            action(self.tr("Clip the axis of {0}").format(title), self.clip.toggle),
+            action(self.tr("Smooth {0} more").format(title), lambda: self._smooth_by(1)),
+            action(self.tr("Smooth {0} less").format(title), lambda: self._smooth_by(-1)),
+        ]
         head = QHBoxLayout()
         head.setContentsMargins(look.MARGIN, 0, look.GAP, 0)
         head.setSpacing(look.SPACE)
@@ -83,6 +90,9 @@ class PlotPane(QWidget):
     def amount(self) -> float:
         """Of smoothing."""
         return self.smoothing.value() / 100
+
+    def _smooth_by(self, pages: int) -> None:
+        self.smoothing.setValue(self.smoothing.value() + pages * self.smoothing.pageStep())
 
     def _key(self, name: str) -> str:
         return f"curves/{self.group}/{name}"
