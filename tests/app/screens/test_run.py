@@ -303,6 +303,14 @@ def test_a_setting_is_changed_while_the_run_goes_on(
     qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 100 of 900")
     assert form.values()["steps"] == 900
     assert not form.change.isEnabled()
+    assert form.values()["keep_checkpoints"] == 3
+    form.fields["keep_checkpoints"].selectAll()
+    qtbot.keyClicks(form.fields["keep_checkpoints"], "1")
+    qtbot.mouseClick(form.change, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "keep_checkpoints 1: asked" in form.result.text())
+    with ProjectFile.open(session.project.path) as project:
+        (command,) = project.open_commands(run)
+        assert (command.verb, command.arguments) == ("set", {"keep_checkpoints": 1})
 
 
 def test_a_pause_does_not_leave_the_focus_to_stop(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
