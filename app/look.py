@@ -124,8 +124,13 @@ def colour(name: str) -> QColor:
 
 
 def series_colour(slot: int) -> QColor:
-    """The colour of the curve in that slot."""
-    return QColor(_scheme.series[slot % len(_scheme.series)])
+    """The colour of the curve in that slot. After the last they come again, nearer to the colour of text."""
+    again, place = divmod(slot, len(_scheme.series))
+    colour_of_slot = QColor(_scheme.series[place])
+    if again % 2 == 0:
+        return colour_of_slot
+    parts = zip(colour_of_slot.getRgb()[:3], colour("text").getRgb()[:3], strict=True)  # type: ignore[index]
+    return QColor(*(round(0.55 * own + 0.45 * text) for own, text in parts))
 
 
 def apply(app: QApplication) -> None:

@@ -11,7 +11,9 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QApplication, QMenu
 
 from app import look, recent
+from app.screens import Screen
 from app.widgets.command_palette import CommandPalette
+from app.widgets.icon_button import IN_FULL
 
 if TYPE_CHECKING:
     from app.main_window import MainWindow
@@ -42,7 +44,7 @@ class Menus(QObject):
         for menu in window.menuBar().findChildren(QMenu):
             commands += [action for action in menu.actions() if not action.menu() and not action.isSeparator()]
         current = window.screen_shown()
-        own = current.actions() if current is not None else []
+        own = current.offered() if isinstance(current, Screen) else []
         commands = [*own, *(action for action in commands if action not in own)]
         # What can be done now comes first, so that Enter does it.
         CommandPalette(sorted(commands, key=lambda action: not action.isEnabled()), window).open()
@@ -73,7 +75,8 @@ class Menus(QObject):
     def _make_view(self) -> None:
         menu, keys = self._window.menuBar().addMenu(self.tr("&View")), QKeySequence.StandardKey
         for place in self._window.places.values():
-            self._add(menu, place.words, partial(self._window.show_screen, place.key), place.shortcut, of_project=True)
+            go = self._add(menu, place.words, partial(self._window.show_screen, place.key), place.shortcut, True)
+            go.setProperty(IN_FULL, self.tr("Go to {0}").format(place.words))
         menu.addSeparator()
         self._add(menu, self.tr("Find a command..."), self.show_palette, "Ctrl+K")
         self._add(menu, self.tr("Full screen"), self._toggle_full_screen, QKeySequence(keys.FullScreen))

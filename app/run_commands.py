@@ -41,9 +41,9 @@ class RunCommands(QObject):
         self._ended: list[str] = []
         self.words = self.refusal = ""
         self.may_end = self.is_ending = False
-        self.pause = action(self.tr("Pause"), lambda: self._do(launch.pause), "Ctrl+P")
-        self.resume = action(self.tr("Resume"), lambda: self._do(launch.resume), "Ctrl+R")
-        self.stop = action(self.tr("Stop"), lambda: self._do(launch.stop), "Ctrl+.")
+        self.pause = action(self.tr("Pause"), lambda: self._do(launch.pause), "Ctrl+P", self.tr("Pause this run"))
+        self.resume = action(self.tr("Resume"), lambda: self._do(launch.resume), "Ctrl+R", self.tr("Resume this run"))
+        self.stop = action(self.tr("Stop"), lambda: self._do(launch.stop), "Ctrl+.", self.tr("Stop this run"))
         self.sample = action(self.tr("Sample now"), lambda: self.ask("sample"), "Ctrl+G")
         self.save = action(self.tr("Save now"), lambda: self.ask("save"), "Ctrl+S")
         self.end = action(self.tr("End it now"), self._end)

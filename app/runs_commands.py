@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QInputDialog, QWidget
 
+from app.screens import Overlaid
 from app.session import Session
 from app.widgets.icon_button import action
 from backend.contract import launch
@@ -28,18 +29,31 @@ class RunsCommands(QObject):
         super().__init__(window)
         self._session, self._selected, self._window = session, selected, window
         tr = self.tr
-        self.open = action(tr("Open"), lambda: self._with_one(lambda run: self.leads_to.emit("run", run.id)))
-        self.edit_tags = action(tr("Tags..."), self._ask_tags, "Ctrl+T")
-        self.duplicate = action(tr("Duplicate"), lambda: self._with_one(self._duplicate), "Ctrl+D")
-        self.duplicate.setToolTip(tr("A new recipe that begins as this run's"))
-        self.compare = action(tr("Compare"), self._compare, "Ctrl+Shift+C")
-        self.overlay = action(tr("Overlay curves"), self._overlay, "Ctrl+Shift+O")
-        self.export = action(
-            tr("Export..."), lambda: self._with_one(lambda run: self.leads_to.emit("export", run.id)), "Ctrl+E"
+        self.open = action(
+            tr("Open"),
+            lambda: self._with_one(lambda run: self.leads_to.emit("run", run.id)),
+            in_full=tr("Open the selected run"),
         )
-        self.pause = action(tr("Pause"), lambda: self._ask_runs(launch.pause), "Ctrl+P")
-        self.resume = action(tr("Resume"), lambda: self._ask_runs(launch.resume), "Ctrl+R")
-        self.stop = action(tr("Stop"), lambda: self._ask_runs(launch.stop), "Ctrl+.")
+        self.edit_tags = action(tr("Tags..."), self._ask_tags, "Ctrl+T", tr("Set the tags of the selected runs"))
+        self.duplicate = action(
+            tr("Duplicate"), lambda: self._with_one(self._duplicate), "Ctrl+D", tr("Duplicate the selected run")
+        )
+        self.duplicate.setToolTip(tr("A new recipe that begins as this run's"))
+        self.compare = action(tr("Compare"), self._compare, "Ctrl+Shift+C", tr("Compare the selected runs"))
+        self.overlay = action(
+            tr("Overlay curves"), self._overlay, "Ctrl+Shift+O", tr("Overlay the curves of the selected runs")
+        )
+        self.export = action(
+            tr("Export..."),
+            lambda: self._with_one(lambda run: self.leads_to.emit("export", run.id)),
+            "Ctrl+E",
+            tr("Export the student of the selected run"),
+        )
+        self.pause = action(tr("Pause"), lambda: self._ask_runs(launch.pause), "Ctrl+P", tr("Pause the selected runs"))
+        self.resume = action(
+            tr("Resume"), lambda: self._ask_runs(launch.resume), "Ctrl+R", tr("Resume the selected runs")
+        )
+        self.stop = action(tr("Stop"), lambda: self._ask_runs(launch.stop), "Ctrl+.", tr("Stop the selected runs"))
         self.enqueue = action(tr("Add to queue"), self._enqueue, "Ctrl+Shift+Q")
         self.up = action(tr("Earlier in the queue"), lambda: self._move(-1), "Ctrl+Shift+Up")
         self.down = action(tr("Later in the queue"), lambda: self._move(1), "Ctrl+Shift+Down")
@@ -122,7 +136,7 @@ class RunsCommands(QObject):
     def _overlay(self) -> None:
         runs = [row.id for row in self._selected()]
         if runs:
-            self.leads_to.emit("run", {"run": runs[0], "overlay": runs[1:]})
+            self.leads_to.emit("run", Overlaid(runs[0], tuple(runs[1:])))
 
     def _ask_runs(self, verb: Callable[..., int]) -> None:
         """Ask each selected run; those that cannot do it say why."""

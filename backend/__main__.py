@@ -343,7 +343,7 @@ def change(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="steps, preview_every, ...")],
     as_json: Json = False,
 ) -> None:
-    """Change settings of a run while it goes on: steps, preview_every, checkpoint_every."""
+    """Change settings of a run while it goes on: steps, preview_every, checkpoint_every, keep_checkpoints."""
     _tell(project, run, "set", as_json, parse_assignments(assignments))
 
 

@@ -1,13 +1,22 @@
 """What the backend offers on this machine, as data: the catalogue that the window and the command line show."""
 
 import importlib.metadata
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import psutil
 import torch
 
 from backend.assembly import find_method
-from backend.contract.catalogue import BrokenMethod, Catalogue, DataCard, Device, MethodCard, PresetCard, TeacherCard
+from backend.contract.catalogue import (
+    BrokenMethod,
+    Catalogue,
+    DataCard,
+    Device,
+    Lacking,
+    MethodCard,
+    PresetCard,
+    TeacherCard,
+)
 from backend.contract.errors import UserError
 from backend.contract.settings import Settings
 from backend.methods import Method, load_method, method_names
@@ -18,7 +27,6 @@ from backend.preflight import guidance_problems
 from backend.teachers import BUNDLED, Teacher, TeacherError, load_teacher, quick
 from backend.teachers.quick import sorted_for
 
-Lacking = Literal["classes or prompts", "unconditional mode"]
 LACKING: tuple[Lacking, ...] = get_args(Lacking)
 
 

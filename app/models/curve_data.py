@@ -66,13 +66,14 @@ class RunCurves:
 
 @dataclass(frozen=True)
 class Answer:
-    """whole: where all that was asked for lies on the x axis; end: where the newest of it does. span: what the lines
-    are exact for."""
+    """names: of every series there is, in the order in which they were first recorded, those of the first run first.
+    whole: where all that was asked for lies on the x axis; end: where the newest of it does. span: what the lines are
+    exact for."""
 
     question: Question
     runs: tuple[RunCurves, ...]
     chosen: frozenset[str]
-    names: frozenset[str]
+    names: tuple[str, ...]
     whole: Span | None
     end: float
     span: Span | None
@@ -91,7 +92,7 @@ class Answer:
 def look_up(project: ProjectFile, question: Question) -> Answer:
     """Answer a question about curves."""
     series = {run: project.series(run) for run in question.runs}
-    names = frozenset(one.name for found in series.values() for one in found)
+    names = tuple(dict.fromkeys(one.name for found in series.values() for one in found))
     chosen = question.chosen | first_choice(names, question.known)
     facts = {run: _facts(project, run, found, chosen, question.facts) for run, found in series.items()}
     # First where every run lies, then what to ask of each.

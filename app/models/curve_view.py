@@ -43,6 +43,18 @@ def group_of(name: str) -> Group:
     return "readings" if name == "spread" or name.endswith(READINGS) else "losses"
 
 
+def slots(names: Iterable[str]) -> dict[str, int]:
+    """Each series' place in its plot, from 0, in the order of the names: its colour, so that no two of a plot share one
+    and a project that is opened again shows the same."""
+    found: dict[str, int] = {}
+    taken: dict[Group, int] = {}
+    for name in dict.fromkeys(names):
+        group = group_of(name)
+        found[name] = taken.setdefault(group, 0)
+        taken[group] += 1
+    return found
+
+
 def first_choice(names: Iterable[str], known: frozenset[str] = frozenset()) -> frozenset[str]:
     """What is shown before anyone chose, of what is not known yet: losses, and the score by which checkpoints are
     ranked (else all scores, which are of many sizes); at the very first everything where there is neither."""

@@ -6,6 +6,8 @@ highest place the line has in it. It knows neither series nor scales: y is in pi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,13 +52,15 @@ def _join(line: Drawn, above: Values, below: Values, top: Values, bottom: Values
     np.fmax(bottom, np.fmax(at[:-1], at[1:]), out=bottom)
 
 
-def ink(picture: Pixels, top: Values, bottom: Values, colour: int, *, thick: int = 1, dash: int = 0) -> None:
-    """Fill the columns of a picture (rows x columns of 0xAARRGGBB). dash: so many pixels on, as many off; 0: none."""
+def ink(picture: Pixels, top: Values, bottom: Values, colour: int, *, thick: int = 1, dash: Sequence[int] = ()) -> None:
+    """Fill the columns of a picture (rows x columns of 0xAARRGGBB). dash: so many pixels on, so many off, and so on,
+    from the first column; empty for none."""
     rows, width = picture.shape
     known = ~np.isnan(top)
     known &= (bottom >= -1) & (top <= rows)
     if dash:
-        known &= np.arange(width) // dash % 2 == 0
+        is_on = np.repeat(np.arange(len(dash)) % 2 == 0, dash)
+        known &= is_on[np.arange(width) % len(is_on)]
     if not known.any():
         return
     first = np.where(known, np.clip(np.rint(np.where(known, top, 0)), 0, rows), rows).astype(np.int32)

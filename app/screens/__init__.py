@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QWidget
 
 from app.session import Session
 
 
+@dataclass(frozen=True)
+class Overlaid:
+    """A run to show with the curves of others laid over its own. others: their ids, without its own."""
+
+    run: int
+    others: tuple[int, ...] = ()
+
+
 class Screen(QWidget):
-    """A screen of a project's window. Its `actions()` are in the command palette while it is shown.
+    """A screen of a project's window. What is `offered()` is in the command palette while it is shown.
 
     leads_to: another screen by its key ("run", "compare", "export", "wizard", "runs") and what to show there: a run's
-    id, or for the wizard a recipe's values. Screens do not know each other; the main window connects them.
+    id; for "compare" and "runs" also a list of them; for "run" also `Overlaid`; for the wizard a recipe's values.
+    Screens do not know each other; the main window connects them.
     """
 
     leads_to = Signal(str, object)
@@ -36,6 +46,10 @@ class Screen(QWidget):
         Nothing else of the screen is called before the end. A screen that is soon made does it all in `__init__`.
         """
         yield from ()
+
+    def offered(self) -> list[QAction]:
+        """What can be done here, for the command palette: its actions, and what only exists now."""
+        return self.actions()
 
     @property
     def is_settled(self) -> bool:

@@ -73,7 +73,7 @@ class CompareScreen(Screen):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._runs: list[RunChoice] | None = None
-        self._shown_first: int | None = None
+        self._shown_first: tuple[int, ...] = ()
         self._awaited: int | None = None
         self._job: Job | None = None
         self._place: Place | None = None
@@ -156,11 +156,11 @@ class CompareScreen(Screen):
     # What there is to compare
 
     def show_item(self, item: object) -> None:
-        """Compare this run's best checkpoint with its teacher."""
-        if not isinstance(item, int):
-            return
-        self._shown_first = item
-        self._ask_runs()
+        """Compare the best checkpoint of this run, or of each of a list of runs, with the teacher."""
+        runs = item if isinstance(item, list | tuple) else [item]
+        self._shown_first = tuple(dict.fromkeys(run for run in runs if isinstance(run, int)))
+        if self._shown_first:
+            self._ask_runs()
 
     @Slot()
     def _project_changed(self) -> None:
@@ -178,27 +178,33 @@ class CompareScreen(Screen):
     def _know_runs(self, runs: list[RunChoice]) -> None:
         first_time, self._runs = self._runs is None, runs
         self.side_bar.set_runs(runs)
-        asked, self._shown_first = self._shown_first, None
+        asked, self._shown_first = self._shown_first, ()
         finished = [run for run in runs if run.checkpoints]
         self._side.setVisible(bool(finished))
         ready = {run.run for run in finished}
-        if asked in ready:
-            self._choose(asked)
+        if wanted := [run for run in asked if run in ready]:
+            self._choose(*wanted)
             self.side_bar.ask()
-        elif asked is None and self._awaited in ready:  # its first checkpoint has come
+            self._say_left_out([run.name for run in runs if run.run in asked and run.run not in ready])
+        elif not asked and self._awaited in ready:  # its first checkpoint has come
             self._choose(self._awaited)
             self._look_up(self.side_bar.request)
-        elif asked is not None or not finished:
-            self._awaited = asked
+        elif asked or not finished:
+            self._awaited = asked[0] if asked else None
             self.side_bar.choose([])
-            self._show_empty(asked)
+            self._show_empty(self._awaited)
         elif not self.side_bar.picks and (first_time or self.view.layers is None):
             self._choose(finished[0].run)
             self._look_up(self.side_bar.request)
 
-    def _choose(self, run: int | None) -> None:
+    def _choose(self, *runs: int) -> None:
         self._awaited = None
-        self.side_bar.choose([Pick(run)] if run is not None else [])
+        self.side_bar.choose([Pick(run) for run in runs])
+
+    def _say_left_out(self, names: list[str]) -> None:
+        """A word on runs that were asked for and have nothing to compare yet."""
+        if names:
+            self.says.emit(self.tr("Left out, because no checkpoint is saved yet: {0}.").format(", ".join(names)))
 
     def _show_empty(self, asked: int | None = None) -> None:
         runs = self._runs or []

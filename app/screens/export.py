@@ -69,7 +69,7 @@ class ExportScreen(Screen):
         yield
         self.setFocusProxy(self.form.run)
         self.form.edited.connect(self._judge)
-        self.export_now = action(self.tr("Export"), self._export, "Ctrl+Return")
+        self.export_now = action(self.tr("Export"), self._export, "Ctrl+Return", self.tr("Export the student"))
         self.browse_now = action(self.tr("Choose where to export to..."), self.form.choose_place)
         self.addActions([self.export_now, self.browse_now])
         self.session.backend.catalogue_arrived.connect(lambda _: self._show_formats())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtGui import QAction, QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -31,7 +31,7 @@ from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
 from app.run_commands import RunCommands
 from app.run_watcher import RunWatcher
-from app.screens import Screen
+from app.screens import Overlaid, Screen
 from app.session import Session
 from app.widgets.curves import Curves, Mark
 from app.widgets.health_panel import HealthPanel
@@ -211,7 +211,7 @@ class RunScreen(Screen):
         self._own_actions = [
             action(self.tr("Rename run"), self.header.begin_renaming, "F2"),
             action(self.tr("Compare this run"), lambda: self._lead_to("compare")),
-            action(self.tr("Export this run"), lambda: self._lead_to("export"), "Ctrl+E"),
+            action(self.tr("Export the student of this run"), lambda: self._lead_to("export"), "Ctrl+E"),
             action(self.tr("Duplicate as new recipe"), self.duplicate, "Ctrl+D"),
             action(self.tr("Show samples"), lambda: self.side.setCurrentWidget(self.samples)),
             action(self.tr("Show triptych"), lambda: self.side.setCurrentWidget(self.triptych)),
@@ -222,22 +222,32 @@ class RunScreen(Screen):
         ]
         self.addActions(self._own_actions)
 
+    def offered(self) -> list[QAction]:
+        return [*self.actions(), *self.curves.commands()]
+
     # Which run
 
     def show_item(self, item: object) -> None:
-        """Follow a run, by its id."""
-        if not isinstance(item, int) or item == self.watcher.run:
+        """Follow a run, by its id, or with the curves of others over its own."""
+        wanted = Overlaid(item) if isinstance(item, int) else item
+        if not isinstance(wanted, Overlaid):
+            return
+        run = wanted.run
+        if run == self.watcher.run:
+            if wanted is item:  # the run alone leaves what a person laid over it
+                self.overlay.lie_over(run, wanted.others)
+                self._show_curves()
             return
         self.notes.save()
         self._run, self._state, self._attempts, self._checkpoints, self._events = None, None, [], [], []
         self._latest, self._pace, self._samples = {}, Pace(), Rounds()
-        self.overlay.lie_over(item)
-        self.commands.follow(item)
+        self.overlay.lie_over(run, wanted.others)
+        self.commands.follow(run)
         self.log.follow()
         self.live_settings.follow()
         self._pages.setCurrentIndex(1)
         self.setFocusProxy(self.header.runs)
-        self.watcher.follow(item)
+        self.watcher.follow(run)
         self._ask_names()
 
     def showEvent(self, event: QShowEvent) -> None:

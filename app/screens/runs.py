@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QAction, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -28,7 +29,7 @@ from app.screens import Screen
 from app.session import Session
 from app.turns import turns
 from app.widgets.flow import Flow
-from app.widgets.icon_button import IconButton, action
+from app.widgets.icon_button import IN_FULL, IconButton, action
 from app.widgets.recipe_diff import RecipeDiff
 from app.widgets.runs_table import RunsTable
 from app.widgets.tag_filter import TagFilter
@@ -56,6 +57,7 @@ class RunsScreen(Screen):
         self._wanted: list[int] = []
         self._found: Found = ([], [])
         self.quality: Pareto | None = None
+        self._sorts: dict[str, QAction] = {}
         self.model = RunsModel(self)
         self._clock = QTimer(self)
         self._clock.setInterval(JUDGE_MILLISECONDS)
@@ -262,12 +264,30 @@ class RunsScreen(Screen):
         )
         self.addActions([*(one for group in self._menu_groups for one in group), self.find_runs])
 
+    def offered(self) -> list[QAction]:
+        return [*self.actions(), *self._sorting()]
+
+    def _sorting(self) -> list[QAction]:
+        """Sort by each column that is shown."""
+        found = []
+        for number in self.table.shown_columns():
+            column = self.model.columns[number]
+            if column.key not in self._sorts:
+                self._sorts[column.key] = action(column.title, partial(self.table.sort_by, column.key))
+            words = self.tr("Sort by {0}")
+            if column.key == self.table.sorted_by:
+                words = self.tr("Sort by {0}, the other way round")
+            self._sorts[column.key].setProperty(IN_FULL, words.format(column.title))
+            found.append(self._sorts[column.key])
+        return found
+
     def _show_menu(self, at: QPoint) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for group in self._menu_groups:
             menu.addActions(list(group))
             menu.addSeparator()
+        menu.addMenu(self.tr("Sort by")).addActions(self._sorting())
         menu.popup(at)
 
     # Reading

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QObject, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QShowEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QDialog, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from app import look
+from app.widgets.icon_button import IN_FULL
 
-WIDTH, HEIGHT = 520, 380
+WIDTH, ROWS = 520, 12
 
 
 class CommandPalette(QDialog):
@@ -20,7 +21,6 @@ class CommandPalette(QDialog):
         super().__init__(parent)
         self.setWindowTitle(self.tr("Find a command"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.resize(WIDTH, HEIGHT)
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Type a command"))
         self._search.setAccessibleName(self.tr("Command"))
@@ -30,8 +30,7 @@ class CommandPalette(QDialog):
 
         model = QStandardItemModel(0, 2, self)
         for index, action in enumerate(self._commands):
-            words = action.text().replace("&", "").removesuffix("...")
-            name, keys = QStandardItem(words), QStandardItem(_keys(action))
+            name, keys = QStandardItem(words_of(action)), QStandardItem(_keys(action))
             for item in (name, keys):
                 item.setEditable(False)
                 item.setEnabled(action.isEnabled())
@@ -47,6 +46,7 @@ class CommandPalette(QDialog):
         self._view.setHeaderHidden(True)
         self._view.setRootIsDecorated(False)
         self._view.setUniformRowHeights(True)
+        self._view.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerItem)
         self._view.header().setSectionResizeMode(0, self._view.header().ResizeMode.Stretch)
         self._view.header().setStretchLastSection(False)
         self._view.activated.connect(self._run)
@@ -59,6 +59,19 @@ class CommandPalette(QDialog):
         column.addWidget(self._search)
         column.addWidget(self._view)
         self._find("")
+        self._search.setFocus()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """As high as whole rows are, which is known once they are dressed: half a row looks like the last one."""
+        view, column = self._view, self.layout()
+        assert column is not None
+        view.ensurePolished()
+        view.doItemsLayout()  # its rows were measured when it was not dressed yet
+        column.activate()
+        row = view.rowHeight(view.model().index(0, 0))
+        view.setFixedHeight(view.height() - view.viewport().height() + ROWS * row)
+        self.setFixedSize(WIDTH, column.sizeHint().height())
+        super().showEvent(event)
 
     def _find(self, words: str) -> None:
         self._shown.setFilterFixedString(words)
@@ -80,6 +93,11 @@ class CommandPalette(QDialog):
             self._view.keyPressEvent(pressed)
             return True
         return super().eventFilter(watched, event)
+
+
+def words_of(action: QAction) -> str:
+    """What an action is called in a list of all there is."""
+    return str(action.property(IN_FULL) or action.text()).replace("&", "").removesuffix("...")
 
 
 def _keys(action: QAction) -> str:

@@ -37,6 +37,7 @@ from app.models.ticks import Tick
 
 FEW = 40
 """So few points in sight are drawn as dots, too."""
+ZOOM_IN, ZOOM_OUT = (Qt.Key.Key_Plus, Qt.Key.Key_Equal), (Qt.Key.Key_Minus, Qt.Key.Key_Underscore)
 CATCH = 6
 """How many pixels beside a mark still mean it."""
 
@@ -51,14 +52,43 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Pen:
+    """How a line is drawn. slot: of its colour. dash: pixels on, off, on, ...; empty for a full line."""
+
+    slot: int
+    dash: tuple[int, ...] = ()
+
+
+DASHES: tuple[tuple[int, ...], ...] = (
+    (),
+    (10, 4),
+    (2, 3),
+    (10, 3, 2, 3),
+    (5, 5),
+    (10, 3, 2, 3, 2, 3),
+    (22, 6),
+    (3, 8),
+)
+
+
+def pen_of(place: int, order: int, several: bool) -> Pen:
+    """The pen of a series of a run. place: of the series in its plot; order: of the run, 0 for the main one.
+
+    A colour for each series; where several runs lie over each other, a colour for each run, which is what is compared
+    then, and a kind of dash for each series: of noisy lines, colours are told apart and dashes hardly.
+    """
+    return Pen(order, DASHES[place % len(DASHES)]) if several else Pen(place)
+
+
+@dataclass(frozen=True)
 class Line:
-    """A curve of one run. slot: its colour; order: 0 for the main run, then the others, each paler and dashed.
+    """A curve of one run. order: 0 for the main run, which lies on top, then the others.
 
     smooth: y of the smoothed line at the columns, drawn over them; None where it is not smoothed.
     """
 
     label: str
-    slot: int
+    pen: Pen
     order: int
     scaled: Scaled
     smooth: Values | None = None
@@ -69,12 +99,12 @@ class Line:
         return self.scaled.columns
 
     def colour(self) -> QColor:
-        share = 0.4 if self.is_superseded else (1.0, 0.7, 0.5)[min(self.order, 2)]
-        return paler(look.series_colour(self.slot), share)
+        colour = look.series_colour(self.pen.slot)
+        return paler(colour, 0.4) if self.is_superseded else colour
 
-    @property
-    def dash(self) -> int:
-        return (0, 6, 3, 2)[min(self.order, 3)]
+    def dash(self, ratio: float) -> tuple[int, ...]:
+        """Its pen's, in pixels of the screen. ratio: how many of these a pixel of the window has."""
+        return tuple(max(round(part * ratio), 1) for part in self.pen.dash)
 
 
 def paler(colour: QColor, share: float) -> QColor:
@@ -174,6 +204,13 @@ class CurvePlot(QWidget):
     def reset_height(self) -> None:
         self._y_zoom = None
         self.rescale()
+
+    def zoom_height(self, factor: float, at: float | None = None) -> None:
+        """Show `factor` times as much of the y axis, around a place on the plot's scale or the middle."""
+        shown = self.height_shown
+        if shown is not None:
+            self._y_zoom = shown.zoomed((shown.low + shown.high) / 2 if at is None else at, factor)
+            self.rescale()
 
     @property
     def height_shown(self) -> Span | None:
@@ -291,18 +328,17 @@ class CurvePlot(QWidget):
         for line in sorted(self.lines, key=lambda one: (not one.is_superseded, one.smooth is None, -one.order)):
             colour = line.colour()
             raw = paler(colour, 0.35) if line.smooth is not None else colour
-            dash = round(line.dash * ratio)
-            self._draw(line.columns, raw, thick, 0 if line.smooth is not None else dash)
+            self._draw(line.columns, raw, thick, () if line.smooth is not None else line.dash(ratio))
         for line in sorted(self.lines, key=lambda one: -one.order):
             if line.smooth is not None:
                 c = line.columns
                 smooth = Columns(c.first, c.last, line.smooth, line.smooth)
-                self._draw(smooth, line.colour(), 2 * thick, round(line.dash * ratio))
+                self._draw(smooth, line.colour(), 2 * thick, line.dash(ratio))
         self._ink = QImage(self._pixels.data, width, rows, 4 * width, QImage.Format.Format_ARGB32_Premultiplied)
         self._ink.setDevicePixelRatio(ratio)
         self._stale = False
 
-    def _draw(self, columns: Columns, colour: QColor, thick: int, dash: int) -> None:
+    def _draw(self, columns: Columns, colour: QColor, thick: int, dash: tuple[int, ...]) -> None:
         assert self._height is not None
         rows, width = self._pixels.shape
         top, bottom = column_spans(curve_view.drawn(columns, self.span, width), self._height, width, rows)
@@ -388,8 +424,7 @@ class CurvePlot(QWidget):
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier and self._height is not None:
             area = self._area()
             share = (event.position().y() - area.top()) / max(area.height(), 1)
-            self._y_zoom = self._height.zoomed(self._height.high - share * self._height.width, factor)
-            self.rescale()
+            self.zoom_height(factor, self._height.high - share * self._height.width)
         elif turned.x() and not turned.y():
             self.moved.emit(-turned.x() / 120 * 0.1 * self.span.width)
         else:
@@ -431,6 +466,9 @@ class CurvePlot(QWidget):
         self.pointed.emit(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier and event.key() in (*ZOOM_IN, *ZOOM_OUT):
+            self.zoom_height(0.5 if event.key() in ZOOM_IN else 2.0)  # with Ctrl as of the wheel
+            return
         event.ignore()
         self.keyed.emit(event)
         if not event.isAccepted():

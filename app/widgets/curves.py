@@ -7,6 +7,7 @@ the window's thread. It does not follow a run by itself: whoever does calls `ref
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -29,10 +30,10 @@ from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
-from app.widgets.curve_plot import CurvePlot, Mark
+from app.widgets.curve_plot import ZOOM_IN, ZOOM_OUT, CurvePlot, Mark, pen_of
 from app.widgets.curve_table import CurveTable
 from app.widgets.elided_label import ElidedLabel
-from app.widgets.icon_button import IconButton
+from app.widgets.icon_button import IconButton, action
 from app.widgets.plot_column import PlotColumn
 from app.widgets.plot_pane import PlotPane
 from app.widgets.series_list import Entry, SeriesList
@@ -84,6 +85,7 @@ class Curves(QWidget):
         self._stack = QStackedWidget()
         self.plots = self._plots()
         self._build()
+        self._commands = self._make_commands()
         self._say_empty(self.tr("Choose a run to see its curves."))
 
     def _plots(self) -> PlotColumn:
@@ -106,16 +108,13 @@ class Curves(QWidget):
         bar.addWidget(over)
         bar.addWidget(self.axis_box)
         for icon, words, deed in (
-            ("zoom-in", self.tr("Zoom in (+)"), lambda: self.zoom(0.5)),
-            ("zoom-out", self.tr("Zoom out (-)"), lambda: self.zoom(2.0)),
+            ("zoom-in", self.tr("Zoom in (+, the height with Ctrl)"), lambda: self.zoom(0.5)),
+            ("zoom-out", self.tr("Zoom out (-, the height with Ctrl)"), lambda: self.zoom(2.0)),
             ("maximize", self.tr("Show everything (0)"), self.reset),
         ):
             button = IconButton(icon, words, alone=True, quiet=True)
             button.clicked.connect(lambda _=False, deed=deed: deed())
             bar.addWidget(button)
-            action = QAction(words.rsplit(" (", 1)[0], self)
-            action.triggered.connect(lambda _=False, deed=deed: deed())
-            self.addAction(action)
         self.status = ElidedLabel("caption", "muted")
         bar.addWidget(self.status, 1)
         self.table_button = IconButton("table", self.tr("Table"))
@@ -142,10 +141,29 @@ class Curves(QWidget):
         layout.addLayout(bar)
         layout.addWidget(self.splitter, 1)
 
+    def _make_commands(self) -> list[QAction]:
+        axes = [
+            action(self.tr("Draw the curves over {0}").format(words), partial(self.axis_box.setCurrentIndex, number))
+            for number, (_, words) in enumerate(plot_words.axes(self.tr))
+        ]
+        return [
+            action(self.tr("Zoom in on the curves"), lambda: self.zoom(0.5)),
+            action(self.tr("Zoom out of the curves"), lambda: self.zoom(2.0)),
+            action(self.tr("Zoom in on the height of the curves"), lambda: self.zoom_height(0.5)),
+            action(self.tr("Zoom out of the height of the curves"), lambda: self.zoom_height(2.0)),
+            action(self.tr("Show all of the curves"), self.reset),
+            action(self.tr("Curves as a table or as plots"), self.table_button.toggle),
+            *axes,
+        ]
+
     # What others ask of it
 
+    def commands(self) -> list[QAction]:
+        """What can be done with the curves and with each plot that is shown, by name."""
+        return [*self._commands, *(one for pane in self.plots.shown() for one in pane.commands)]
+
     def show_runs(self, runs: Sequence[int]) -> None:
-        """Show these runs from the start: the first is the main one, the others lie over it, paler."""
+        """Show these runs from the start: the first is the main one, the others lie over it."""
         self._runs = tuple(dict.fromkeys(runs))
         self._span, self._follows, self._answer, self._facts = None, True, None, {}
         self._slots = {}
@@ -194,6 +212,11 @@ class Curves(QWidget):
         if (span := self.span) is not None:
             self._go(span.zoomed((span.low + span.high) / 2 if at is None else at, factor))
 
+    def zoom_height(self, factor: float) -> None:
+        """Show `factor` times as much of every plot's y axis, around its middle."""
+        for pane in self.plots.shown():
+            pane.plot.zoom_height(factor)
+
     def pan(self, by: float) -> None:
         """Move along the x axis."""
         if (span := self.span) is not None:
@@ -228,8 +251,9 @@ class Curves(QWidget):
             return
         self._answer = answer
         self._chosen |= answer.chosen - question.chosen
-        lacks_rows = not question.facts and bool(answer.names - self._known)  # in the list
-        self._known |= answer.names
+        lacks_rows = not question.facts and bool(set(answer.names) - self._known)  # in the list
+        self._known |= set(answer.names)
+        self._slots = curve_view.slots(answer.names)
         if self._span is not None and self._follows and question.follows and answer.span is not None:
             self._span = answer.span
         if question.facts:
@@ -246,8 +270,6 @@ class Curves(QWidget):
         return iter(dict.fromkeys(name for run in self._runs if run in self._facts for name in self._facts[run].facts))
 
     def _list_series(self) -> None:
-        for name in self._names():
-            self._slots.setdefault(name, len(self._slots))
         entries = []
         for name in sorted(self._names(), key=lambda one: (GROUPS.index(group_of(one)), self._slots[one])):
             for order, run in enumerate(self._runs):
@@ -257,7 +279,7 @@ class Curves(QWidget):
                         Entry(
                             name,
                             plot_words.title(group_of(name), self.tr),
-                            self._slots[name],
+                            pen_of(self._slots[name], order, len(self._runs) > 1),
                             self._facts[run].name,
                             order,
                             ticks.figure(fact.last[1], 3),
@@ -294,8 +316,7 @@ class Curves(QWidget):
     def _say_status(self, span: Span) -> None:
         words = []
         if self._answer is not None and len(self._answer.runs) > 1:
-            first, *others = [run.name for run in self._answer.runs]
-            words.append(self.tr("{0} (full line), {1} (dashed)").format(first, ", ".join(others)))
+            words.append(self.tr("{0} runs, each in a colour of its own").format(len(self._answer.runs)))
         if self._span is not None and self._follows:
             words.append(self.tr("following the newest step"))
         self.status.setText(" · ".join(words))
@@ -403,9 +424,9 @@ class Curves(QWidget):
             self._step_cross(pane.plot, span, sign)
         elif sign:
             self.pan(sign * 0.1 * span.width)
-        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+        elif key in ZOOM_IN:
             self.zoom(0.5, pane.plot.cross)
-        elif key in (Qt.Key.Key_Minus, Qt.Key.Key_Underscore):
+        elif key in ZOOM_OUT:
             self.zoom(2.0, pane.plot.cross)
         elif key == Qt.Key.Key_0:
             self.reset()

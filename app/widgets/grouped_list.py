@@ -20,18 +20,21 @@ from PySide6.QtWidgets import (
 from app import look
 from app.widgets.two_lines import Index, TwoLines
 
-KEY, FOUND_BY, CAPTION = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3))
+KEY, FOUND_BY, CAPTION, REFUSAL = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3, 4))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing: its key and name, a caption under it, its group, and all words by which it can be found."""
+    """One thing: its key and name, a caption under it, its group, and all words by which it can be found.
+
+    refusal: a sentence on why it will not do; it is shown paler then, and can be chosen all the same."""
 
     key: str
     title: str
     caption: str
     group: str
     words: str
+    refusal: str = ""
 
 
 class GroupedList(QWidget):
@@ -74,8 +77,10 @@ class GroupedList(QWidget):
                     item.setData(KEY, entry.key)
                     item.setData(CAPTION, entry.caption)
                     item.setData(FOUND_BY, f"{entry.title} {entry.caption} {entry.group} {entry.words}".casefold())
-                    item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}: {entry.caption}")
-                    item.setToolTip(f"{entry.title}: {entry.caption}")
+                    item.setData(REFUSAL, entry.refusal)
+                    said = f"{entry.title}: {entry.refusal or entry.caption}"
+                    item.setData(Qt.ItemDataRole.AccessibleTextRole, said)
+                    item.setToolTip(look.tip(said))
         self._filter(self.search_field.text())
 
     def keys(self) -> list[str]:
@@ -138,7 +143,13 @@ class _Delegate(TwoLines):
         return QSize(0, self.height() + look.GAP)
 
     def lines(self, index: Index) -> list[tuple[str, QFont]]:
-        return super().lines(index) if index.data(KEY) else [(index.data(), look.font("caption"))]
+        if not index.data(KEY):
+            return [(index.data(), look.font("caption"))]
+        name, about = super().lines(index)
+        return [(index.data(), look.font("body")) if index.data(REFUSAL) else name, about]
+
+    def tone(self, index: Index) -> str:
+        return "muted" if index.data(REFUSAL) else "text"
 
     def room(self, row: QRect) -> QRect:
         return row.adjusted(look.GAP, look.SPACE, -look.GAP, -look.SPACE)

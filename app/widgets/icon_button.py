@@ -10,6 +10,9 @@ from PySide6.QtWidgets import QToolButton, QWidget
 
 from app import look
 
+IN_FULL = "in_full"
+"""The property of an action that says what it does where nothing around it does."""
+
 
 class IconButton(QToolButton):
     """words: what it does; its text, or its tool tip and accessible name where the icon stands alone.
@@ -76,9 +79,13 @@ def _apart(words: str) -> str:
     return f" {words}"
 
 
-def action(words: str, deed: Callable[[], object], shortcut: str = "") -> QAction:
-    """Something a person may want by name or by shortcut, while the screen that it is added to has the focus."""
+def action(words: str, deed: Callable[[], object], shortcut: str = "", in_full: str = "") -> QAction:
+    """Something a person may want by name or by shortcut, while the screen that it is added to has the focus.
+
+    in_full: what it does in words that say it by themselves, for a list of all there is; empty where `words` do.
+    """
     made = QAction(words)
+    made.setProperty(IN_FULL, in_full)
     made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
     made.triggered.connect(lambda _=False: deed())
     if shortcut:

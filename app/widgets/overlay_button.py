@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
@@ -31,9 +31,9 @@ class OverlayButton(IconButton):
         """The runs that were chosen."""
         return list(self._chosen)
 
-    def lie_over(self, run: int) -> None:
-        """Another run is shown: nothing lies over it yet, and it cannot be chosen."""
-        self._shown, self._chosen = run, {}
+    def lie_over(self, run: int, others: Iterable[int] = ()) -> None:
+        """This run is shown, and cannot be chosen. others: what lies over it from the start."""
+        self._shown, self._chosen = run, dict.fromkeys(other for other in others if other != run)
 
     def show_runs(self, names: Sequence[tuple[int, str]]) -> None:
         """The project's runs by id and name, oldest first."""

@@ -15,10 +15,10 @@ from app.models import curve_view, plot_words, ticks
 from app.models.curve_data import Answer, RunCurves
 from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
 from app.models.smoothing import smoothed
-from app.widgets.curve_plot import CurvePlot, Line, Mark
+from app.widgets.curve_plot import CurvePlot, Line, Mark, pen_of
 from app.widgets.plot_pane import PlotPane
 
-PANE_HEIGHT = 40 * look.SPACE
+PANE_HEIGHT = 43 * look.SPACE
 
 
 class PlotColumn(QScrollArea):
@@ -61,9 +61,9 @@ class PlotColumn(QScrollArea):
             pane.plot.show_lines([])
             pane.plot.marks = []
 
-    def draw(self, answer: Answer, facts: Mapping[int, RunCurves], slots: dict[str, int]) -> None:
-        """Give every plot its lines. facts: by run, of the newest answer that has them. slots: the colour of each
-        series; those that have none yet get the next."""
+    def draw(self, answer: Answer, facts: Mapping[int, RunCurves], slots: Mapping[str, int]) -> None:
+        """Give every plot its lines. facts: by run, of the newest answer that has them. slots: the place of each
+        series in its plot."""
         groups = [group for group in GROUPS if any(group_of(name) == group for name in answer.chosen)]
         groups = [g for g in groups if any(group_of(n) == g for run in answer.runs for n in run.lines)]
         for group in GROUPS:
@@ -76,7 +76,7 @@ class PlotColumn(QScrollArea):
             self.panes[group].plot.shows_axis = group == groups[-1]
 
     def _draw_group(
-        self, pane: PlotPane, answer: Answer, facts: Mapping[int, RunCurves], slots: dict[str, int]
+        self, pane: PlotPane, answer: Answer, facts: Mapping[int, RunCurves], slots: Mapping[str, int]
     ) -> None:
         lines, odd, dropped = [], 0, 0
         for order, run in enumerate(answer.runs):
@@ -88,8 +88,8 @@ class PlotColumn(QScrollArea):
                     smooth = None
                     if pane.amount and not is_superseded:
                         smooth = smoothed(curve_view.typical(line.columns), pane.amount)
-                    slot = slots.setdefault(name, len(slots))
-                    lines.append(Line(name, slot, order, line, smooth, is_superseded))
+                    pen = pen_of(slots[name], order, len(answer.runs) > 1)
+                    lines.append(Line(name, pen, order, line, smooth, is_superseded))
                     odd, dropped = odd + len(line.odd), dropped + line.dropped
         pane.plot.log, pane.plot.clip = pane.log.isChecked(), pane.clip.isChecked()
         pane.plot.show_lines(lines)
@@ -100,7 +100,7 @@ class PlotColumn(QScrollArea):
         if pane.clip.isChecked():
             words.append(self.tr("axis fits 2-98 %"))
         if any(line.is_superseded for line in lines):
-            words.append(self.tr("pale: steps that were done again"))
+            words.append(self.tr("pale: steps done again"))
         if dropped:
             words.append(self.tr("0 and below not drawn"))
         if odd:

@@ -13,13 +13,14 @@ from app import look
 from app.models.curve_view import Group
 from app.widgets.curve_plot import CurvePlot
 from app.widgets.elided_label import ElidedLabel
+from app.widgets.icon_button import action
 
 WIDE_ENOUGH = 88 * look.SPACE
 """For the word beside the smoothing, which its tool tip says as well."""
 
 
 class PlotPane(QWidget):
-    """changed: another scale or smoothing is wanted."""
+    """changed: another scale or smoothing is wanted. commands: what can be done with it, by name."""
 
     changed = Signal()
 
@@ -28,7 +29,9 @@ class PlotPane(QWidget):
         self.group, self.title = group, title
         self._settings = settings
         self.plot = CurvePlot(title)
-        self.badge = ElidedLabel("caption", "muted")
+        # On a line of its own, and on a second where it must: beside the boxes nothing is left for it in a window of
+        # 1280 pixels, and what a plot leaves out is not to be left out itself.
+        self.badge = Badge()
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, 99)
         self.smoothing.setPageStep(10)
@@ -50,6 +53,12 @@ class PlotPane(QWidget):
         self.smoothing.valueChanged.connect(self._changed)
         self.log.toggled.connect(self._changed)
         self.clip.toggled.connect(self._changed)
+        self.commands = [
+            action(self.tr("Logarithmic axis for {0}").format(title), self.log.toggle),
+            action(self.tr("Clip the axis of {0}").format(title), self.clip.toggle),
+            action(self.tr("Smooth {0} more").format(title), lambda: self._smooth_by(1)),
+            action(self.tr("Smooth {0} less").format(title), lambda: self._smooth_by(-1)),
+        ]
         head = QHBoxLayout()
         head.setContentsMargins(look.MARGIN, 0, look.GAP, 0)
         head.setSpacing(look.SPACE)
@@ -58,7 +67,7 @@ class PlotPane(QWidget):
         name.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         name.setMinimumWidth(min(name.sizeHint().width(), 32 * look.SPACE))
         head.addWidget(name)
-        head.addWidget(self.badge, 1)
+        head.addStretch(1)
         self._words = look.label(self.tr("Smooth"), "caption", "muted")
         self._words.setBuddy(self.smoothing)
         head.addWidget(self._words)
@@ -70,6 +79,7 @@ class PlotPane(QWidget):
         layout.setContentsMargins(0, look.GAP, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(head)
+        layout.addWidget(self.badge)
         layout.addWidget(self.plot, 1)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -81,6 +91,9 @@ class PlotPane(QWidget):
         """Of smoothing."""
         return self.smoothing.value() / 100
 
+    def _smooth_by(self, pages: int) -> None:
+        self.smoothing.setValue(self.smoothing.value() + pages * self.smoothing.pageStep())
+
     def _key(self, name: str) -> str:
         return f"curves/{self.group}/{name}"
 
@@ -89,6 +102,36 @@ class PlotPane(QWidget):
         self._settings.setValue(self._key("log"), self.log.isChecked())
         self._settings.setValue(self._key("clip"), self.clip.isChecked())
         self.changed.emit()
+
+
+class Badge(QLabel):
+    """What a plot leaves out, in as many lines as that takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFont(look.font("caption"))
+        look.set_tone(self, "muted")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setContentsMargins(look.MARGIN, 0, look.GAP, 0)
+
+    def say(self, words: str) -> None:
+        if words != self.text():
+            self.setText(words)
+            self._fit()
+
+    def hasHeightForWidth(self) -> bool:
+        """It sets its height itself: a scroll area gives what says yes the height that it likes, not what there is."""
+        return False
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        height = self.heightForWidth(self.width())
+        if height != self.maximumHeight():
+            self.setFixedHeight(height)
 
 
 def _number(value: object) -> int:

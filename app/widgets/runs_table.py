@@ -155,6 +155,17 @@ class RunsTable(QTableView):
             action.toggled.connect(lambda on, at=number: self._show_column(at, on))
         return menu
 
+    def sort_by(self, key: str) -> None:
+        """Sort by a column, from its lowest; by the one that is sorted by already, the other way round."""
+        number, header = self.runs.place(key), self.horizontalHeader()
+        falls = self.sorted_by == key and header.sortIndicatorOrder() == Qt.SortOrder.AscendingOrder
+        self.sortByColumn(number, Qt.SortOrder.DescendingOrder if falls else Qt.SortOrder.AscendingOrder)
+
+    @property
+    def sorted_by(self) -> str:
+        """The key of the column by which the runs are sorted."""
+        return self.runs.columns[self.horizontalHeader().sortIndicatorSection()].key
+
     def shown_columns(self) -> list[int]:
         """The columns that are shown, from left to right."""
         header = self.horizontalHeader()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from PySide6.QtCore import QEvent, QModelIndex, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QIcon, QPainter, QPixmap, QResizeEvent, QStandardItem, QStandardItemModel
@@ -14,7 +15,7 @@ from PySide6.QtWidgets import QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from app import look
 from app.translations import curve_words
-from app.widgets.curve_plot import paler
+from app.widgets.curve_plot import Pen
 
 NAME, VALUE, LOWEST = range(3)
 CELL = 5 * look.SPACE
@@ -22,6 +23,8 @@ CELL = 5 * look.SPACE
 LEAST_WIDTH = 51 * look.SPACE
 EDGES = 4 * look.SPACE
 """Of the view: its frame, and the bar that scrolls it."""
+SWATCH, LONG_SWATCH = 14, 28
+"""How wide a sample of a line is, and where its dashes are to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Entry:
 
     name: str
     group: str
-    slot: int
+    pen: Pen
     run: str
     order: int
     last: str
@@ -45,7 +48,7 @@ class SeriesList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = QStandardItemModel(0, 3, self)
-        self._shape: list[tuple[str, str, int, str]] = []
+        self._shape: list[tuple[str, str, int, str, Pen]] = []
         self._entries: list[Entry] = []
         self._rows: dict[tuple[str, int], tuple[QStandardItem, QStandardItem, QStandardItem]] = {}
         self._filling = False
@@ -59,7 +62,7 @@ class SeriesList(QWidget):
         self.view.setRootIsDecorated(False)
         self.view.setItemsExpandable(False)
         self.view.setIndentation(0)
-        self.view.setIconSize(QSize(14, 14))
+        self.view.setIconSize(QSize(SWATCH, SWATCH))
         self.view.setUniformRowHeights(True)
         self.view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
         self.view.setTextElideMode(Qt.TextElideMode.ElideRight)
@@ -87,7 +90,7 @@ class SeriesList(QWidget):
     def show_entries(self, entries: Sequence[Entry], chosen: frozenset[str]) -> None:
         """Show these; a series of several runs has a row for each below its own."""
         self._filling = True
-        shape = [(e.name, e.group, e.order, e.run) for e in entries]
+        shape = [(e.name, e.group, e.order, e.run, e.pen) for e in entries]
         self._entries = list(entries)
         if shape != self._shape:
             self._shape = shape
@@ -140,6 +143,7 @@ class SeriesList(QWidget):
         self._model.removeRows(0, self._model.rowCount())
         self._rows.clear()
         several = len({entry.order for entry in entries}) > 1
+        self.view.setIconSize(QSize(LONG_SWATCH if several else SWATCH, SWATCH))
         group = ""
         for entry in entries:
             if entry.group != group:
@@ -163,7 +167,7 @@ class SeriesList(QWidget):
         name.setFont(look.font("caption"))
         name.setCheckable((entry.name, -1) not in self._rows)
         if order != -1:
-            name.setIcon(swatch(entry.slot, order))
+            name.setIcon(swatch(entry.pen, self.view.iconSize().width()))
         for item in (value, low):
             item.setFont(look.figures("caption"))
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -200,7 +204,7 @@ class SeriesList(QWidget):
         if event.type() == QEvent.Type.PaletteChange:
             self._filling = True
             for entry in self._entries:
-                self._rows[entry.name, entry.order][NAME].setIcon(swatch(entry.slot, entry.order))
+                self._rows[entry.name, entry.order][NAME].setIcon(swatch(entry.pen, self.view.iconSize().width()))
             self._shape = []  # the titles have the old colour
             self.show_entries(self._entries, self.chosen())
             self._filling = False
@@ -218,16 +222,20 @@ def _fixed(words: str) -> QStandardItem:
     return item
 
 
-def swatch(slot: int, order: int) -> QIcon:
-    """How a line looks: full for the main run, paler and dashed for the others."""
-    size, ratio = 14, 2.0
-    pixmap = QPixmap(round(size * ratio), round(size * ratio))
+def swatch(pen: Pen, width: int) -> QIcon:
+    """How a line of that pen looks."""
+    ratio = 2.0
+    pixmap = QPixmap(round(width * ratio), round(SWATCH * ratio))
     pixmap.fill(Qt.GlobalColor.transparent)
     pixmap.setDevicePixelRatio(ratio)
     painter = QPainter(pixmap)
-    colour = paler(look.series_colour(slot), (1.0, 0.7, 0.5)[min(order, 2)])
-    dash = (14, 6, 3, 2)[min(order, 3)]
-    for left in range(0, size, 2 * dash):
-        painter.fillRect(QRectF(left, 5, min(dash, size - left), 4), colour)
+    colour = look.series_colour(pen.slot)
+    left = 0
+    for number, part in enumerate(cycle(pen.dash or (width,))):
+        if left >= width:
+            break
+        if number % 2 == 0:
+            painter.fillRect(QRectF(left, 5, min(part, width - left), 4), colour)
+        left += part
     painter.end()
     return QIcon(pixmap)

@@ -25,6 +25,10 @@ class TwoLines(QStyledItemDelegate):
         """The words of a row from the top, and their fonts."""
         return [(index.data(), look.font("strong")), (index.data(self._about), look.font("caption"))]
 
+    def tone(self, index: Index) -> str:
+        """The colour of a row's name."""
+        return "text"
+
     def room(self, row: QRect) -> QRect:
         """Where in a row the words stand."""
         raise NotImplementedError
@@ -36,7 +40,7 @@ class TwoLines(QStyledItemDelegate):
     def draw_lines(self, painter: QPainter, row: QRect, index: Index) -> None:
         """Both of them, the first at the top of its room and the second at the bottom."""
         place = self.room(row)
-        drawn = zip(self.lines(index), ("text", "muted"), (_TOP, _BOTTOM), strict=True)
+        drawn = zip(self.lines(index), (self.tone(index), "muted"), (_TOP, _BOTTOM), strict=True)
         for (words, font), colour, end in drawn:
             painter.setFont(font)
             painter.setPen(look.colour(colour))

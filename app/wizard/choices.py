@@ -208,13 +208,16 @@ def problems(
     elif refusal:
         found.append(Problem("teacher", "teacher", refusal))
     if card is not None:
+        found += _refused(values, card, teacher)
         found += _data_problems(values, catalogue, card, teacher)
         found += _prompt_problems(values, teacher)
         found += _setting_problems(values, card)
     else:
         broken = {fault.key: fault.error for fault in catalogue.broken_methods}
-        why = f"does not load ({broken[values['method']]})" if values["method"] in broken else "is not there"
-        found.append(Problem("method", "method", f"The method {values['method']} {why}; choose another."))
+        words = f"The method {values['method']} is not there; choose another."
+        if values["method"] in broken:
+            words = broken_words(values["method"], broken[values["method"]])
+        found.append(Problem("method", "method", words))
     for name, value in values["training"].items():
         field = TRAINING_FIELDS.get(name)
         words = field.problem(value) if field else f"{label_of(name)} is unknown here; leave it out."
@@ -231,6 +234,28 @@ def problems(
         found.append(Problem("student", "student.start", words))
         return found
     return found + _start_problems(values, candidates)
+
+
+def refusal_of(card: MethodCard, teacher: TeacherCard | None) -> str:
+    """Why a method cannot be used with a teacher and its own defaults; empty where it can, or nothing is known yet."""
+    lacking = card.refusal(teacher) if teacher is not None else None
+    if teacher is None or lacking is None:
+        return ""
+    words = f"{teacher.title} has no {lacking}, which {card.title} needs with its defaults; "
+    return words + "choose another method, another teacher, or other settings."
+
+
+def broken_words(key: str, error: str) -> str:
+    """What is said of a method whose file does not load."""
+    return f"The method {key} does not load ({error}); choose another."
+
+
+def _refused(values: Values, card: MethodCard, teacher: TeacherCard | None) -> list[Problem]:
+    """That the chosen method refuses the teacher, while its settings are those of which that is known."""
+    words = refusal_of(card, teacher)
+    plain = defaults_of(card) | guidance_for(card, teacher)
+    own = {name: values["settings"].get(name, value) for name, value in plain.items()}
+    return [Problem("method", "method", words)] if words and own == plain else []
 
 
 def _data_problems(

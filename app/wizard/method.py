@@ -11,9 +11,9 @@ from app.models.fields import label_of
 from app.translations import said
 from app.widgets.flow import Flow
 from app.widgets.grouped_list import Entry, GroupedList
-from app.wizard.choices import choose_method, choose_preset, defaults_of, preset_in
+from app.wizard.choices import broken_words, choose_method, choose_preset, defaults_of, preset_in, refusal_of
 from app.wizard.page import Page, State
-from backend.contract.catalogue import FAMILIES, Catalogue, MethodCard
+from backend.contract.catalogue import FAMILIES, BrokenMethod, Catalogue, MethodCard, TeacherCard
 
 
 def _place(card: MethodCard) -> tuple[int, str]:
@@ -34,7 +34,7 @@ class MethodPage(Page):
         self.words.setText(self.tr("The algorithm that makes a few steps do the work of many."))
         self._state: State | None = None
         self._shown = ""
-        self._offered: tuple[MethodCard, ...] = ()
+        self._offered: tuple[object, ...] = ()
         self.presets: dict[str, QPushButton] = {}
         self.form: SettingsForm | None = None
         self.methods = GroupedList(self.tr("Methods"), self.tr("Find a method, a paper, a word"))
@@ -54,16 +54,25 @@ class MethodPage(Page):
         self.content.addLayout(halves, 1)
 
     def prepare(self, catalogue: Catalogue) -> bool:
-        if self._offered != catalogue.methods:
-            self._offered = catalogue.methods
-            self.methods.set_entries(self._entry(card) for card in sorted(catalogue.methods, key=_place))
-            self._shown = ""
+        self._offer(catalogue, self._state.teacher if self._state is not None else None)
         return False
+
+    def _offer(self, catalogue: Catalogue, teacher: TeacherCard | None) -> None:
+        """List the methods: those that refuse the teacher say why, and last come those whose file does not load."""
+        offered = (catalogue.methods, catalogue.broken_methods, teacher)
+        if self._offered == offered:
+            return
+        if self._offered[:1] != offered[:1]:
+            self._shown = ""
+        self._offered = offered
+        entries = [self._entry(card, teacher) for card in sorted(catalogue.methods, key=_place)]
+        self.methods.set_entries([*entries, *map(self._broken_entry, catalogue.broken_methods)])
 
     def show_state(self, state: State) -> None:
         self._state = state
+        self._offer(state.catalogue, state.teacher)
         card = state.method
-        self.methods.show_chosen(card.key if card else "")
+        self.methods.show_chosen(str(state.values["method"]))
         if (card.key if card else "") != self._shown:
             self._show_own(card)
         mine = [problem for problem in state.problems if problem.page == "method"]
@@ -81,10 +90,18 @@ class MethodPage(Page):
         if self.form is not None:
             self.form.show_setting(name.removeprefix("settings."))
 
-    def _entry(self, card: MethodCard) -> Entry:
+    def _entry(self, card: MethodCard, teacher: TeacherCard | None) -> Entry:
         need = ", ".join(map(said, card.needs)) or self.tr("the teacher alone")
         words = f"{card.key} {card.paper} {card.summary} {said(card.summary)} {need}"
-        return Entry(card.key, said(card.title), self.tr("needs {0}").format(need), _group(card), words)
+        lacking = card.refusal(teacher) if teacher is not None else None
+        if teacher is None or lacking is None:
+            return Entry(card.key, said(card.title), self.tr("needs {0}").format(need), _group(card), words)
+        caption = self.tr("the teacher has no {0}").format(said(lacking))
+        return Entry(card.key, said(card.title), caption, _group(card), words, said(refusal_of(card, teacher)))
+
+    def _broken_entry(self, fault: BrokenMethod) -> Entry:
+        why = said(broken_words(fault.key, fault.error))
+        return Entry(fault.key, fault.key, self.tr("does not load"), self.tr("Broken"), fault.error, why)
 
     def _choose(self, key: str) -> None:
         if self._state is not None and self._state.values["method"] != key:

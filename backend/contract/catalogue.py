@@ -27,6 +27,10 @@ FAMILIES = ("distribution matching", "adversarial", "consistency", "trajectory",
 """Kinds of methods, in the order in which a person meets them."""
 
 
+Lacking = Literal["classes or prompts", "unconditional mode"]
+"""What a teacher may be without that some methods need."""
+
+
 class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -66,7 +70,7 @@ class MethodCard(_Card):
     defaults: dict[str, Any]
     needs: tuple[str, ...] = ()
     needs_when: dict[str, tuple[str, ...]] = {}
-    refuses: tuple[Literal["classes or prompts", "unconditional mode"], ...] = ()
+    refuses: tuple[Lacking, ...] = ()
     family: str = ""
     kinds: tuple[str, ...] = ("train",)
     cost_words: str
@@ -80,6 +84,10 @@ class MethodCard(_Card):
             if settings.get(name) not in (0, None):
                 found += [need for need in more if need not in found]
         return tuple(found)
+
+    def refusal(self, teacher: TeacherCard) -> Lacking | None:
+        """What the method needs with its defaults and a teacher lacks; None where it can use it."""
+        return teacher.lacks if teacher.lacks in self.refuses else None
 
 
 class BrokenMethod(_Card):
@@ -116,6 +124,13 @@ class TeacherCard(_Card):
     problem: str = ""
     guidance_scale: float = 1.0
     unconditional: bool = False
+
+    @property
+    def lacks(self) -> Lacking | None:
+        """Which of what methods may need it is without."""
+        if self.condition == "none":
+            return "classes or prompts"
+        return None if self.unconditional else "unconditional mode"
 
 
 class DataCard(_Card):

@@ -105,7 +105,7 @@ class Training(Settings):
         return self.batch_size * self.accumulation
 
 
-LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every")
+LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every", "keep_checkpoints")
 """Of `Training`, what may be changed while a run goes on; the run says where it cannot."""
 
 

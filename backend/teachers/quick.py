@@ -80,7 +80,7 @@ def methods_for(teacher: TeacherCard) -> dict[str, list[str]] | None:
 def sorted_for(teacher: TeacherCard, methods: Sequence[MethodCard]) -> dict[str, list[str]]:
     """The names of the methods that can use a teacher with their defaults: as it is, and with real data that a person
     brings; and of those that cannot, some of which can with other settings."""
-    refused = [method.key for method in methods if _lacks(teacher) in method.refuses]
+    refused = [method.key for method in methods if method.refusal(teacher)]
     left = [method for method in methods if method.key not in refused]
     brought = [method.key for method in left if "real data" in method.needs and not teacher.data]
     return {
@@ -88,13 +88,6 @@ def sorted_for(teacher: TeacherCard, methods: Sequence[MethodCard]) -> dict[str,
         "methods_with_data": brought,
         "methods_refusing": refused,
     }
-
-
-def _lacks(teacher: TeacherCard) -> str:
-    """Which of what methods may ask for it does not have, in the words of `MethodCard.refuses`."""
-    if teacher.condition == "none":
-        return "classes or prompts"
-    return "" if teacher.unconditional else "unconditional mode"
 
 
 def _summary(model: Layout, path: str, prediction_type: str, size: int) -> str:

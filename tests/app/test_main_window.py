@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
@@ -13,6 +13,7 @@ from app import main_window, recent, single_instance
 from app.backend_process import Backend
 from app.main_window import DEMO_RECIPE, MainWindow
 from app.screens.run import RunScreen
+from app.screens.runs import RunsScreen
 from app.widgets.command_palette import CommandPalette
 from app.wizard.wizard import Wizard
 from backend.contract import launch
@@ -417,6 +418,123 @@ def test_a_copy_that_is_cancelled_leaves_nothing(qtbot: QtBot, scripted: MainWin
     left.touch()
     scripted.work.cancel.click()
     qtbot.waitUntil(lambda: not left.exists())
+
+
+def ask_by_name(qtbot: QtBot, window: MainWindow, words: str) -> None:
+    """Do what is found first in the palette by these words, which must be its whole name."""
+    palette = open_palette(window)
+    qtbot.keyClicks(palette._search, words)
+    assert palette._view.currentIndex().data() == words
+    qtbot.keyClick(palette._search, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: window.findChild(CommandPalette) is None)
+
+
+def open_palette(window: MainWindow) -> CommandPalette:
+    window.menus.show_palette()
+    palette = window.findChild(CommandPalette)
+    assert palette is not None
+    return palette
+
+
+def names(palette: CommandPalette) -> list[str]:
+    model = palette._view.model()
+    return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def test_the_palette_tells_screens_from_deeds(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    for key, deed in (
+        ("runs", "Export the student of the selected run"),
+        ("run", "Export the student of this run"),
+        ("export", "Export the student"),
+    ):
+        window.show_screen(key)
+        qtbot.waitUntil(lambda: window.is_settled)
+        palette = open_palette(window)
+        found = names(palette)
+        palette.close()
+        qtbot.waitUntil(lambda: window.findChild(CommandPalette) is None)
+        assert deed in found
+        assert {f"Go to {place}" for place in ("New run", "Run", "Compare", "Runs", "Export")} <= set(found)
+        assert not {"New run", "Run", "Compare", "Runs", "Export"} & set(found)
+        assert len(set(found)) == len(found)
+    assert "Export" in [action.text() for action in window.findChildren(QAction)]  # in its menu
+
+
+def test_no_row_of_the_palette_is_cut(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    qtbot.waitUntil(lambda: window.is_settled)
+    palette = open_palette(window)
+    view = palette._view
+    qtbot.waitUntil(palette._search.hasFocus)
+    model, height = view.model(), view.viewport().height()
+    for row in (0, model.rowCount() - 1):
+        view.scrollTo(model.index(row, 0))
+        rows = [view.visualRect(model.index(one, 0)) for one in range(model.rowCount())]
+        shown = [area for area in rows if area.bottom() >= 0 and area.top() < height]
+        assert all(area.top() >= 0 and area.bottom() < height for area in shown)
+        assert sum(area.height() for area in shown) == height
+    palette.close()
+
+
+def test_runs_are_sorted_by_name_of_a_command(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
+    with qtbot.waitSignal(window.project_shown):
+        window.open_project(project_path)
+    screen = window.screen_shown()
+    assert isinstance(screen, RunsScreen)
+    qtbot.waitUntil(lambda: window.is_settled and len(screen.model.rows) == 2)
+
+    def shown() -> list[str]:
+        return [row.name for row in screen.table.proxy.shown()]
+
+    assert shown() == ["second", "first"]
+    ask_by_name(qtbot, window, "Sort by Name")
+    assert shown() == ["first", "second"]
+    ask_by_name(qtbot, window, "Sort by Name, the other way round")
+    assert shown() == ["second", "first"]
+
+
+def test_curves_are_zoomed_set_and_read_as_a_table_by_name(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    window.open_project(project_path, lambda opened: opened.show_screen("run", 1))
+    qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), RunScreen))
+    screen = window.screen_shown()
+    assert isinstance(screen, RunScreen)
+    curves = screen.curves
+    qtbot.waitUntil(lambda: "losses" in curves.panes and curves.is_settled)
+    pane = curves.panes["losses"]
+    whole, height = curves.span, pane.plot.height_shown
+    assert whole is not None
+    assert height is not None
+    ask_by_name(qtbot, window, "Zoom in on the curves")
+    assert curves.span is not None
+    assert curves.span.width == pytest.approx(whole.width / 2)
+    ask_by_name(qtbot, window, "Zoom out of the curves")
+    assert curves.span == whole
+    ask_by_name(qtbot, window, "Zoom in on the height of the curves")
+    assert pane.plot.height_shown is not None
+    assert pane.plot.height_shown.width == pytest.approx(height.width / 2)
+    ask_by_name(qtbot, window, "Zoom out of the height of the curves")
+    assert pane.plot.height_shown.width == pytest.approx(height.width)
+    qtbot.keyClick(pane.plot, Qt.Key.Key_Minus, Qt.KeyboardModifier.ControlModifier)
+    assert pane.plot.height_shown.width == pytest.approx(height.width * 2)
+    ask_by_name(qtbot, window, "Show all of the curves")
+    qtbot.waitUntil(lambda: curves.is_settled)
+    assert (curves.span, pane.plot.height_shown) == (whole, height)
+    ask_by_name(qtbot, window, "Logarithmic axis for Losses")
+    assert pane.log.isChecked()
+    ask_by_name(qtbot, window, "Clip the axis of Losses")
+    assert pane.clip.isChecked()
+    ask_by_name(qtbot, window, "Smooth Losses more")
+    assert pane.amount == pytest.approx(0.1)
+    ask_by_name(qtbot, window, "Draw the curves over images")
+    qtbot.waitUntil(lambda: curves.is_settled and pane.plot.axis_title == "Images")
+    ask_by_name(qtbot, window, "Curves as a table or as plots")
+    assert curves.table.isVisible()
 
 
 def test_the_size_of_the_window_is_remembered(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from backend import checkpoints, health, judge, losses, studio, worker
 from backend.assembly import load_student, start_run
@@ -350,18 +350,46 @@ def test_what_was_set_outlives_the_process(project: Path, small: str, monkeypatc
     assert (attempt.first_step, attempt.last_step) == (5, 6)
 
 
+def test_how_many_checkpoints_stay_is_changed_from_the_next_one_on_and_changes_no_weight(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like = {"steps": 12, "checkpoint_every": 2, "keep_checkpoints": 3}
+    with monkeypatch.context() as patch:
+        at_step(7, ask_to_set(keep_checkpoints=1), patch)
+        after(9, lambda x, *_: (x * torch.nan).mean(), patch)
+        run = add(project, small, **like)
+        assert work(project, run)[1].outcome == "failed"
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert [c.step for c in opened.checkpoints(run)] == [8]  # of 4, 6 and 8
+        (event,) = (event for event in opened.events_after(run) if event.kind == "set")
+        assert (event.text, event.step) == ("Set keep_checkpoints to 1.", 7)
+    assert work(project, run)[1].outcome == "finished"
+    other = add(project, small, **like)
+    assert work(project, other)[1].outcome == "finished"
+    with ProjectFile.open(project, readonly=True) as opened:
+        assert [c.step for c in opened.checkpoints(run)] == [12]
+        assert [c.step for c in opened.checkpoints(other)] == [8, 10, 12]
+        assert opened.training(run).keep_checkpoints == 1
+        assert opened.recipe(run).training.keep_checkpoints == 3
+        weights = [load_file(opened.checkpoint_path(opened.find_checkpoint(one))) for one in (run, other)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
         ({"steps": 2}, "steps is 2 and the run is at step 3 already; give at least that."),
         ({"steps": 0}, "steps is 0, below its lowest value 1; choose 1 or more steps."),
+        ({"keep_checkpoints": 0}, "keep_checkpoints is 0, below its lowest value 1; choose 1 or more."),
         ({"steps": 8.5}, "steps is 8.5, which is no whole number; give one."),
         ({"preview_every": True}, "preview_every is True, which is no whole number; give one."),
         (
             {"preview_every": 1, "batch_size": 4},
-            "batch_size cannot be set while the run goes on; steps, preview_every and checkpoint_every can.",
+            "batch_size cannot be set while the run goes on; "
+            "steps, preview_every, checkpoint_every and keep_checkpoints can.",
         ),
-        ({}, "Nothing was named to be set; steps, preview_every and checkpoint_every can be."),
+        ({}, "Nothing was named to be set; steps, preview_every, checkpoint_every and keep_checkpoints can be."),
     ],
 )
 def test_what_cannot_be_set_is_refused_in_a_sentence(

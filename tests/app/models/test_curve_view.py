@@ -177,7 +177,7 @@ def test_ink_fills_from_top_to_bottom_and_leaves_the_dashes_out() -> None:
     picture = np.zeros((10, 8), np.uint32)
     top, bottom = np.full(8, 2.0), np.full(8, 4.0)
     top[7] = bottom[7] = np.nan
-    ink(picture, top, bottom, 0xFF00FF00, dash=2)
+    ink(picture, top, bottom, 0xFF00FF00, dash=(2, 2))
     assert (picture[2:5, [0, 1, 4, 5]] == 0xFF00FF00).all()
     assert picture[:, [2, 3, 6, 7]].sum() == 0
     assert picture[:2].sum() == 0

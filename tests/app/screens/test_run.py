@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.main_window import MainWindow
 from app.models import run_words
 from app.screens.run import RunScreen
 from app.session import Session
@@ -302,6 +303,14 @@ def test_a_setting_is_changed_while_the_run_goes_on(
     qtbot.waitUntil(lambda: screen.header.steps.text() == "Step 100 of 900")
     assert form.values()["steps"] == 900
     assert not form.change.isEnabled()
+    assert form.values()["keep_checkpoints"] == 3
+    form.fields["keep_checkpoints"].selectAll()
+    qtbot.keyClicks(form.fields["keep_checkpoints"], "1")
+    qtbot.mouseClick(form.change, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "keep_checkpoints 1: asked" in form.result.text())
+    with ProjectFile.open(session.project.path) as project:
+        (command,) = project.open_commands(run)
+        assert (command.verb, command.arguments) == ("set", {"keep_checkpoints": 1})
 
 
 def test_a_pause_does_not_leave_the_focus_to_stop(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
@@ -326,3 +335,33 @@ def test_tabs_and_the_axis_of_the_curves_are_found_again(qtbot: QtBot, screen: R
     qtbot.waitUntil(lambda: again.curves.span is not None and again.curves.is_settled)
     assert again.curves.span is not None
     assert again.curves.span.high == pytest.approx(80, rel=0.05)  # seconds, of 400 steps
+
+
+def test_what_a_plot_leaves_out_is_said_in_full_in_a_window_of_1280(
+    qtbot: QtBot, window: MainWindow, project_path: Path
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        attempt = project.begin_attempt(1)
+        project.set_first_step(attempt, 300)
+        rows = [
+            MetricRow(300 + i, {"matching": float("nan") if i == 9 else 1.0, "fake_score": -1.0}) for i in range(50)
+        ]
+        project.record(attempt, rows)
+        project.end_attempt(attempt, "finished")
+    window.resize(1280, 800)
+    window.open_project(project_path, lambda opened: opened.show_screen("run", 1))
+    qtbot.waitUntil(lambda: window.is_settled and isinstance(window.screen_shown(), RunScreen))
+    screen = window.screen_shown()
+    assert isinstance(screen, RunScreen)
+    qtbot.waitUntil(lambda: "losses" in screen.curves.panes and screen.curves.is_settled)
+    pane = screen.curves.panes["losses"]
+    pane.log.setChecked(True)
+    pane.clip.setChecked(True)
+    words = ["raw", "axis fits 2-98 %", "pale: steps done again", "0 and below not drawn", "not finite at 1"]
+    for width in (1280, 1600):
+        window.resize(width, 800)
+        qtbot.waitUntil(lambda: pane.plot.y() > pane.badge.geometry().bottom())
+        assert pane.badge.height() == pane.badge.heightForWidth(pane.badge.width())
+        assert pane.badge.text() == " · ".join(words)
+        assert pane.badge.isVisible()
+        assert pane.plot.height() >= 80

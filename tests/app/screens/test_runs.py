@@ -9,6 +9,7 @@ from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt
 from PySide6.QtWidgets import QApplication, QInputDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
+from app.screens import Overlaid
 from app.screens.runs import RunsScreen
 from app.session import Session
 from backend.contract import launch
@@ -141,7 +142,7 @@ def test_what_leads_on_carries_what_was_chosen(qtbot, screen):
     select(screen, 1, 2)
     assert not screen.commands.open.isEnabled()
     assert led(qtbot, screen, screen.commands.compare.trigger) == ["compare", [2, 1]]
-    assert led(qtbot, screen, screen.commands.overlay.trigger) == ["run", {"run": 2, "overlay": [1]}]
+    assert led(qtbot, screen, screen.commands.overlay.trigger) == ["run", Overlaid(2, (1,))]
     select(screen, 1)
     assert led(qtbot, screen, screen.commands.compare.trigger) == ["compare", 1]
     assert led(qtbot, screen, screen.commands.export.trigger) == ["export", 1]

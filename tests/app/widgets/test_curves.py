@@ -19,7 +19,7 @@ from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
-from ..conftest import RECIPE
+from ..conftest import RECIPE, fill
 
 
 @pytest.fixture
@@ -207,13 +207,68 @@ def test_the_crosshair_reads_every_series_and_tells_the_step(qtbot: QtBot, curve
     assert told[-1] is None
 
 
-def test_other_runs_lie_over_the_main_one_in_the_same_colours(qtbot: QtBot, session: Session) -> None:
-    curves = shown(qtbot, session, [1, 2])
-    lines = [line for line in curves.panes["losses"].plot.lines if line.label == "matching"]
-    assert [line.order for line in lines] == [0, 1]
-    assert len({line.slot for line in lines}) == 1
-    assert [line.dash for line in lines] == [0, 6]
-    assert curves.status.text() == "first (full line), second (dashed)"
+def pens(curves: Curves, group: str) -> list[tuple[str, int, str, tuple[int, ...]]]:
+    """(series, place of its run, colour, dash) of every line of a plot."""
+    plot = next(pane.plot for name, pane in curves.panes.items() if name == group)
+    return [(line.label, line.order, line.colour().name(), line.dash(1.0)) for line in plot.lines]
+
+
+def swatches(curves: Curves) -> list[bytes]:
+    """The pictures of lines in the list, from the top."""
+    items = [curves.list._rows[entry.name, entry.order][0] for entry in curves.list._entries]
+    images = [item.icon().pixmap(curves.list.view.iconSize()).toImage() for item in items]
+    return [bytes(image.constBits()) for image in images]
+
+
+def test_seven_runs_over_each_other_are_told_apart_in_plot_and_list(qtbot: QtBot, session: Session) -> None:
+    with ProjectFile.open(session.project.path) as project:
+        for number in range(3, 8):
+            fill(project, project.add_run(Recipe.from_values(RECIPE), name=f"run {number}"), previews=2)
+    for scheme in (look.LIGHT, look.DARK):
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        look.use(application, scheme)
+        curves = shown(qtbot, session, list(range(1, 8)))
+        for group, series in (("losses", {"matching", "fake_score"}), ("scores", {"preview_frechet"})):
+            found = pens(curves, group)
+            assert {label for label, *_ in found} == series
+            assert len({(colour, dash) for *_, colour, dash in found}) == len(found) == 7 * len(series)
+            for label in series:  # noisy lines are told apart by colour, and not by dashes
+                assert len({colour for one, _, colour, _ in found if one == label}) == 7
+            for order in range(7):  # a run has one colour in all plots
+                colours = {colour for _, one, colour, _ in found if one == order}
+                assert colours == {colour for _, one, colour, _ in pens(curves, "losses") if one == order}
+        in_losses = [entry for entry in curves.list._entries if entry.name in ("matching", "fake_score")]
+        assert len(set(swatches(curves)[: len(in_losses)])) == 14
+        assert curves.status.text() == "7 runs, each in a colour of its own"
+
+
+def test_no_two_series_of_a_plot_share_a_colour_and_each_keeps_its_own(
+    qtbot: QtBot, open_session: Callable[[Path], Session], tmp_path: Path
+) -> None:
+    path = tmp_path / "many.distill"
+    # Eight colours lie between the first loss and the last.
+    others = [f"{net}_gradient_norm" for net in "abcdefg"]
+    with ProjectFile.create(path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE))
+        attempt = project.begin_attempt(run)
+        project.record(attempt, [MetricRow(1, dict.fromkeys(["matching", *others], 0.5))])
+        session = open_session(path)
+        curves = shown(qtbot, session, [run])
+        project.record(attempt, [MetricRow(2, dict.fromkeys(["matching", *others, "gan"], 0.6))])
+        curves.refresh()
+        qtbot.waitUntil(lambda: len(pens(curves, "losses")) == 2)
+        more = [f"loss_{number}" for number in range(10)]
+        project.record(attempt, [MetricRow(3, dict.fromkeys([*more, "matching", "gan", *others], 0.7))])
+    curves.refresh()
+    qtbot.waitUntil(lambda: len(pens(curves, "losses")) == 12)
+    settled(qtbot, curves)
+    before = pens(curves, "losses")
+    assert len({colour for *_, colour, _ in before}) == 12
+    assert not any(dash for *_, dash in before)
+    again = shown(qtbot, open_session(path), [run])
+    assert sorted(pens(again, "losses")) == sorted(before)
+    assert swatches(again) == swatches(curves)
 
 
 def test_superseded_steps_stay_faint_and_what_is_not_finite_is_marked(qtbot: QtBot, session: Session) -> None:

@@ -4,6 +4,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app import look
 from app.widgets.grouped_list import KEY, Entry, GroupedList
 
 ENTRIES = [
@@ -62,3 +63,26 @@ def test_showing_what_is_chosen_says_nothing(shown: GroupedList) -> None:
     assert shown.list.currentItem().data(KEY) == "n"
     shown.show_chosen("no such key")
     assert shown.list.currentItem() is None
+
+
+def test_what_will_not_do_is_paler_and_says_why(qtbot: QtBot) -> None:
+    found = GroupedList("Things", "Find a thing")
+    qtbot.addWidget(found)
+    found.set_entries([*ENTRIES[:1], Entry("c", "Gamma", "no", "Greek", "", "Gamma is not for you; choose another.")])
+    found.show()
+    rows_of = {found.list.item(row).data(KEY): row for row in range(found.list.count())}
+    image = found.list.viewport().grab().toImage()
+
+    def darkest(key: str) -> int:
+        area = found.list.visualItemRect(found.list.item(rows_of[key]))
+        return min(
+            image.pixelColor(x, y).lightness() for x in range(area.width()) for y in range(area.top(), area.bottom())
+        )
+
+    assert darkest("c") >= look.colour("muted").lightness() > darkest("a")
+    item = found.list.item(rows_of["c"])
+    assert "Gamma is not for you; choose another." in item.toolTip()
+    assert item.data(Qt.ItemDataRole.AccessibleTextRole) == "Gamma: Gamma is not for you; choose another."
+    with qtbot.waitSignal(found.chosen) as chosen:
+        qtbot.mouseClick(found.list.viewport(), Qt.MouseButton.LeftButton, pos=found.list.visualItemRect(item).center())
+    assert chosen.args == ["c"]

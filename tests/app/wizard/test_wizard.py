@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import look
-from app.widgets.grouped_list import KEY
+from app.widgets.grouped_list import KEY, REFUSAL
 from app.widgets.step_list import WORDS
 from app.wizard.choices import recipe_of
 from app.wizard.data import DataPage
@@ -23,6 +23,7 @@ from app.wizard.student import StudentPage
 from app.wizard.teacher import TeacherPage
 from app.wizard.training import TrainingPage
 from app.wizard.wizard import Wizard
+from backend.contract.catalogue import BrokenMethod, Lacking
 from backend.contract.project_file import ProjectFile
 
 from .. import looking
@@ -249,6 +250,72 @@ def test_a_teacher_without_data_asks_for_some_where_the_method_needs_it(
     wizard.show_item(tmp_path / "pictures")
     assert wizard.draft.values["data"] == str(tmp_path / "pictures")
     assert data.folder_card.radio.isChecked()
+    assert wizard.frame.start.isEnabled()
+
+
+def refusals(wizard: Wizard) -> dict[str, str]:
+    """The methods that are shown as refused, and what is said of each."""
+    items = page(wizard, "method", MethodPage).methods.list
+    rows = (items.item(row) for row in range(items.count()))
+    return {item.data(KEY): item.data(REFUSAL) for item in rows if item.data(REFUSAL)}
+
+
+def test_a_method_that_refuses_the_teacher_says_why_before_and_after_it_is_chosen(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    needs: tuple[Lacking, ...] = ("classes or prompts",)
+    methods = tuple(
+        card.model_copy(update={"refuses": needs if card.key == "consistency" else ()}) for card in CATALOGUE.methods
+    )
+    backend.catalogue = CATALOGUE.model_copy(update={"methods": methods})
+    digits = CATALOGUE.teacher("digits")
+    assert digits is not None
+    mine = digits.model_copy(update={"title": "Mine", "condition": "none", "classes": 0}).model_dump(mode="json")
+    backend.answers["teachers"] = lambda arguments: {**mine, "key": arguments[1]}
+    wizard = make(empty)
+    wizard.go_to("method")
+    assert refusals(wizard) == {}  # digits has classes
+    wizard.show_item(model_folder(tmp_path / "model"))
+    qtbot.waitUntil(lambda: wizard.state is not None and wizard.state.teacher is not None)
+    wizard.go_to("method")
+    sentence = (
+        "Mine has no classes or prompts, which Consistency distillation needs with its defaults; "
+        "choose another method, another teacher, or other settings."
+    )
+    assert refusals(wizard) == {"consistency": sentence}
+    assert wizard.frame.start.isEnabled()
+    choose_method(qtbot, wizard, "consistency")
+    shown = page(wizard, "method", MethodPage)
+    assert shown.wrong.isVisible()
+    assert shown.wrong.text() == sentence
+    assert wizard.frame.status.text() == sentence
+    assert not wizard.frame.start.isEnabled()
+    assert shown.form is not None  # other settings may do, and only the check knows
+    wizard.draft.edit({"settings.student_steps": 2}, "setting student steps")
+    assert not shown.wrong.isVisible()
+    wizard.draft.edit({"teacher": "digits"}, "teacher")
+    assert refusals(wizard) == {}
+
+
+def test_a_method_that_does_not_load_is_listed_with_its_sentence(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend
+) -> None:
+    fault = BrokenMethod(key="mine", error="SyntaxError: invalid syntax (mine.py, line 3)")
+    backend.catalogue = CATALOGUE.model_copy(update={"broken_methods": (fault,)})
+    wizard = make(empty)
+    wizard.go_to("method")
+    shown = page(wizard, "method", MethodPage)
+    sentence = "The method mine does not load (SyntaxError: invalid syntax (mine.py, line 3)); choose another."
+    assert refusals(wizard) == {"mine": sentence}
+    assert shown.methods.keys()[-1] == "mine"
+    assert not shown.wrong.isVisible()
+    choose_method(qtbot, wizard, "mine")
+    assert shown.wrong.isVisible()
+    assert shown.wrong.text() == sentence
+    assert shown.methods.list.currentItem().data(KEY) == "mine"
+    assert not wizard.frame.start.isEnabled()
+    choose_method(qtbot, wizard, "dmd2")
+    assert not shown.wrong.isVisible()
     assert wizard.frame.start.isEnabled()
 
 
