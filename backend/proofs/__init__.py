@@ -30,8 +30,9 @@ Step = Callable[[Any, Batch, Any], Iterator[Update]]
 class Proof:
     """claim: what the key term does, in one sentence. without: the method's step with that term removed.
 
-    bench: a name of `benches.BENCHES`. figure: one of its figures, of which less is better, or where `more` is set
-    more. good: what the method must reach. bad: what its stub must miss, and by default the same as `good`.
+    bench: a name of `benches.BENCHES`, or of one that no other proof has and that `own` makes. figure: one of its
+    figures, of which less is better, or where `more` is set more. good: what the method must reach. bad: what its stub
+    must miss, and by default the same as `good`.
     settings, training: what differs from the method's own. expected: the specification's figure, for the table.
     change: where the key term is not in the step, what makes the run a stub.
     missed: of a method that does not reach its figure yet, what it does reach; the table and its card say so.
@@ -48,6 +49,7 @@ class Proof:
     training: Mapping[str, Any] = field(default_factory=dict)
     expected: str = ""
     change: Callable[[Run], None] | None = None
+    own: Callable[[], Bench] | None = None
     missed: str = ""
 
     def holds(self, value: float) -> bool:
@@ -81,7 +83,7 @@ def load_proof(name: str) -> Proof:
 
 def begin(name: str, proof: Proof, key_term: bool, seed: int = 0, **training: Any) -> tuple[Bench, Run]:
     """The bench, and the proof's run on it before its first step, with or without the key term."""
-    bench, method = BENCHES[proof.bench](), load_method(name)
+    bench, method = (proof.own or BENCHES[proof.bench])(), load_method(name)
     if not key_term and proof.without is not None:
         method = replace(method, step=proof.without)
     settings = method.settings.model_validate(dict(proof.settings))

@@ -29,7 +29,7 @@ def _quick_fit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def test_it_is_of_a_method_and_a_bench(name: str) -> None:
     proof = load_proof(name)
     assert name in method_names()
-    assert proof.bench in BENCHES
+    assert (proof.bench in BENCHES) != (proof.own is not None)
     assert proof.claim.endswith(".")
     assert proof.without is not None or proof.change is not None
 
