@@ -230,10 +230,11 @@ def digits_figures(run: Run, *steps: int) -> Iterator[dict[str, float]]:
 @pytest.mark.long
 def test_on_the_digits_the_teachers_weights_are_what_matters() -> None:
     at_200, at_400 = digits_figures(digits_run(400), 200, 400)
-    assert at_200["frechet"] < 1.7  # measured: 0.64; the teacher's one step has 13.2, its two steps 2.3
-    assert at_400["frechet"] < 0.9  # measured: 0.40; the teacher's four steps have 0.65
-    assert at_400["class_std"] > 0.2
-    assert at_400["class_accuracy"] > 0.93
+    # Measured: 0.75 and 0.49; a student that has taken one step has 13.05, the teacher's two steps 2.66, its four 0.94.
+    assert at_200["frechet"] < 1.1
+    assert at_400["frechet"] < 0.7
+    assert at_400["class_std"] > 0.2  # measured: 0.260; after one step 0.037
+    assert at_400["class_accuracy"] > 0.93  # measured: 0.953; a blur of its class is at 0.998 and no better for that
     random = digits_run(400)
     forget(random)
     (lost,) = digits_figures(random, 400)
