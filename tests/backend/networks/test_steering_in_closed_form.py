@@ -9,6 +9,7 @@ whose sum is attention of x to the modes as tokens, so that a prompt is a set of
 
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -27,31 +28,33 @@ MODES, STD = 8, 0.04
 MIXTURE = ring(0.7, STD, (1 / MODES,) * MODES)
 
 
-class Exact(nn.Module, AttentionMixin):
+class Exact(nn.Module, AttentionMixin):  # type: ignore[misc]  # diffusers has no types
     """In the place of a U-Net of diffusers: the exact denoiser of as many modes as the prompt has tokens."""
 
     config = SimpleNamespace(addition_embed_type=None)
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path, self.block = path, nn.Module()
-        self.block.attn2 = Attention(query_dim=2, cross_attention_dim=2, heads=1, dim_head=2).double()
-        for layer in (self.block.attn2.to_q, self.block.attn2.to_k, self.block.attn2.to_v, self.block.attn2.to_out[0]):
+        self.path = path
+        attention: Any = Attention(query_dim=2, cross_attention_dim=2, heads=1, dim_head=2).double()
+        for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0]):
             nn.init.eye_(layer.weight)
-        nn.init.zeros_(self.block.attn2.to_out[0].bias)
+        nn.init.zeros_(attention.to_out[0].bias)
+        self.block = nn.ModuleDict({"attn2": attention})
 
     def forward(self, x: Tensor, time: Tensor, *, encoder_hidden_states: Tensor, **rest: object) -> tuple[Tensor]:
         t = self.path.t_of_network_time(time)[:, None]
         alpha, sigma = self.path.alpha(t), self.path.sigma(t)
         variance = alpha**2 * STD**2 + sigma**2
-        query = x * alpha / variance / self.block.attn2.scale
-        (seen,) = self.block.attn2(query[:, None], encoder_hidden_states=encoder_hidden_states).unbind(1)
+        attention: Any = self.block["attn2"]
+        query = x * alpha / variance / attention.scale
+        (seen,) = attention(query[:, None], encoder_hidden_states=encoder_hidden_states).unbind(1)
         return ((alpha * STD**2 * x + sigma**2 * seen) / variance,)
 
 
 def denoiser(negative: list[int] | None = None) -> Denoiser:
     """It takes modes as its prompt, and is steered away from those that are `negative`."""
-    network = UNet2DCondition(Exact(FlowMatching()), (2,), {}, (1, 1))  # type: ignore[arg-type]
+    network = UNet2DCondition(Exact(FlowMatching()), (2,), {}, (1, 1))
     net = Denoiser(network, FlowMatching(), "sample").frozen()
     return net if negative is None else steer(net, "modes", MIXTURE.means[negative])
 
