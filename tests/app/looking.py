@@ -208,11 +208,17 @@ def _cut_label(label: QLabel) -> list[str]:
     return _cut(words, "", size.width(), hint.width()) + _cut(words, "", size.height(), hint.height())
 
 
+TOOL_FRAME = 6
+"""Border and padding that the style sheet has above and below the words of a tool button. Qt's hint is higher than the
+least height that the style sheet allows, and a page of little height is laid out by that one."""
+
+
 def _cut_button(button: QAbstractButton) -> list[str]:
     words, size, hint = button.text(), button.size(), button.minimumSizeHint()
     if not words:
         return []
-    return _cut(words, "", size.width(), hint.width()) + _cut(words, "", size.height(), hint.height())
+    high = button.fontMetrics().height() + 2 * TOOL_FRAME if isinstance(button, QToolButton) else hint.height()
+    return _cut(words, "", size.width(), hint.width()) + _cut(words, "", size.height(), min(high, hint.height()))
 
 
 def _cut_field(field: QLineEdit) -> list[str]:
