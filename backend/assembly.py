@@ -99,11 +99,12 @@ def asked_for_captions(
     settings: Settings,
     teacher: Teacher,
     report: Report = lambda done, of: None,
+    device: torch.device = CPU,
 ) -> Teacher:
     """The teacher, with the captions of the recipe's real data among its prompts if it takes any.
 
-    They are all of its prompts, unless the recipe names some. report: told how many are encoded. Raises `DataError`
-    where the data cannot be read.
+    They are all of its prompts, unless the recipe names some. report: told how many are encoded, device: by which.
+    Raises `DataError` where the data cannot be read.
     """
     where = recipe.data or teacher.data
     if not (teacher.prompts and where and teacher.folder and "real data" in method.needs(settings)):
@@ -113,11 +114,12 @@ def asked_for_captions(
         return teacher
     # Imported here because they need transformers, which takes seconds.
     from backend.teachers.layouts import layout  # noqa: PLC0415
-    from backend.teachers.prompts import embed  # noqa: PLC0415
+    from backend.teachers.prompts import Where, embed  # noqa: PLC0415
 
     own = teacher.prompts if recipe.prompts else ()
     prompts = tuple(dict.fromkeys([*own, *captions]))
-    return replace(teacher, prompts=prompts, embedded=embed(layout(teacher.folder), prompts, report).cond)
+    made = embed(layout(teacher.folder), prompts, report, Where.of(device))
+    return replace(teacher, prompts=prompts, embedded=made.cond)
 
 
 def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
@@ -153,15 +155,20 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def teacher_of(recipe: Recipe, report: Report = lambda done, of: None, prompts: Sequence[str] | None = None) -> Teacher:
+def teacher_of(
+    recipe: Recipe,
+    report: Report = lambda done, of: None,
+    prompts: Sequence[str] | None = None,
+    device: torch.device = CPU,
+) -> Teacher:
     """The recipe's teacher with its prompts, whose networks to train are of the kind that the recipe asks for.
 
-    report: told how many prompts are encoded. prompts: in place of the recipe's. Raises `TeacherError`, and `DataError`
-    for prompts that cannot be read.
+    report: told how many prompts are encoded, device: by which. prompts: in place of the recipe's. Raises
+    `TeacherError`, and `DataError` for prompts that cannot be read.
     """
     if prompts is None and recipe.prompts:
         prompts = named(recipe.prompts)
-    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report), recipe.student
+    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report, device), recipe.student
 
     def lora() -> Denoiser:
         return with_adapters(base, student.rank)
@@ -210,7 +217,7 @@ def start_run(
     """
     method, settings = method_of(recipe)
     device = device_of(recipe.training.device)
-    teacher = asked_for_captions(recipe, method, settings, teacher_of(recipe, reading), reading)
+    teacher = asked_for_captions(recipe, method, settings, teacher_of(recipe, reading, device=device), reading, device)
     data = data_of(recipe, method, settings, teacher, device, report=encoding)
     pairs = None
     if "pairs" in method.needs(settings):
@@ -359,13 +366,16 @@ def load_student(
     recipe = project.recipe(run)
     checkpoint = project.find_checkpoint(run, which)
     method, settings = method_of(recipe)
+    device = CPU
+    with suppress(RecipeError):  # where the device of its training is, prompts are kept as that encoded them
+        device = device_of(recipe.training.device)
     try:
-        teacher = teacher_of(recipe, prompts=prompts)
+        teacher = teacher_of(recipe, prompts=prompts, device=device)
     except DataError:  # a student outlives the prompts it learnt from, and is then shown by the teacher's own
-        teacher = teacher_of(recipe.model_copy(update={"prompts": None}))
+        teacher = teacher_of(recipe.model_copy(update={"prompts": None}), device=device)
     if prompts is None:
         with suppress(DataError):  # and the pictures
-            teacher = asked_for_captions(recipe, method, settings, teacher)
+            teacher = asked_for_captions(recipe, method, settings, teacher, device=device)
     net = method.new_student(teacher, settings)
     weights = weights or ("average" if recipe.training.ema_decay else "student")
     step = checkpoints.load_network(net, project.checkpoint_path(checkpoint), weights)

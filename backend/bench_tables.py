@@ -63,18 +63,24 @@ def _whole(row: dict[str, Any]) -> float:
 
 
 def memory_table(rows: list[dict[str, Any]]) -> Cells:
-    """A row for each recipe: MiB that preflight predicts and that the worker needed."""
-    heads = ["teacher", "method", "batch", "with", "predicted", "needed", "off", ""]
+    """A row for each recipe: MiB that preflight predicts, that the worker needed, and that are the program alone."""
+    heads = ["teacher", "method", "batch", "with", "predicted", "needed", "off", "program", "off beyond it", ""]
     found = [
         [
             *(str(row[name]) for name in ("teacher", "method", "batch_size", "extra")),
             *(f"{row[name]:,.0f} MiB" if row[name] else "-" for name in ("predicted", "needed")),
-            "-" if row["off"] is None else f"{row['off']:+.0%}",
+            _off(row["off"]),
+            f"{row['base']:,.0f} MiB" if row["base"] else "-",
+            _off(row["off_beyond_base"]),
             "" if row["ok"] else row["problem"] or "MISSED",
         ]
         for row in rows
     ]
     return found, heads
+
+
+def _off(share: float | None) -> str:
+    return "-" if share is None else f"{share:+.0%}"
 
 
 def proofs_table(rows: list[dict[str, Any]]) -> Cells:

@@ -1,5 +1,8 @@
 """What preflight says that a run will need of memory, beside what the run's worker then needed.
 
+Of a small teacher most of that is the program itself, of which a prediction is easily right; so both are compared
+without it too, as they would be for a large one.
+
 Each cell of the table is two processes of their own, because a process's peak is that of everything it ever did.
 """
 
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,13 +22,24 @@ from backend.contract.launch import worker_environment
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
-TEACHERS = ("mixture-2d", "digits", "digits-eps", "digits-flow", "emoji")
+TEACHERS = ("mixture-2d", "digits", "digits-eps", "digits-flow", "emoji", "emoji-flow")
 METHODS = ("dmd2", "consistency", "progressive", "gdd")
 BATCHES = (8, 64)
 CLOSE = 0.15
 """By which share of the run's own peak the prediction may be off."""
 TRAINING = {"steps": 6, "preview_every": 0, "checkpoint_every": 0, "device": "cpu"}
 """Enough for every kind of memory: previews are drawn before the first step and after the last, which is saved too."""
+IMPORTS = """
+import sys
+import backend.worker
+from backend.memory import peak_bytes
+from backend.teachers import folder_of
+from backend.teachers.diffusers_folder import inspect
+if sys.argv[1] != "mixture-2d":
+    inspect(folder_of(sys.argv[1]))
+print(peak_bytes())
+"""
+"""What a worker is before it reads a weight: the program, and the network's classes, built without memory."""
 EXTRAS: Mapping[str, Mapping[str, Any]] = {
     "adapters": {"student": {"kind": "lora", "fake_score": "lora"}},
     "gradient checkpointing": {"training": {"gradient_checkpointing": True}},
@@ -60,11 +75,16 @@ def row(kept: Path, teacher: str, method: str, batch_size: int, extra: str = "")
 
 
 def judged(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures with `off`, the share by which the prediction is too high, and whether that is `ok`."""
+    """The figures with `off`, the share by which the prediction is too high, and whether that is `ok`.
+
+    off_beyond_base: the same share of what is more than the program; None where nothing is.
+    """
     if found["problem"]:
-        return {**found, "off": None, "ok": False}
+        return {**found, "off": None, "off_beyond_base": None, "ok": False}
     off = found["predicted"] / found["needed"] - 1
-    return {**found, "off": off, "ok": abs(off) <= CLOSE}
+    predicted, needed = (found[name] - found["base"] for name in ("predicted", "needed"))
+    beyond = predicted / needed - 1 if needed > 0 else None
+    return {**found, "off": off, "off_beyond_base": beyond, "ok": abs(off) <= CLOSE}
 
 
 def measured(recipe: Recipe) -> dict[str, Any]:
@@ -79,19 +99,37 @@ def measured(recipe: Recipe) -> dict[str, Any]:
         said = json.loads(answer.stdout or '{"ok": false}')
         if not said["ok"]:
             problem = " ".join(said.get("problems", [])) or said.get("error") or answer.stderr[-500:]
-            return {"predicted": 0.0, "needed": 0.0, "problem": problem or "Preflight gave no answer."}
+            return _failed(problem or "Preflight gave no answer.")
         _ask("backend.worker", str(path), str(run))
         with ProjectFile.open(path, readonly=True) as project:
             reasons = [attempt.reason or "" for attempt in project.attempts(run) if attempt.outcome != "finished"]
             peaks = [event.data["peak_bytes"] for event in project.events_after(run) if "peak_bytes" in event.data]
     if reasons or not peaks:
-        return {"predicted": 0.0, "needed": 0.0, "problem": " ".join(reasons) or "The worker was killed."}
-    return {"predicted": said["memory"] / 2**20, "needed": max(peaks) / 2**20, "problem": ""}
+        return _failed(" ".join(reasons) or "The worker was killed.")
+    base = base_of(recipe.teacher)
+    return {"predicted": said["memory"] / 2**20, "needed": max(peaks) / 2**20, "base": base, "problem": ""}
+
+
+def _failed(problem: str) -> dict[str, Any]:
+    return {"predicted": 0.0, "needed": 0.0, "base": 0.0, "problem": problem}
+
+
+@cache
+def base_of(teacher: str) -> float:
+    """MiB of a process that has imported what a run of this bundled teacher needs, and has read no weights."""
+    answer = _ended("-c", IMPORTS, teacher)
+    if answer.returncode:
+        raise UserError(f"What the program takes by itself could not be measured: {answer.stderr[-500:]}")
+    return int(answer.stdout) / 2**20
 
 
 def _ask(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A process as the window and the command line start theirs, to its end."""
-    command = [sys.executable, "-P", "-m", module, *arguments]
+    return _ended("-m", module, *arguments)
+
+
+def _ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", *arguments]
     try:
         return subprocess.run(
             command, env=worker_environment(), capture_output=True, text=True, encoding="utf-8", check=False

@@ -68,7 +68,9 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     problems += _unavailable(recipe)
     method = found(lambda: find_method(recipe.method))
     device = found(lambda: device_of(recipe.training.device))
-    teacher = found(lambda: teacher_of(recipe, _reading(report)))
+    # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
+    where = device if device is not None and dry_run else CPU
+    teacher = found(lambda: teacher_of(recipe, _reading(report), device=where))
     known = Preflight(
         problems,  # the list itself: what is found below is in it too
         teacher=teacher.title if teacher else "",
@@ -89,9 +91,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
         evaluations=cost * recipe.training.steps * recipe.training.samples_per_step
         + _pair_evaluations(recipe, method, chosen),
     )
-    # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
-    where = device if dry_run else CPU
-    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher, _reading(report))) or teacher
+    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher, _reading(report), where)) or teacher
     few = recipe.training.batch_size
     data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
     problems += guidance_problems(method, chosen, teacher)

@@ -272,7 +272,7 @@ def export(  # the whole of `distill export`'s request
         checked, progress.whole = True, 2.0
     progress.add(LOADING)
     progress.say("writing the files and the preview's pictures")
-    cond = student.teacher.each_condition(exports.sheet_pictures(student.teacher.data_shape))
+    cond = student.teacher.each_exact_condition(exports.sheet_pictures(student.teacher.data_shape))
     made = exports.export(
         form,
         student.denoiser,

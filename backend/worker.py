@@ -35,6 +35,7 @@ from backend.contract.recorder import Recorder
 from backend.contract.rows import Command, Outcome
 from backend.contract.settings import problems
 from backend.datasets import DataError
+from backend.datasets.latents import leave
 from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.disk import DiskError
 from backend.machine import in_words, machine
@@ -135,6 +136,7 @@ class Worker:
             self.recorder.event("info", "Draws the student as it is before training.")
             self._record_samples(0, "preview", run.exported, sampler, {})
             self._show_views()
+            leave(run.teacher.codec, run.device)
             self.previewed_step = 0
             # Scoring can take half a minute, and whoever started the run waits for its first point.
             untrained = copy.deepcopy(run.exported) if judge.can_measure(run.teacher) else None
@@ -153,6 +155,7 @@ class Worker:
                     self._score(untrained, sampler, 0)
                     untrained = None
                 self._show_teacher()
+                leave(run.teacher.codec, run.device)
             if run.step < run.training.steps:
                 self._show_and_save_what_is_due()
                 self._obey()
@@ -175,6 +178,7 @@ class Worker:
         """
         score = self._score(self.run.exported, self.run.sampler, self.run.step)
         self._show_views()
+        leave(self.run.teacher.codec, self.run.device)
         self.previewed_step = self.run.step
         return score
 

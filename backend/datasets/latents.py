@@ -124,7 +124,7 @@ def few_latents(source: Source, codec: Codec, device: torch.device, count: int) 
     part = _encoded(itertools.islice(pictures, count), codec, device)
     while seen < LOOKED_AT and next(pictures, None) is not None:
         pass
-    _leave(codec, device)
+    leave(codec, device)
     left_out = source.left_out(skipped)
     if not len(part.latents):
         raise source.refuse_empty(left_out)
@@ -160,7 +160,7 @@ def _made(source: Source, codec: Codec, device: torch.device, folder: Path, repo
         seen |= part.seen()
         parts.append(part)
         report(last, len(source))
-    _leave(codec, device)
+    leave(codec, device)
     return _joined(parts)
 
 
@@ -219,7 +219,7 @@ def _whole(file: Path) -> Part | None:
     return Part(tensors["latents"], tensors["labels"], tensors["digests"], json.loads(about["skipped"]))
 
 
-def _leave(codec: Codec, device: torch.device) -> None:
+def leave(codec: Codec, device: torch.device) -> None:
     """Take a codec's weights off the device, which the training needs; decoding a preview takes them there again."""
     module = getattr(codec, "module", None)
     if device.type != "cpu" and isinstance(module, nn.Module):

@@ -105,7 +105,7 @@ def _parts(student: RoutedDenoiser, cond: Condition, facts: Facts, teacher: Teac
             own = teacher
         else:
             own, known = _of_prompts(student, k, teacher)
-            sheet = own.each_condition(each) if own is not None else None
+            sheet = own.each_exact_condition(each) if own is not None else None
         if sheet is not None:
             found.append(_Part(k, known, sheet, own))
     return found

@@ -117,6 +117,15 @@ class Teacher:
 
         return self.condition_of(torch.arange(n) % max(len(self.prompts or self.labels), 1))
 
+    def each_exact_condition(self, n: int) -> Condition:
+        """`each_condition`, of prompts as encoders in float32 have them: what any other program makes of the same."""
+        if self.embedded is None or self.folder is None:
+            return self.each_condition(n)
+        from backend.teachers.layouts import layout  # noqa: PLC0415
+        from backend.teachers.prompts import embed  # noqa: PLC0415
+
+        return embed(layout(self.folder), self.each_prompt(n)).cond
+
     def each_prompt(self, n: int) -> tuple[str, ...]:
         """The prompts of `each_condition(n)`; empty where it takes none."""
         return tuple(self.prompts[i % len(self.prompts)] for i in range(n)) if self.prompts else ()
@@ -135,12 +144,13 @@ def load_teacher(
     seed: int = 0,
     prompts: Sequence[str] | None = None,
     report: Callable[[int, int], object] = lambda done, of: None,
+    device: torch.device | None = None,
 ) -> Teacher:
     """The bundled teacher of that name, or the one in the diffusers folder or safetensors file of that path.
 
     `seed` starts the network that stands in for a closed-form teacher. prompts: what a teacher that takes prompts is
-    asked for; None for those that come with it. report: told how many of them are encoded. Raises `TeacherError` where
-    there is no such teacher.
+    asked for; None for those that come with it. report: told how many of them are encoded. device: by which,
+    None for the processor. Raises `TeacherError` where there is no such teacher.
     """
     # Imported here because diffusers takes seconds and the closed form needs none of it.
     if where == "mixture-2d" or where.startswith("mixture-2d:"):
@@ -151,7 +161,7 @@ def load_teacher(
 
     folder = folder_of(where, fetch=True)
     folder = single_file.converted(folder) if folder.is_file() else folder
-    return diffusers_folder.load(folder, where, prompts, report)
+    return diffusers_folder.load(folder, where, prompts, report, device)
 
 
 def folder_of(where: str, fetch: bool = False) -> FilePath:

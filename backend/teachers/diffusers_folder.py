@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from backend.networks import Denoiser, PredictionType
@@ -30,7 +31,7 @@ from backend.teachers.modules import STEM, build, check, digest
 from backend.teachers.modules import load as load_module
 from backend.teachers.noise_kinds import notes_on
 from backend.teachers.prompt_lists import prompts_of
-from backend.teachers.prompts import Embedded, Report, embed, encoders_digest
+from backend.teachers.prompts import Embedded, Report, Where, embed, encoders_digest
 from backend.teachers.scheduler_config import path_of
 
 __all__ = ["Inspection", "inspect", "load", "path_of", "profile", "weights_file"]
@@ -94,12 +95,16 @@ def _inspected(model: Layout) -> Inspection:
 
 
 def load(
-    folder: FilePath, key: str, prompts: Sequence[str] | None = None, report: Report = lambda done, of: None
+    folder: FilePath,
+    key: str,
+    prompts: Sequence[str] | None = None,
+    report: Report = lambda done, of: None,
+    device: torch.device | None = None,
 ) -> Teacher:
     """The teacher in a diffusers folder. Raises `TeacherError` with what is wrong and what to do.
 
     prompts: of a teacher that takes some; None for those of its `teacher.json`, or else a few everyday ones.
-    report: told how many of them are encoded.
+    report: told how many of them are encoded. device: by which, None for the processor.
     """
     model = layout(folder)
     found = _inspected(model)
@@ -108,7 +113,7 @@ def load(
     embedded = None
     if model.encoders:
         asked = tuple(prompts) if prompts is not None else prompts_of(model)
-        embedded = embed(model, asked, report)
+        embedded = embed(model, asked, report, Where.of(device))
     module = load_module(found.kind, found.config, model.network_folder)
     network = _wrapped(model, module, found, embedded.null if embedded else {})
     net = Denoiser(network, found.path, found.prediction_type, sigma_data=found.sigma_data).frozen()

@@ -53,6 +53,29 @@ class _Kept:
     too_long: list[bool]
 
 
+@dataclass(frozen=True)
+class Where:
+    """Where encoders compute, and in which number format."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    @classmethod
+    def of(cls, device: torch.device | None) -> "Where":
+        """On a GPU that can in bfloat16, in which a large encoder takes half; elsewhere in float32 by the processor."""
+        if device is not None and device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return cls(device, torch.bfloat16)
+        return BY_PROCESSOR
+
+    @property
+    def shelf(self) -> str:
+        """What the name of the cache's folder has at its end: encodings of other formats are others."""
+        return "" if self.precision == torch.float32 else f"-{str(self.precision).removeprefix('torch.')}"
+
+
+BY_PROCESSOR = Where(torch.device("cpu"), torch.float32)
+
+
 def encoders_digest(model: Layout) -> str:
     """SHA-256 of everything that gives a prompt its embedding."""
     files = []
@@ -64,25 +87,34 @@ def encoders_digest(model: Layout) -> str:
     return hashlib.sha256(f"{digest(sorted(files))} {rest}".encode()).hexdigest()
 
 
-def embed(model: Layout, prompts: Sequence[str], report: Report = lambda done, of: None) -> Embedded:
-    """The conditions of the prompts, in their order; from disk those that were ever encoded by these encoders.
+def embed(
+    model: Layout,
+    prompts: Sequence[str],
+    report: Report = lambda done, of: None,
+    where: Where = BY_PROCESSOR,
+) -> Embedded:
+    """The conditions of the prompts, in their order; from disk those that were ever encoded so by these encoders.
 
-    Raises `TeacherError` where an encoder or tokenizer cannot be loaded.
+    They are in float32 and in main memory, wherever they were made. Raises `TeacherError` where an
+    encoder or tokenizer cannot be loaded.
     """
-    shelf = cache.cache_folder() / "prompts" / encoders_digest(model)
+    shelf = cache.cache_folder() / "prompts" / f"{encoders_digest(model)}{where.shelf}"
     names = {prompt: hashlib.sha256(prompt.encode()).hexdigest() for prompt in prompts}
     files = list(_kept(shelf, set(names.values())))
     known = {name for file in files for name in file.places}
     new = [prompt for prompt, name in names.items() if name not in known]
     if new:
         with quiet():
-            pipe = _pipeline(model)
+            pipe = _pipeline(model, where)
             for first in range(0, len(new), PART):
                 some = new[first : first + PART]
-                made = _encoded(model, pipe, some, [names[prompt] for prompt in some])
+                made = _encoded(model, pipe, some, [names[prompt] for prompt in some], where.device)
                 _keep(made, shelf)
                 files.append(made)
                 report(first + len(some), len(new))
+            del pipe
+        if where.device.type == "cuda":
+            torch.cuda.empty_cache()  # the training needs what the encoders had
     return _in_order([names[prompt] for prompt in prompts], files)
 
 
@@ -123,20 +155,21 @@ def _keep(made: _Kept, shelf: FilePath) -> None:
 
 
 @torch.no_grad()
-def _encoded(model: Layout, pipe: Any, prompts: Sequence[str], names: Sequence[str]) -> _Kept:
-    made = [_call(model.family.key, pipe, list(prompts[i : i + BATCH]), False) for i in range(0, len(prompts), BATCH)]
-    null = _call(model.family.key, pipe, [""], True)
+def _encoded(model: Layout, pipe: Any, prompts: Sequence[str], names: Sequence[str], device: torch.device) -> _Kept:
+    lots = [list(prompts[i : i + BATCH]) for i in range(0, len(prompts), BATCH)]
+    made = [_call(model.family.key, pipe, lot, False, device) for lot in lots]
+    null = _call(model.family.key, pipe, [""], True, device)
     parts = {name: torch.cat([part[name] for part in made]) for name in made[0]}
     places = {name: place for place, name in enumerate(names)}
     return _Kept(places, parts, {name: part[0] for name, part in null.items()}, _too_long(model, pipe, prompts))
 
 
-def _call(family: str, pipe: Any, prompts: list[str], empty: bool) -> Parts:
+def _call(family: str, pipe: Any, prompts: list[str], empty: bool, device: torch.device) -> Parts:
     """The pipeline's parts for prompts, or with `empty` those it guides away from, each (B, ...)."""
     if family == "flux":  # has no such prompt of its own
-        text, pooled, _ = pipe.encode_prompt(prompts, None, device="cpu")
+        text, pooled, _ = pipe.encode_prompt(prompts, None, device=device)
         return _floats({"text": text, "pooled": pooled})
-    asked = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": empty}
+    asked = {"device": device, "num_images_per_prompt": 1, "do_classifier_free_guidance": empty}
     if family == "sana":
         asked["complex_human_instruction"] = human_instruction(pipe)
     if family == "sd3":
@@ -150,7 +183,7 @@ def _call(family: str, pipe: Any, prompts: list[str], empty: bool) -> Parts:
 
 
 def _floats(parts: Parts) -> Parts:
-    return {name: part.float() for name, part in parts.items()}
+    return {name: part.float().cpu() for name, part in parts.items()}
 
 
 def human_instruction(pipe: Any) -> list[str]:
@@ -158,13 +191,14 @@ def human_instruction(pipe: Any) -> list[str]:
     return list(inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"].default)
 
 
-def _pipeline(model: Layout) -> Any:
+def _pipeline(model: Layout, where: Where) -> Any:
     """The pipeline with its encoders alone."""
     kind = pipeline(model.family.pipelines[0])
     names = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     given: dict[str, Any] = dict.fromkeys(names)
     for encoder in model.encoders:
-        given[encoder.tokenizer], given[encoder.encoder] = load_encoder(model.folder, encoder)
+        tokenizer, module = load_encoder(model.folder, encoder, where.precision)
+        given[encoder.tokenizer], given[encoder.encoder] = tokenizer, module.to(where.device)
     network = "unet" if "unet" in names else "transformer"
     # Of the network a pipeline asks no more here than how wide its conditions are.
     given[network] = build(model.family.network, model.network, f"{network}/config.json")
@@ -178,13 +212,13 @@ def _pipeline(model: Layout) -> Any:
     return kind(**given)
 
 
-def load_encoder(folder: FilePath, encoder: Encoder) -> tuple[Any, nn.Module]:
-    """A tokenizer and its text encoder, in float32. Raises `TeacherError` where one cannot be loaded."""
+def load_encoder(folder: FilePath, encoder: Encoder, precision: torch.dtype = torch.float32) -> tuple[Any, nn.Module]:
+    """A tokenizer and its text encoder in a number format. Raises `TeacherError` where one cannot be loaded."""
     place = folder / encoder.encoder
     tensors_in(weights_files(place, "model"))  # what is cut off or a pickle is said in our words
     tokenizer = _loaded(folder / encoder.tokenizer, encoder.tokenizer_class)
     module, info = _loaded(
-        place, encoder.encoder_class, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        place, encoder.encoder_class, dtype=precision, use_safetensors=True, output_loading_info=True
     )
     lacking = sorted(str(name) for name in info["missing_keys"] if "position_ids" not in str(name))
     if lacking:

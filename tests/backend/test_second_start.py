@@ -1,6 +1,7 @@
 """A second run of the same content: what text encoders and autoencoders made for the first is there, and they rest."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from backend.assembly import start_run
 from backend.contract.recipe import Recipe
 from backend.networks.codec import Autoencoder
-from backend.teachers import modules, prompts
+from backend.teachers import load_teacher, modules, prompts
 from backend.teachers.layouts import layout
 from backend.train import train
 
@@ -91,9 +92,9 @@ def test_an_added_caption_alone_is_encoded(
     plain = prompts._call
     trained(recipe(tiny_model("sd"), photographs, seed=0))
 
-    def call(family: str, pipe: Any, some: list[str], empty: bool) -> prompts.Parts:
+    def call(family: str, pipe: Any, some: list[str], empty: bool, device: torch.device) -> prompts.Parts:
         asked.extend(some)
-        return plain(family, pipe, some, empty)
+        return plain(family, pipe, some, empty, device)
 
     monkeypatch.setattr(prompts, "_call", call)
     (photographs / "1.txt").write_text("an ant")
@@ -128,3 +129,45 @@ def test_a_process_reads_each_file_of_weights_once(tiny_model: Models, calls: li
     read = modules._file_digest.cache_info().misses
     start_run(recipe(tiny_model("sd"), None, seed=0))
     assert modules._file_digest.cache_info().misses == read
+
+
+def test_what_was_encoded_in_bfloat16_is_kept_apart(tiny_model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = layout(tiny_model("pixart-alpha")), ["the sea in bfloat16", "two cats"]
+    monkeypatch.setattr(prompts, "FORM", "of another cache that is empty")
+    made: list[torch.dtype] = []
+
+    def loaded(*given: Any) -> Any:
+        made.append(given[2])
+        return load_encoder(*given)
+
+    load_encoder = prompts.load_encoder
+    monkeypatch.setattr(prompts, "load_encoder", loaded)
+    narrow = prompts.Where(torch.device("cpu"), torch.bfloat16)
+    rounded, exact = (
+        prompts.embed(model, asked, where=where).cond.part("text") for where in (narrow, prompts.BY_PROCESSOR)
+    )
+    assert made == [torch.bfloat16, torch.float32]
+    assert rounded.dtype == exact.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)  # eight bits of each number
+    again = prompts.embed(model, asked, where=narrow).cond.part("text")
+    assert torch.equal(again, rounded)
+    assert len(made) == 2
+
+
+def test_a_gpu_encodes_in_bfloat16_and_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert prompts.Where.of(gpu) == prompts.Where(gpu, torch.bfloat16)
+    assert prompts.Where.of(None) == prompts.Where.of(torch.device("cpu")) == prompts.BY_PROCESSOR
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert prompts.Where.of(gpu) == prompts.BY_PROCESSOR
+    assert prompts.BY_PROCESSOR.shelf == ""  # what was kept before is found
+
+
+def test_an_exports_pictures_are_of_prompts_in_float32(tiny_model: Models) -> None:
+    teacher = load_teacher(str(tiny_model("sd")), prompts=("a red apple", "two cats"))
+    assert teacher.embedded is not None
+    exact = teacher.each_condition(3).part("text")
+    rounded = replace(teacher, embedded=teacher.embedded.with_part("text", exact[:2].bfloat16().float()))
+    assert torch.equal(rounded.each_exact_condition(3).part("text"), exact)

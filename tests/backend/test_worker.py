@@ -1,5 +1,6 @@
 """How an attempt ends: each way leaves an outcome and a sentence a person can act on."""
 
+import itertools
 import math
 import shutil
 import signal
@@ -128,6 +129,31 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     )
     with ProjectFile.open(project, readonly=True) as opened:
         assert [c.step for c in opened.checkpoints(run)] == [10, 20]
+
+
+def test_a_codec_leaves_the_device_after_every_preview(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[tuple[str, int]] = []
+
+    def told(part: str, does: Callable[..., Any]) -> Callable[..., Any]:
+        def doing(it: Any, *rest: Any) -> Any:
+            where.append((part, it.run.step))
+            return does(it, *rest)
+
+        return doing
+
+    monkeypatch.setattr(worker.Worker, "_record_samples", told("drawn", worker.Worker._record_samples))
+    monkeypatch.setattr(worker.Worker, "_show_views", told("viewed", worker.Worker._show_views))
+    monkeypatch.setattr(worker, "leave", lambda codec, device: where.append((f"left {device}", -1)))
+    status, _ = work(project, add(project, small, steps=4, preview_every=2, checkpoint_every=0))
+    assert status == 0
+    steps, left = [], ("left cpu", -1)
+    for before, after in itertools.pairwise([*where, ("", 0)]):
+        if before != left and after[1] != before[1]:
+            assert after == left, where  # nothing is trained between the last that is drawn and this
+            steps.append(before[1])
+    assert steps == [0, 1, 2, 4]
 
 
 def test_out_of_memory_says_what_to_lower_in_order(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:

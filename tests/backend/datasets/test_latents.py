@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from backend.datasets import DataError, ImageSet, latents, load_data
 from backend.datasets.latents import few_latents, kept_latents, source_of
-from backend.networks.codec import Autoencoder
+from backend.networks.codec import Autoencoder, Identity
 
 SHAPE = (3, 8, 8)
 CPU = torch.device("cpu")
@@ -187,3 +187,19 @@ def test_bundled_pictures_are_encoded_too() -> None:
         source_of("digits", SHAPE, captioned=False),
     ):
         pass
+
+
+def test_a_codec_with_weights_leaves_every_device_but_the_processor() -> None:
+    moved = []
+
+    class Counted(torch.nn.Module):
+        def to(self, where: str) -> "Counted":  # type: ignore[override]
+            moved.append(where)
+            return self
+
+    codec = Autoencoder(Counted(), 1.0, 0.0, 8)
+    latents.leave(codec, torch.device("cpu"))
+    latents.leave(Identity(), torch.device("cuda"))
+    assert moved == []
+    latents.leave(codec, torch.device("cuda"))
+    assert moved == ["cpu"]
