@@ -247,4 +247,5 @@ def test_on_the_digits_most_of_the_network_can_stay_the_teachers() -> None:
     run = digits_run(200, frozen="block convolutions", learning_rate=3e-4)
     assert frozen_share(run.student) > 0.8
     (found,) = digits_figures(run, 200)
-    assert found["frechet"] < 1.7
+    assert found["frechet"] < 1.3  # measured: 0.86; after one step 13.05
+    assert found["class_std"] > 0.2  # measured: 0.285; after one step 0.037
