@@ -521,6 +521,7 @@ class MainWindow(QMainWindow):
             self.live.close()
         was_at_work = self.work.is_busy
         self.backend.close()
+        self.work.clear()  # its clock would tick on for as long as anything holds the window
         if was_at_work:
             self._at_work()
         if self.session is not None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QAction, QShowEvent
+from PySide6.QtGui import QAction, QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -333,6 +333,10 @@ class RunsScreen(Screen):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._reading.look_if_due()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self._clock.stop()
+        super().closeEvent(event)
 
     def _select_wanted(self) -> None:
         if self._wanted and {row.id for row in self.model.rows} >= set(self._wanted):
