@@ -158,6 +158,8 @@ class ComparisonBar(QWidget):
         for widget in (self.auto, self.rate):
             widget.setVisible(view.mode == "blink")
         self.auto.setChecked(view.is_blinking)
+        for combo in (self.a, self.b):
+            combo.setToolTip(look.tip(combo.currentText()))
         if view.layers is None:
             return
         points = view.layers.comparison.kind == "points"

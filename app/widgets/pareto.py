@@ -83,7 +83,7 @@ class Pareto(QWidget):
     # Parts
 
     def _make_controls(self) -> None:
-        self.measure, self.figure, self.axis = QComboBox(), QComboBox(), QComboBox()
+        self.measure, self.figure, self.axis = (look.tell_whole(QComboBox()) for _ in range(3))
         self.axis.addItem(self.tr("Time per picture"), SECONDS)
         self.axis.addItem(self.tr("Network evaluations (NFE)"), "nfe")
         self.choices = QWidget()

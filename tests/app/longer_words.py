@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
 from app.translations import BACKEND, Language
 from app.translations.collect import collect, parts_of_recipes
 
-from .views import REASON
+from .views import REASON, SIGNS
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text(encoding="utf-8"))
 LONGER = {"a": "áā", "e": "éē", "i": "íī", "o": "óō", "u": "úū", "A": "Áā", "E": "Éē", "I": "Íī", "O": "Óō", "U": "Úū"}
@@ -120,4 +120,8 @@ DATA = re.compile(
     )
 )
 """What a person named, where things are, and proper names: none of it is a translator's."""
-SAID_BY_TESTS = (REASON, "{0} is no model; choose a folder that holds unet/ and scheduler/.")
+SAID_BY_TESTS = (
+    *(words for _, _, *said in SIGNS for words in said),
+    REASON,
+    "{0} is no model; choose a folder that holds unet/ and scheduler/.",
+)

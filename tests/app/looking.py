@@ -183,14 +183,14 @@ def clipped(root: QWidget) -> list[str]:
     return found
 
 
-def _may_be_cut(words: str, tip: str) -> bool:
-    """Whether they are so long that they need not fit, and the tool tip has them all."""
-    return len(words) > LONG and " ".join(words.split()) in " ".join(unescape(tip).split())
+def _may_be_cut(words: str, tip: str, least: int) -> bool:
+    """Whether they have more letters than `least`, so that they need not fit, and the tool tip has them all."""
+    return len(words) > least and " ".join(words.split()) in " ".join(unescape(tip).split())
 
 
-def _cut(words: str, tip: str, have: float, needed: float) -> list[str]:
+def _cut(words: str, tip: str, have: float, needed: float, least: int = LONG) -> list[str]:
     """The fault of words that have so much room and need so much, if it is one."""
-    if needed <= have + 1 or _may_be_cut(words, tip):
+    if needed <= have + 1 or _may_be_cut(words, tip, least):
         return []
     return [f"{words!r} has {have:.0f} and needs {needed:.0f}"]
 
@@ -245,7 +245,8 @@ def _cut_combo(combo: QComboBox) -> list[str]:
     part = QStyle.SubControl.SC_ComboBoxEditField
     have = combo.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, combo).width()
     words = combo.currentText()
-    return _cut(words, combo.toolTip(), have, QFontMetricsF(combo.font()).horizontalAdvance(words))
+    # Its list, which opens as wide as its words, shows them whole, whatever their length.
+    return _cut(words, combo.toolTip(), have, QFontMetricsF(combo.font()).horizontalAdvance(words), least=0)
 
 
 def _cut_header(header: QHeaderView) -> list[str]:

@@ -73,7 +73,7 @@ def every_state(path: Path) -> dict[str, int]:
 def _other_states(project: ProjectFile, found: dict[str, int]) -> None:
     """Runs in the states that pass, and one of which everything is known that a run can have."""
     for state in ("starting", "paused", "stopping", "stopped", "watched"):
-        found[state] = run = project.add_run(Recipe.from_values(RECIPE), name=state)
+        found[state] = run = project.add_run(Recipe.from_values(RECIPE), name=f"a run that tries {state}")
         if state == "starting":
             project.begin_attempt(run)
             continue
