@@ -89,7 +89,10 @@ class ExportForm(QFrame):
             ),
             "safetensors": (
                 self.tr("Safetensors file"),
-                self.tr("The weights, with the recipe in their header; a whole Stable Diffusion model is checked too."),
+                self.tr(
+                    "Of Stable Diffusion 1, 2 and XL the whole model, checked in a fresh process; of all others the "
+                    "network's weights alone. The recipe is in the header, a model card beside it."
+                ),
             ),
             "lora": (
                 self.tr("LoRA"),
