@@ -79,7 +79,7 @@ def test_one_file_that_cannot_be_used_is_refused(file: Path, tmp_path: Path) -> 
     with pytest.raises(TeacherError, match="is a pickle, which can run code"):
         load_teacher(str(tmp_path / "model.ckpt"))
     save_file({"weight": torch.zeros(1)}, tmp_path / "lora.safetensors")
-    with pytest.raises(TeacherError, match="not in the layout of a whole Stable Diffusion model"):
+    with pytest.raises(TeacherError, match="is in no layout that is read, a whole Stable Diffusion 1, 2 or XL"):
         load_teacher(str(tmp_path / "lora.safetensors"))
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(file.read_bytes()[:-1])
