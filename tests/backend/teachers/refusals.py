@@ -163,6 +163,13 @@ CASES: dict[str, Case] = {
         weights=True,
         kind="warning",
     ),
+    "prompts: blank and double ones": Case(
+        "prompts",
+        "left out 3 of 5 lines: 2 blank, 1 duplicates.",
+        partial(prompts, b"a bear\n\na cat\n  \na bear\n"),
+        weights=True,
+        kind="warning",
+    ),
     "pictures: no folder": Case(
         "data", "There is no folder or zip", lambda folder, models: {"method": "gdd", "data": str(folder / "away")}
     ),
