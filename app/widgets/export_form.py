@@ -89,10 +89,7 @@ class ExportForm(QFrame):
             ),
             "safetensors": (
                 self.tr("Safetensors file"),
-                self.tr(
-                    "Of Stable Diffusion 1, 2 and XL the whole model, checked in a fresh process; of all others the "
-                    "network's weights alone. The recipe is in the header, a model card beside it."
-                ),
+                self.tr("Of Stable Diffusion 1, 2 and XL the whole model, checked; of others the network alone."),
             ),
             "lora": (
                 self.tr("LoRA"),
