@@ -132,6 +132,7 @@ class SettingRow(QWidget):
     def __init__(self, field: Field, default: Any, words: Mapping[Any, str] | None, parent: QWidget) -> None:
         super().__init__(parent)
         self.field, self.default, self._words = field, default, words or {}
+        self._remark, self._tone = "", "bad"
         self.editor = editor_of(field, words, self)
         control = self.editor.focusProxy()
         assert control is not None
@@ -195,9 +196,10 @@ class SettingRow(QWidget):
         words = self._words.get(value) if self.field.choices else None
         return words or (said(value) if isinstance(value, str) else self.field.show(value))
 
-    def set_value(self, value: Any) -> None:
-        """Show a value."""
+    def set_value(self, value: Any, remark: tuple[str, str] = ("", "bad")) -> None:
+        """Show a value. remark: what is known of it that the field itself does not show, and its tone."""
         self.editor.set_value(value)
+        self._remark, self._tone = remark
         self._show_state()
 
     def matches(self, wanted: str) -> bool:
@@ -212,16 +214,18 @@ class SettingRow(QWidget):
         return self.field.problem(self.editor.value())
 
     def _take(self, value: Any) -> None:
-        self.editor.set_value(value)
-        self._show_state()
+        self.set_value(value)
         self.edited.emit(self.field.name, value)
 
     def _show_state(self) -> None:
-        words = said(self.problem())
+        problem = said(self.problem())
+        words, tone = (problem, "bad") if problem else (self._remark, self._tone)
+        look.set_tone(self.wrong, tone)
         self.wrong.setText(words)
         look.set_shown(self.wrong, bool(words))
-        if self._control.property("wrong") != bool(words):
-            self._control.setProperty("wrong", bool(words))
+        is_wrong = bool(words) and tone == "bad"
+        if self._control.property("wrong") != is_wrong:
+            self._control.setProperty("wrong", is_wrong)
             look.dress_again(self._control)
         changed = self.editor.value() != self.default
         look.set_shown(self.reset, changed)
@@ -289,11 +293,11 @@ class SettingsForm(QWidget):
         """Every value, right or wrong, with those that the schema does not know."""
         return dict(self._values)
 
-    def set_values(self, values: Mapping[str, Any]) -> None:
-        """Show values, without `changed`."""
+    def set_values(self, values: Mapping[str, Any], remarks: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """Show values, without `changed`. remarks: what else there is to say of some, words and tone, by name."""
         self._values = dict(values)
         for name, row in self.rows.items():
-            row.set_value(values.get(name, row.default))
+            row.set_value(values.get(name, row.default), (remarks or {}).get(name, ("", "bad")))
         if not self.more.isChecked():  # what is wrong or differs is never out of sight
             self._filter()
 

@@ -251,10 +251,9 @@ def preflight(
         found = look(studio.recipe_of(recipe, None, None, None, {}, {}), path, report=say)
 
     def show() -> None:
-        for words in found.problems:
-            print(f"problem: {words}")
-        for words in found.warnings:
-            print(f"warning: {words}")
+        for kind, each in (("problem", found.problems), ("warning", found.warnings)):
+            for one in each:
+                print(f"{kind}: {one.words}")
         if found.ok:
             print(f"{found.method} on {found.teacher} ({found.parameters:,} parameters, {found.device})")
             print(f"{found.evaluations_per_step:g} forwards per step and sample, {found.evaluations:.3g} in all")
@@ -292,7 +291,7 @@ def run(
     else:
         wrong = first_look.problems(teacher, prompts, data, method, given)
     if wrong:
-        raise UserError(" ".join(wrong))
+        raise UserError(" ".join(one.words for one in wrong))
     training = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     asked = studio.recipe_of(recipe, teacher, method, data, given, training, prompts)
     number_of_run = studio.start(path, asked, name, say, waits=queue)
@@ -552,7 +551,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Export a student, and check a diffusers export in a fresh process."""
+    """Export a student, and check in a fresh process that it makes the preview's pictures, where it can make any."""
     path = studio.project_path(project)
     done = students.export(path, studio.find(path, run).id, form, out, checkpoint, nfe, weights, say, process_began())
 
@@ -560,6 +559,8 @@ def export(
         print(done["path"])
         if "max_abs_difference" in done:
             print(f"plain diffusers differs from the preview by at most {done['max_abs_difference']:.1e}")
+        if "unchecked" in done:
+            print(done["unchecked"])
 
     answer(done, as_json, show)
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from backend import checkpoints, stores, train
-from backend.contract.errors import unknown
+from backend.contract.checked import Finding
+from backend.contract.errors import UserError, about, unknown
 from backend.contract.files import content_hash, files_folder
 from backend.contract.project_file import ProjectFile
-from backend.contract.recipe import Recipe, RecipeError
+from backend.contract.recipe import Recipe, RecipeError, Training
 from backend.contract.settings import Settings, problems
 from backend.datasets import DataError, ImageSet, captions_of, latents, load_data
 from backend.datasets.latents import Report
@@ -20,6 +21,7 @@ from backend.networks import Denoiser, Guided
 from backend.networks.adapters import adapted, own_state, with_adapters
 from backend.networks.codec import Identity
 from backend.noise import Path
+from backend.picture_files.usable import refuse_classes, without_captions
 from backend.samplers import Sampler
 from backend.teachers import Data, Teacher, load_teacher
 from backend.teachers.prompt_lists import file_named, named
@@ -83,13 +85,13 @@ def data_of(
     return _with_labels_of(teacher, data, where)
 
 
-def left_out(recipe: Recipe, teacher: Teacher, data: Data | None) -> list[str]:
+def left_out(recipe: Recipe, teacher: Teacher, data: Data | None) -> list[Finding]:
     """What of the recipe's data and prompts is not used, counted: a sentence for each of the two that has such."""
     found = []
     if isinstance(data, ImageSet) and (words := data.skipped_in_words()):
-        found.append(f"Of {recipe.data or teacher.data}, {words}.")
+        found.append(Finding("data", f"Of {recipe.data or teacher.data}, {words}."))
     if recipe.prompts and teacher.prompts and (words := file_named(recipe.prompts).skipped_in_words()):
-        found.append(f"Of {recipe.prompts}, {words}.")
+        found.append(Finding("prompts", f"Of {recipe.prompts}, {words}."))
     return found
 
 
@@ -126,22 +128,12 @@ def _with_labels_of(teacher: Teacher, data: ImageSet, where: str) -> ImageSet:
     """The data with each class or caption under the number by which the teacher knows it."""
     if teacher.prompts:
         if not data.captions:
-            raise DataError(
-                f"{where} has no captions; write one into a text file beside each picture, or sort the pictures into "
-                "folders that say what they show."
-            )
+            raise without_captions(where)
         places = {prompt: number for number, prompt in enumerate(teacher.prompts)}
         return data.labelled(torch.tensor([places[words] for words in data.captions])[data.labels], teacher.prompts)
     if not teacher.labels or data.names == teacher.labels:
         return data
-    strange = [name for name in data.names if name not in teacher.labels]
-    if strange or not data.names:
-        what = f"a class {strange[0]}" if strange else "no classes"
-        some = ", ".join(teacher.labels[:12]) + (", ..." if len(teacher.labels) > 12 else "")
-        raise DataError(
-            f"{where} has {what}, and the teacher knows {some}; sort the pictures into one folder for each class, "
-            "of the same name."
-        )
+    refuse_classes(where, data.names, teacher.labels)
     numbers = torch.tensor([teacher.labels.index(name) for name in data.names])
     return data.labelled(numbers[data.labels], teacher.labels)
 
@@ -167,14 +159,18 @@ def teacher_of(
     `TeacherError`, and `DataError` for prompts that cannot be read.
     """
     if prompts is None and recipe.prompts:
-        prompts = named(recipe.prompts)
-    teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report, device), recipe.student
+        with about("prompts"):
+            prompts = named(recipe.prompts)
+    with about("teacher"):
+        teacher, student = load_teacher(recipe.teacher, recipe.training.seed, prompts, report, device), recipe.student
 
     def lora() -> Denoiser:
-        return with_adapters(base, student.rank)
+        with about("student.rank"):
+            return with_adapters(base, student.rank)
 
     if "lora" in (student.kind, student.fake_score):
-        base = teacher.feature_network()
+        with about("student.kind"):
+            base = teacher.feature_network()
     full = teacher.trainable
     return replace(
         teacher,
@@ -193,10 +189,12 @@ def pair_source(
         return stores.Source(Guided(teacher.denoiser, scale), teacher, teacher.digest, first_level, scale)
     start = recipe.student.start_checkpoint()
     if start is None or project is None:
-        raise RecipeError(
-            "pairs.source is start, and the recipe starts from no other run; set student.start, or teacher."
-        )
-    earlier = load_student(project, *start)
+        with about("pairs.source"):
+            raise RecipeError(
+                "pairs.source is start, and the recipe starts from no other run; set student.start, or teacher."
+            )
+    with about("student.start"):
+        earlier = load_student(project, *start)
     digest = content_hash(project.checkpoint_path(project.find_checkpoint(*start)))
     return stores.Source(earlier.denoiser, teacher, digest, first_level)
 
@@ -243,12 +241,42 @@ def assemble(
     pairs: stores.PairStore | None = None,
 ) -> train.Run:
     """As `start_run`, of parts that were found before."""
-    run = train.start(method, settings, recipe.training, teacher, data, device, pairs)
+    run = _begun(method, settings, recipe.training, teacher, data, device, pairs)
     start = recipe.student.start_checkpoint()
     if start is not None:
-        if project is None:
-            raise RecipeError("The recipe starts from another run, so it must be run in that run's project.")
-        _start_from(run, load_student(project, *start))
+        with about("student.start"):
+            if project is None:
+                raise RecipeError("The recipe starts from another run, so it must be run in that run's project.")
+            _start_from(run, load_student(project, *start))
+    return run
+
+
+def _begun(
+    method: Method[Any, Any],
+    settings: Settings,
+    training: Training,
+    teacher: Teacher,
+    data: Data | None,
+    device: torch.device,
+    pairs: stores.PairStore | None,
+) -> train.Run:
+    """`train.start`; what it refuses is said to be of the values that it looks at before, in and after `build`."""
+    whole = training.accumulation > 1 and not method.accumulates(settings)
+    doubted = "training.accumulation" if whole else "training.precision"
+
+    def build(*given: Any) -> Any:
+        nonlocal doubted
+        with about("settings"):
+            nets = method.build(*given)
+        doubted = "training.gradient_checkpointing"
+        return nets
+
+    try:
+        run = train.start(replace(method, build=build), settings, training, teacher, data, device, pairs)
+    except UserError as error:
+        error.field = error.field or doubted
+        raise
+    run.method = method
     return run
 
 

@@ -5,15 +5,18 @@ Less is looked at than in `preflight`, which comes after it: the teacher's folde
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from backend.contract import catalogue
+from backend.contract.checked import Finding
 from backend.contract.errors import UserError
 from backend.contract.recipe import Recipe
 from backend.picture_files.usable import refuse_useless
 from backend.resources import BUNDLED_DATA
 from backend.teachers import BUNDLED, quick
 from backend.teachers.prompt_lists import named
+
+T = TypeVar("T")
 
 
 def problems(
@@ -22,27 +25,29 @@ def problems(
     data: str | None = None,
     method: str | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> list[str]:
+) -> list[Finding]:
     """A sentence for each part that cannot be used; none for what only a closer look can judge."""
     found = []
-    pictures = data if _uses_data(method, settings or {}) and data not in BUNDLED_DATA else None
-    looks: tuple[tuple[str | None, Callable[[str], object]], ...] = (
-        (_on_disk(teacher), quick.card),
-        (prompts, named),
-        (pictures, lambda where: refuse_useless(Path(where))),
-    )
-    for where, look in looks:
+
+    def look(field: str, where: str | None, at: Callable[[str], T]) -> T | None:
         if where:
             try:
-                look(where)
+                return at(where)
             except UserError as error:
-                found.append(str(error))
+                found.append(Finding(field, str(error)))
+        return None
+
+    card = look("teacher", _on_disk(teacher), quick.card)
+    look("prompts", prompts, named)
+    pictures = data if _uses_data(method, settings or {}) and data not in BUNDLED_DATA else None
+    captioned, classes = (card.condition == "text", card.labels) if card is not None else (False, ())
+    look("data", pictures, lambda where: refuse_useless(Path(where), captioned, classes))
     return found
 
 
 def problems_of(
     recipe: Path, teacher: str | None = None, prompts: str | None = None, data: str | None = None
-) -> list[str]:
+) -> list[Finding]:
     """The same of a recipe's file, where it can be read; what is given beside it comes first."""
     try:
         asked = Recipe.from_json(recipe.read_bytes())

@@ -23,8 +23,8 @@ from backend.assembly import (
     teacher_of,
 )
 from backend.contract import settings
-from backend.contract.checked import Preflight, Suggestion
-from backend.contract.errors import UserError
+from backend.contract.checked import Finding, Preflight, Suggestion
+from backend.contract.errors import UserError, about
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
 from backend.datasets import ImageSet, latents
@@ -50,27 +50,35 @@ FEW_PAIRS = 128
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Looking:
+    """Looks at parts of a recipe, one after the other; what is wrong with one is added to `problems`."""
+
+    problems: list[Finding]
+
+    def __call__(self, field: str, look: Callable[[], T]) -> T | None:
+        """What `look` finds; None where it raises. field: what it is about where it does not say that closer."""
+        try:
+            with about(field):
+                return look()
+        except UserError as error:
+            self.problems.append(Finding(error.field, str(error)))
+            return None
+
+
 def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Report = lambda words: None) -> Preflight:
     """Check a recipe for a project, and take a few steps of it whose results are thrown away.
 
     Never raises for what a person can mend: all that is wrong is in `problems`. The project is read and not written.
     report: told what is being done where that takes long.
     """
-    problems: list[str] = []
-
-    def found(look: Callable[[], T]) -> T | None:
-        try:
-            return look()
-        except UserError as error:
-            problems.append(str(error))
-            return None
-
-    problems += _unavailable(recipe)
-    method = found(lambda: find_method(recipe.method))
-    device = found(lambda: device_of(recipe.training.device))
+    problems = _unavailable(recipe)
+    found = _Looking(problems)
+    method = found("method", lambda: find_method(recipe.method))
+    device = found("training.device", lambda: device_of(recipe.training.device))
     # Without a dry run nothing needs the device, whose memory this process would hold for as long as it lives.
     where = device if device is not None and dry_run else CPU
-    teacher = found(lambda: teacher_of(recipe, _reading(report), device=where))
+    teacher = found("teacher", lambda: teacher_of(recipe, _reading(report), device=where))
     known = Preflight(
         problems,  # the list itself: what is found below is in it too
         teacher=teacher.title if teacher else "",
@@ -80,7 +88,8 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     )
     if method is None:
         return known
-    problems += settings.problems(method.settings, recipe.settings)
+    wrong = settings.named_problems(method.settings, recipe.settings)
+    problems += [Finding(f"settings.{name}" if name else "settings", words) for name, words in wrong]
     if teacher is None or device is None or problems:
         return known
     chosen = method.settings.model_validate(recipe.settings)
@@ -91,9 +100,11 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
         evaluations=cost * recipe.training.steps * recipe.training.samples_per_step
         + _pair_evaluations(recipe, method, chosen),
     )
-    asked = found(lambda: asked_for_captions(recipe, method, chosen, teacher, _reading(report), where)) or teacher
+    asked = (
+        found("data", lambda: asked_for_captions(recipe, method, chosen, teacher, _reading(report), where)) or teacher
+    )
     few = recipe.training.batch_size
-    data = None if problems else found(lambda: data_of(recipe, method, chosen, asked, where, few))
+    data = None if problems else found("data", lambda: data_of(recipe, method, chosen, asked, where, few))
     problems += guidance_problems(method, chosen, teacher)
     if problems:
         return known
@@ -106,13 +117,14 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
 
     run = None
     try:
-        run = found(start)
+        run = found("settings", start)
         if run is None:
             return known
         known = replace(known, disk=checkpoints.size(run) * _checkpoints_kept(recipe.training))
         if known.disk > shutil.disk_usage(project.absolute().parent).free:
             gigabytes = f"{known.disk / 2**30:.1f} GiB"
-            problems.append(f"The disk has too little room for the checkpoints, {gigabytes}; free some space.")
+            words = f"The disk has too little room for the checkpoints, {gigabytes}; free some space."
+            problems.append(Finding("training.keep_checkpoints", words))
             known.suggestions.extend(fewer_checkpoints(recipe.training))
         elif dry_run:
             seconds, peaks = _try(run, report)
@@ -120,7 +132,8 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
             known = replace(known, seconds=seconds, memory=peaks.whole)
             _mind_size(known, recipe, method, chosen, run, peaks)
     except NotFiniteError as error:
-        problems.append(f"{error} Lower the learning rate, or check the teacher.")
+        rate = "settings.learning_rate" if hasattr(chosen, "learning_rate") else "settings"
+        problems.append(Finding(rate, f"{error} Lower the learning rate, or check the teacher."))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -130,12 +143,12 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
 
 def _warnings(
     recipe: Recipe, method: Method[Any, Any], chosen: Any, teacher: Teacher, data: Data | None
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     yield from _unused(recipe, method.needs(chosen), teacher)
     yield from left_out(recipe, teacher, data)
     yield from _chain_warnings(recipe, method, chosen)
     yield from _start_warnings(method, chosen, teacher)
-    yield from teacher.notes if teacher.prompts else ()
+    yield from (Finding("prompts", words) for words in (teacher.notes if teacher.prompts else ()))
     yield from _guidance_warnings(method, chosen, teacher)
 
 
@@ -144,7 +157,7 @@ def _say_it_is_too_large(
 ) -> None:
     made_of = at_least(recipe, method, chosen, run, memory_of(device))
     known.suggestions.extend(less_memory(recipe, method, chosen, made_of, device))
-    known.problems.append(out_of_memory(device, known.suggestions))
+    known.problems.append(Finding("training.batch_size", out_of_memory(device, known.suggestions)))
 
 
 def _reading(report: Report) -> Callable[[int, int], None]:
@@ -206,16 +219,18 @@ def _mind_size(known: Preflight, recipe: Recipe, method: Method[Any, Any], chose
     """Warn of what the dry run showed to be too much for this machine, and say what would help."""
     has = memory_of(run.device)
     if known.memory > ROOM * has:
-        known.warnings.append(
+        words = (
             f"The run needs about {known.memory / 2**30:.1f} GiB of memory and this machine has {has / 2**30:.1f} GiB; "
             "make it smaller, or close other programs."
         )
+        known.warnings.append(Finding("training.batch_size", words))
         made_of = Footprint.of(run, recipe.student.rank, peaks.resident, peaks.training, peaks.whole)
         known.suggestions.extend(less_memory(recipe, method, chosen, made_of, run.device, int(ROOM * has)))
     elif known.seconds is not None and known.seconds > LONG_SECONDS:
-        known.warnings.append(
+        words = (
             f"The run takes about {known.seconds / 3600:.0f} hours on this machine; make it shorter, or let it run on."
         )
+        known.warnings.append(Finding("training.steps", words))
         known.suggestions.extend(less_time(recipe, method, chosen, known.seconds))
 
 
@@ -265,56 +280,62 @@ def _ranked(found: list[Suggestion]) -> list[Suggestion]:
     return sorted(found, key=lambda suggestion: suggestion.left)
 
 
-def _unavailable(recipe: Recipe) -> list[str]:
+def _unavailable(recipe: Recipe) -> list[Finding]:
     """What a recipe can name and this version cannot do."""
     if recipe.kind != "train":
-        return [f"This version makes runs of kind train alone, not {recipe.kind}; change kind."]
+        words = f"This version makes runs of kind train alone, not {recipe.kind}; change kind."
+        return [Finding("kind", words)]
     return []
 
 
-def guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+def guidance_problems(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[Finding]:
     """Why a teacher cannot be guided where the settings ask for that; empty where they do not, or it can."""
     told = "guidance" in method.inputs(chosen)
     if getattr(chosen, "guidance_scale", 1) == 1 and not told:
         return []
     if teacher.denoiser.null(teacher.each_condition(1)) is not None:
         return []
-    mend = "choose a teacher that takes classes or prompts" if told else "set guidance_scale to 1"
-    return [f"This teacher has no unconditional mode; {mend}."]
+    field, mend = "settings.guidance_scale", "set guidance_scale to 1"
+    if told:
+        field, mend = "teacher", "choose a teacher that takes classes or prompts"
+    return [Finding(field, f"This teacher has no unconditional mode; {mend}.")]
 
 
-def _unused(recipe: Recipe, needs: tuple[str, ...], teacher: Teacher) -> list[str]:
+def _unused(recipe: Recipe, needs: tuple[str, ...], teacher: Teacher) -> list[Finding]:
     """What the recipe names in vain."""
     found = []
     if recipe.data and "real data" not in needs:
-        found.append(f"The data {recipe.data} is not used: the method needs none with these settings.")
+        words = f"The data {recipe.data} is not used: the method needs none with these settings."
+        found.append(Finding("data", words))
     if recipe.prompts and not teacher.prompts:
-        found.append(f"The prompts {recipe.prompts} are not used: the teacher takes none.")
+        found.append(Finding("prompts", f"The prompts {recipe.prompts} are not used: the teacher takes none."))
     return found
 
 
-def _guidance_warnings(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[str]:
+def _guidance_warnings(method: Method[Any, Any], chosen: Any, teacher: Teacher) -> list[Finding]:
     asked, meant = getattr(chosen, "guidance_scale", None), teacher.guidance_scale
     if asked != 1 or meant == 1 or "guidance" in method.inputs(chosen):
         return []
-    return [
+    words = (
         f"The teacher is meant to be sampled under guidance {meant:g}, and the student would learn from it without; "
         f"set guidance_scale to {meant:g}."
-    ]
+    )
+    return [Finding("settings.guidance_scale", words)]
 
 
-def _chain_warnings(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> list[str]:
+def _chain_warnings(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> list[Finding]:
     """Whether a method that goes on from another run's student is left to start from the teacher."""
     wanted = method.meant_start(chosen)
     if not wanted or recipe.student.start is not None:
         return []
-    return [
+    words = (
         f"{method.title} with these settings is meant to start from {wanted}, and this run would start from the "
         "teacher; choose such a run as student.start."
-    ]
+    )
+    return [Finding("student.start", words)]
 
 
-def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[str]:
+def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[Finding]:
     net = teacher.denoiser
     if net.prediction_type != "epsilon" or not getattr(chosen, "first_level", 0):
         return []
@@ -322,11 +343,12 @@ def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher
     alpha = float(net.path.alpha(torch.tensor(asked, dtype=torch.float64)))
     if asked <= suits or alpha >= POOR_ALPHA:
         return []
-    return [
+    words = (
         f"The teacher predicts epsilon and the student starts where alpha is {alpha:.4f}: its clean sample is the "
         "difference of two large numbers there; set first_level to 0, which starts it at "
         f"{suits:.2f}."
-    ]
+    )
+    return [Finding("settings.first_level", words)]
 
 
 def _checkpoints_kept(training: Training) -> int:

@@ -19,9 +19,7 @@ from backend.studio import WorkFailed, find, require, writing
 if TYPE_CHECKING:
     from backend.assembly import Student
     from backend.contract.rows import Sample
-    from backend.exports import Export, Facts
-    from backend.exports.verify import Verification
-    from backend.networks import Condition
+    from backend.exports import Facts
     from backend.samplers import Denoises, Sampler
     from backend.teachers import Teacher
 
@@ -251,7 +249,7 @@ def export(  # the whole of `distill export`'s request
     report: Report = lambda words: None,
     began: float | None = None,
 ) -> dict[str, Any]:
-    """Export a student, check it in a fresh process where the format has pictures, and keep the record.
+    """Export a student, check it in a fresh process where it can make pictures, and keep the record.
 
     began: when, as `Progress` takes it; what was done since then a fresh process does once more, so its time is known.
     Both sheets of pictures, ours and the fresh process's, are kept in the project's folder of files and named in the
@@ -264,12 +262,9 @@ def export(  # the whole of `distill export`'s request
         raise UserError(unknown("format", form, exports.FORMATS))
     with ProjectFile.open(path) as project:  # what can be refused at once is not begun
         project.find_checkpoint(run, which)
-    checked = form in ("diffusers", "lora")
-    progress = Progress(2 if checked else 1, report, began)
+    progress = Progress(2, report, began)
     progress.say("loading the student")
     student = student_of(path, run, which, nfe, weights)
-    if form == "safetensors" and exports.is_whole_model(student.denoiser, student.teacher):
-        checked, progress.whole = True, 2.0
     progress.add(LOADING)
     progress.say("writing the files and the preview's pictures")
     cond = student.teacher.each_exact_condition(exports.sheet_pictures(student.teacher.data_shape))
@@ -291,14 +286,20 @@ def export(  # the whole of `distill export`'s request
         "files": dict(made.hashes),
     }
     record: dict[str, Any] = {"step": student.step, "nfe": student.sampler.nfe, "weights": weights}
-    problem, found = "", None
-    if checked:
+    problem = ""
+    if made.unchecked:
+        progress.add(progress.whole - LOADING)
+        answer["unchecked"] = record["unchecked"] = made.unchecked
+    else:
         progress.add(1 - LOADING)
         progress.say("loading the export in a fresh process with plain diffusers")
         folder = files_folder(path)
         sheets = folder / "exports" / f"run-{run}-{time.strftime('%Y%m%d-%H%M%S')}-{made.digest[:8]}"
-        found = _checked(made, student, cond, sheets, record)
-    if found is not None:
+        if made.promise is None:
+            found = verify.verify(made.path, sheets)
+        else:
+            found = verify.verify_file(made.path, made.promise, sheets)
+            record["snippet"] = made.promise.text
         answer["max_abs_difference"] = None if math.isnan(found.difference) else found.difference
         answer["tolerance"] = verify.TOLERANCE
         kept = {name: sheets / file for name, file in verify.SHEETS.items() if (sheets / file).is_file()}
@@ -312,21 +313,6 @@ def export(  # the whole of `distill export`'s request
     if problem:  # recorded all the same: its pictures show what is wrong
         raise WorkFailed(problem)
     return answer
-
-
-def _checked(
-    made: "Export", student: "Student", cond: "Condition", sheets: Path, record: dict[str, Any]
-) -> "Verification | None":
-    """What a fresh process makes of an export; of one file the lines that it ran are kept in the record."""
-    from backend.exports import verify  # noqa: PLC0415
-
-    if made.format != "safetensors":
-        return verify.verify(made.path, sheets)
-    of_file = verify.verify_file(made.path, student.denoiser, student.sampler, cond, student.teacher, sheets)
-    if of_file is None:
-        return None
-    record["snippet"] = of_file.text
-    return of_file.found
 
 
 def facts_of(path: Path, student: "Student", weights: str | None = None) -> "Facts":

@@ -134,10 +134,10 @@ def start(
         raise UserError(f"A run cannot be named {name!r}, because a bare number means the run of it; add a word.")
     found = preflight(recipe, path, dry_run=False, report=report or (lambda words: None))
     if not found.ok:
-        raise RecipeError(" ".join(found.problems))
+        raise RecipeError(" ".join(one.words for one in found.problems))
     if report is not None:
-        for words in found.warnings:
-            report(f"warning: {words}")
+        for one in found.warnings:
+            report(f"warning: {one.words}")
     settings = find_method(recipe.method).settings
     # Defaults too, so that the run stays what it was when a later version has others.
     whole = recipe.model_copy(update={"settings": settings.model_validate(recipe.settings).model_dump(mode="json")})

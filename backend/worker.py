@@ -411,8 +411,8 @@ def _work(path: Path, run_id: int) -> int:
                 run = start_run(
                     recipe, project, pairs_made(recorder), encoded(recorder, "pictures"), encoded(recorder, "prompts")
                 )
-            for words in left_out(recipe, run.teacher, run.data):
-                recorder.event("warning", words)
+            for one in left_out(recipe, run.teacher, run.data):
+                recorder.event("warning", one.words)
             data_hash = run.data.digest if run.data else None
             with ProjectFile.open(path) as project:
                 project.set_hashes(run_id, teacher_hash=run.teacher.digest, data_hash=data_hash)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.models.run_words import Words, figure
+from app.translations import said
 from backend.contract.project_file import ProjectFile
 from backend.contract.rows import Checkpoint, Export, RunRow
 
@@ -135,15 +136,16 @@ def checkpoints(found: Sequence[Checkpoint], tr: Words) -> list[tuple[str, str]]
     ]
 
 
-def verdict(verification: Mapping[str, Any], form: str, tr: Words) -> tuple[str, str]:
+def verdict(verification: Mapping[str, Any], tr: Words) -> tuple[str, str]:
     """Whether an export is sound, as words and their tone."""
     problem = verification.get("problem")
     if isinstance(problem, str) and problem:
         return problem, "bad"
     difference = verification.get("max_abs_difference")
     if not isinstance(difference, int | float):
-        if form == "safetensors":
-            return tr("Weights alone make no pictures, so there was nothing to check."), "muted"
+        unchecked = verification.get("unchecked")
+        if isinstance(unchecked, str) and unchecked:
+            return said(unchecked), "muted"
         return tr("It was not checked."), "warning"
     tolerance = float(verification.get("tolerance", TOLERANCE))
     if difference < tolerance:

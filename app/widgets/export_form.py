@@ -89,7 +89,7 @@ class ExportForm(QFrame):
             ),
             "safetensors": (
                 self.tr("Safetensors file"),
-                self.tr("The weights, with the recipe in their header; a whole Stable Diffusion model is checked too."),
+                self.tr("Of Stable Diffusion 1, 2 and XL the whole model, checked; of others the network alone."),
             ),
             "lora": (
                 self.tr("LoRA"),

@@ -101,7 +101,7 @@ class VerificationView(QWidget):
         self.setVisible(shown is not None)
         if shown is None:
             return
-        words, tone = verdict(shown.export.verification, shown.export.format, self.tr)
+        words, tone = verdict(shown.export.verification, self.tr)
         self.words.setText(words)
         look.set_tone(self.words, tone)
         self.path.setText(shown.export.path)

@@ -42,11 +42,20 @@ ABOUT_TRAINING = tuple(name for name in TRAINING_FIELDS if name not in COMPUTE)
 
 @dataclass(frozen=True)
 class Problem:
-    """What must be mended before a start. name: the dotted name of the value; empty where it is not one value's."""
+    """What must be mended before a start. name: the dotted name of the value; empty where it is not one value's.
+
+    blocks: False for what should be read and keeps nothing from starting.
+    """
 
     page: PageKey
     name: str
     words: str
+    blocks: bool = True
+
+    @property
+    def tone(self) -> str:
+        """In which it is shown."""
+        return "bad" if self.blocks else "warning"
 
 
 @dataclass(frozen=True)
@@ -334,30 +343,23 @@ def _device_problems(values: Values, catalogue: Catalogue) -> list[Problem]:
     return []
 
 
-_SIGNS: tuple[tuple[str, PageKey], ...] = (
-    (r"out of memory", "training"),  # first, because it names everything that would help
-    (r"first_level|guidance_scale|learning rate", "method"),
-    (r"real data|pictures|The data |images|class|pairs|[Pp]rompts", "data"),
-    (r"disk|memory|hours", "training"),
-    (r"^Run |run:|another run|checkpoint ", "student"),
-    (r"float32|device that torch", "compute"),
-    (r"[Tt]eacher", "teacher"),
-)
-
-
-def page_of(words: str, values: Values) -> PageKey:
-    """The page where what a sentence of preflight speaks of can be mended."""
-    first = re.split(r"[^\w.]", words, maxsplit=1)[0]
-    name = first.removeprefix("training.")
-    if name in TRAINING_FIELDS and name not in values["settings"]:
+def page_of(field: str) -> PageKey:
+    """The page that holds a value of the recipe, by its dotted name; the last where no page does."""
+    part, _, name = field.partition(".")
+    if part in ("teacher", "method"):
+        return "teacher" if part == "teacher" else "method"
+    if part == "training":
         return "compute" if name in COMPUTE else "training"
-    if first in values["settings"]:
-        return "method"
-    if values["data"] and values["data"] in words:
-        return "data"
-    if words.startswith(str(values["teacher"])):
-        return "teacher"
-    return next((page for sign, page in _SIGNS if re.search(sign, words)), "method")
+    pages: dict[str, PageKey] = {"data": "data", "prompts": "data", "settings": "method", **PART_PAGES}
+    return pages.get(part, "review")
+
+
+def found_by_check(answer: Mapping[str, Any]) -> list[Problem]:
+    """What preflight found, each with the page that holds its field."""
+    return [
+        Problem(page_of(one["field"]), one["field"], one["words"], one["kind"] == "problem")
+        for one in answer["findings"]
+    ]
 
 
 def differences(values: Values, catalogue: Catalogue) -> list[Difference]:

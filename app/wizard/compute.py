@@ -22,8 +22,6 @@ class ComputePage(Page):
         self.words.setText(self.tr("Where the run trains. It has a process of its own, which outlives this window."))
         self._devices: tuple[Device, ...] | None = None
         self.form: SettingsForm | None = None
-        self.wrong = look.label("", "body", "bad", wraps=True)
-        self.wrong.hide()
         self._own = QWidget()
         self.content.addWidget(self._own)
         self.content.addStretch(1)
@@ -32,10 +30,8 @@ class ComputePage(Page):
         if state.catalogue.devices != self._devices:
             self._fill(state.catalogue.devices)
         assert self.form is not None
-        self.form.set_values(state.values["training"])
-        wrong = state.wrong("training.device")
-        self.wrong.setText(wrong)
-        self.wrong.setVisible(bool(wrong))
+        seen = {"device": (state.wrong("training.device"), "bad")}
+        self.form.set_values(state.values["training"], {**seen, **state.remarks("training")})
 
     def show_setting(self, name: str) -> None:
         if self.form is not None:
@@ -70,8 +66,6 @@ class ComputePage(Page):
         self.form.changed.connect(self._take)
         self.form.finished.connect(self.finished)
         column.addWidget(self.form)
-        self.wrong.setParent(None)
-        column.addWidget(self.wrong)
         before.deleteLater()
 
     def _take(self, name: str, value: object) -> None:

@@ -105,7 +105,7 @@ class DataPage(Page):
         needed = method.needs_with(state.values["settings"]) if method is not None else ()
         self._is_needed = "real data" in needed
         self.pairs.setVisible("pairs" in needed)
-        self.pairs_form.set_values(state.values["pairs"])
+        self.pairs_form.set_values(state.values["pairs"], state.remarks("pairs"))
         self._say_why(state)
         self._show_prompts(state)
         own = teacher.data if teacher is not None else ""
@@ -131,24 +131,19 @@ class DataPage(Page):
             (self.own if is_own else self.folder_card).radio.setChecked(True)
         if not is_own:
             self.folder.set_text(str(data))
-        wrong = state.wrong("data")
-        self.wrong.setText(wrong)
-        self.wrong.setVisible(bool(wrong))
-        self.folder.set_wrong(bool(wrong) and not is_own)
+        self.say_beside(self.wrong, state.about("data"))
+        self.folder.set_wrong(bool(state.wrong("data")) and not is_own)
         if not self._is_needed and not is_own:
             look.set_tone(self.wrong, "warning")
             self.wrong.setText(self.tr("It is not used: the method needs none with these settings."))
             self.wrong.show()
-        else:
-            look.set_tone(self.wrong, "bad")
 
     def _show_prompts(self, state: State) -> None:
-        prompts, wrong = state.values.get("prompts"), state.wrong("prompts")
+        prompts = state.values.get("prompts")
         self.prompts.setVisible((state.teacher is not None and state.teacher.condition == "text") or bool(prompts))
         self.prompt_file.set_text(str(prompts or ""))
-        self.prompt_file.set_wrong(bool(wrong))
-        self.wrong_prompts.setText(wrong)
-        self.wrong_prompts.setVisible(bool(wrong))
+        self.prompt_file.set_wrong(bool(state.wrong("prompts")))
+        self.say_beside(self.wrong_prompts, state.about("prompts"))
 
     def _form_of(self, condition: str) -> str:
         """How pictures must lie for a teacher of this condition."""

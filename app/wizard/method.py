@@ -75,13 +75,14 @@ class MethodPage(Page):
         self.methods.show_chosen(str(state.values["method"]))
         if (card.key if card else "") != self._shown:
             self._show_own(card)
-        mine = [problem for problem in state.problems if problem.page == "method"]
+        mine = [problem for problem in state.all_found if problem.page == "method"]
         rows = self.form.rows if self.form is not None else {}
-        elsewhere = [said(p.words) for p in mine if p.name.removeprefix("settings.") not in rows]
-        self.wrong.setText(" ".join(elsewhere))
+        elsewhere = [p for p in mine if p.name.removeprefix("settings.") not in rows]
+        look.set_tone(self.wrong, elsewhere[0].tone if elsewhere else "bad")
+        self.wrong.setText(" ".join(said(p.words) for p in elsewhere))
         self.wrong.setVisible(bool(elsewhere))
         if card is not None and self.form is not None:
-            self.form.set_values(state.values["settings"])
+            self.form.set_values(state.values["settings"], state.remarks("settings"))
             chosen = preset_in(card, state.values, state.teacher)
             for key, button in self.presets.items():
                 button.setChecked(key == chosen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from app import look
 from app.drafts import Values
@@ -18,7 +18,10 @@ from backend.contract.catalogue import Catalogue, MethodCard, TeacherCard
 
 @dataclass(frozen=True)
 class State:
-    """What the pages show. teacher: None while it is looked at, or refused."""
+    """What the pages show. teacher: None while it is looked at, or refused.
+
+    problems: seen without asking. found: by the check, of this very recipe; warnings among it.
+    """
 
     values: Values
     catalogue: Catalogue
@@ -26,15 +29,32 @@ class State:
     refusal: str = ""
     problems: list[Problem] = field(default_factory=list)
     candidates: tuple[Candidate, ...] = ()
+    found: list[Problem] = field(default_factory=list)
 
     @property
     def method(self) -> MethodCard | None:
         """The chosen method."""
         return self.catalogue.method(self.values["method"])
 
+    @property
+    def all_found(self) -> list[Problem]:
+        """What was seen and what the check found, what blocks first."""
+        return sorted((*self.problems, *self.found), key=lambda problem: not problem.blocks)
+
+    def about(self, name: str) -> Problem | None:
+        """What there is to say of the value of a dotted name."""
+        return next((problem for problem in self.all_found if problem.name == name), None)
+
     def wrong(self, name: str) -> str:
         """What is wrong with the value of a dotted name."""
-        return next((said(problem.words) for problem in self.problems if problem.name == name), "")
+        problem = self.about(name)
+        return said(problem.words) if problem is not None and problem.blocks else ""
+
+    def remarks(self, part: str) -> dict[str, tuple[str, str]]:
+        """What the check found of a part of the recipe, words and tone, by the name inside the part."""
+        ours = [one for one in self.found if one.name.startswith(f"{part}.")]
+        ours.sort(key=lambda one: one.blocks)  # of two about one value the one that blocks stays
+        return {one.name.removeprefix(f"{part}."): (said(one.words), one.tone) for one in ours}
 
 
 class Page(QWidget):
@@ -70,6 +90,13 @@ class Page(QWidget):
 
     def show_setting(self, name: str) -> None:
         """Bring the value of a dotted name into sight."""
+
+    def say_beside(self, label: QLabel, about: Problem | None) -> None:
+        """Show in a label beside a field what there is to say of it, or hide the label."""
+        if about is not None:
+            look.set_tone(label, about.tone)
+            label.setText(said(about.words))
+        look.set_shown(label, about is not None)
 
     def edit(self, change: Mapping[str, Any], words: str, typing: str = "") -> None:
         """Say that something was edited."""

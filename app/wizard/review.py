@@ -25,7 +25,7 @@ from app import look
 from app.translations import said
 from app.wizard.amounts import count, duration, size
 from app.wizard.check import Check
-from app.wizard.choices import differences, page_of, recipe_of
+from app.wizard.choices import differences, recipe_of
 from app.wizard.page import Page, State
 from backend.contract.errors import UserError
 
@@ -134,7 +134,7 @@ class ReviewPage(Page):
         self.said.setVisible(bool(words))
         if answer is not None and answer["ok"]:
             self._show_cost(answer, state)
-        self._show_problems(state, answer)
+        self._show_problems(state)
         self._show_suggestions(answer)
 
     def _show_cost(self, answer: Mapping[str, Any], state: State) -> None:
@@ -159,12 +159,8 @@ class ReviewPage(Page):
 
     # What stands against it
 
-    def _show_problems(self, state: State, answer: Mapping[str, Any] | None) -> None:
+    def _show_problems(self, state: State) -> None:
         self.problems.clear()
-        found = [(problem.words, problem.page, problem.name, "bad") for problem in state.problems]
-        for key, tone in (("problems", "bad"), ("warnings", "warning")):
-            found += [(words, page_of(words, state.values), "", tone) for words in (answer or {}).get(key, [])]
-        found = [(said(words), page, name, tone) for words, page, name, tone in found]
         pages = {
             "teacher": self.tr("Teacher"),
             "data": self.tr("Data"),
@@ -172,14 +168,16 @@ class ReviewPage(Page):
             "student": self.tr("Student"),
             "training": self.tr("Training"),
             "compute": self.tr("Compute"),
-            "review": self.tr("Review"),
         }
-        for words, page, name, tone in found:
-            button = QPushButton(self.tr("Go to {0}").format(pages[page]))
+        for one in state.all_found:
+            if one.page == self.key:
+                self.problems.add_sentence(said(one.words), one.tone, None)
+                continue
+            button = QPushButton(self.tr("Go to {0}").format(pages[one.page]))
             button.setProperty("link", True)
-            button.setAccessibleDescription(words)
-            button.clicked.connect(lambda _=False, to=(page, name): self.page_wanted.emit(*to))
-            self.problems.add_sentence(words, tone, button)
+            button.setAccessibleDescription(said(one.words))
+            button.clicked.connect(lambda _=False, to=(one.page, one.name): self.page_wanted.emit(*to))
+            self.problems.add_sentence(said(one.words), one.tone, button)
 
     def _show_suggestions(self, answer: Mapping[str, Any] | None) -> None:
         self.suggestions.clear()
@@ -364,10 +362,11 @@ class _Section(QWidget):
         self._grid.addWidget(value, line, 1, 1, 2)
         self.show()
 
-    def add_sentence(self, words: str, tone: str, button: QPushButton) -> None:
+    def add_sentence(self, words: str, tone: str, button: QPushButton | None) -> None:
         line = self._grid.rowCount()
         sentence = look.label(words, "body", tone, wraps=True)
         sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._grid.addWidget(sentence, line, 0, 1, 2)
-        self._grid.addWidget(button, line, 2, Qt.AlignmentFlag.AlignTop)
+        if button is not None:
+            self._grid.addWidget(button, line, 2, Qt.AlignmentFlag.AlignTop)
         self.show()

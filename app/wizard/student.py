@@ -75,10 +75,8 @@ class StudentPage(Page):
         if start is not None:
             self._show_start(start)
         self.runs.setToolTip(look.tip(self.runs.currentText()))  # filled without a signal
-        self.form.set_values(state.values["student"])
-        wrong = state.wrong("student.start")
-        self.wrong.setText(wrong)
-        self.wrong.setVisible(bool(wrong))
+        self.form.set_values(state.values["student"], state.remarks("student"))
+        self.say_beside(self.wrong, state.about("student.start"))
 
     def show_setting(self, name: str) -> None:
         if name.removeprefix("student.") in self.form.rows:

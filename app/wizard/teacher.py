@@ -32,6 +32,9 @@ class TeacherPage(Page):
         self.group = QButtonGroup(self)
         self.cards: dict[str, ChoiceCard] = {}
         self._state: State | None = None
+        self.wrong = look.label("", "body", "bad", wraps=True)  # of a bundled one, which has no field
+        self.wrong.hide()
+        self.content.addWidget(self.wrong)
         self._grid = QGridLayout()
         self._grid.setSpacing(look.GAP + look.SPACE)
         self._grid.setColumnStretch(0, 1)
@@ -75,6 +78,7 @@ class TeacherPage(Page):
         (bundled or self.folder_card).radio.setChecked(True)
         if bundled is None:
             self.folder.set_text(chosen)
+        self.say_beside(self.wrong, state.about("teacher") if bundled is not None else None)
         wrong = state.wrong("teacher") if bundled is None else ""
         self.folder.set_wrong(bool(wrong) and bool(chosen))
         self.found.setVisible(bundled is None)

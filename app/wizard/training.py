@@ -30,7 +30,7 @@ class TrainingPage(Page):
         if state.values["method"] != self._method:
             self._method = state.values["method"]
             self.form.set_defaults(training_of(state.method))
-        self.form.set_values(state.values["training"])
+        self.form.set_values(state.values["training"], state.remarks("training"))
 
     def show_setting(self, name: str) -> None:
         self.form.show_setting(name.removeprefix("training."))

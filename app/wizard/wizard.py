@@ -7,6 +7,7 @@ start checks the recipe first, unless this very recipe was found to be fit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Wizard(Screen):
         self.draft = Draft(session.project, self)
         self.undo_stack = self.draft.undo_stack
         self.check = Check(session, self)
+        self.check.answered.connect(self._take_answer)  # before a start that waited for it goes on
         self.starting = Starting(session, self.check, self._order, self)
         self.lookup = TeacherLookup(session, self)
         self.state: State | None = None
@@ -215,6 +217,7 @@ class Wizard(Screen):
         refusal = self.lookup.refusal(key, catalogue)
         found = choices.problems(values, catalogue, teacher, refusal, self._candidates)
         self.state = State(values, catalogue, teacher, refusal, found, self._candidates)
+        self.state = replace(self.state, found=self._found_by_check(self.state))
         if teacher is None and not refusal:
             self._rest.start()
         self.starting.heed_edit()
@@ -307,7 +310,7 @@ class Wizard(Screen):
     def _show_steps(self) -> None:
         if self.state is None:
             return
-        wrong = {problem.page for problem in self.state.problems}
+        wrong = {problem.page for problem in self.state.all_found if problem.blocks}
         words = step_words(self.state, self.tr)
         for row, key in enumerate(self.pages):
             mark: Mark = "wrong" if key in wrong else "done" if key in self._visited else "open"
@@ -358,14 +361,22 @@ class Wizard(Screen):
         self.frame.queue.setVisible(self._is_busy)
         self.start_action.setEnabled(self.frame.start.isEnabled())
 
-    def _refused_by_check(self, state: State) -> str:
-        """What the last check said against this recipe, if it was about this one."""
-        if self.check.failed:
-            return self.check.failed
+    def _take_answer(self) -> None:
+        if self.state is not None and self._found_by_check(self.state) != self.state.found:
+            self._refresh()
+
+    def _found_by_check(self, state: State) -> list[choices.Problem]:
+        """What the last check said of this recipe, if it was about this one."""
         answer = self.check.answer
-        if answer is None or answer["ok"] or not self.check.is_about(choices.recipe_of(state.values, state.catalogue)):
-            return ""
-        return said(str(answer["problems"][0]))
+        if state.problems or answer is None or not answer["findings"]:
+            return []
+        is_about = self.check.is_about(choices.recipe_of(state.values, state.catalogue))
+        return choices.found_by_check(answer) if is_about else []
+
+    def _refused_by_check(self, state: State) -> str:
+        """What the last check said against this recipe, in a sentence."""
+        blocking = (said(problem.words) for problem in state.found if problem.blocks)
+        return self.check.failed or next(blocking, "")
 
     # The project's other runs
 

@@ -19,6 +19,17 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A sentence, and the dotted name of the recipe's value beside which it belongs: `data`, `settings.gan_weight`.
+
+    `settings` alone is the method's settings where it is about several of them, or about how they suit the teacher.
+    """
+
+    field: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Preflight:
     """What a run would be. `problems` must be mended before it can start; `warnings` should be read.
 
@@ -31,8 +42,8 @@ class Preflight:
     seconds: the whole run at the dry run's pace, without previews; None where there was none.
     """
 
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
     suggestions: list[Suggestion] = field(default_factory=list)
     teacher: str = ""
     method: str = ""
@@ -50,4 +61,12 @@ class Preflight:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        return {"ok": self.ok, **asdict(self)}
+        """As plain values. problems and warnings: the sentences. findings: the same, each with its kind and field."""
+        kinds = {"problem": self.problems, "warning": self.warnings}
+        return {
+            "ok": self.ok,
+            **asdict(self),
+            "problems": [one.words for one in self.problems],
+            "warnings": [one.words for one in self.warnings],
+            "findings": [{"kind": kind, **asdict(one)} for kind, found in kinds.items() for one in found],
+        }

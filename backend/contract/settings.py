@@ -71,10 +71,15 @@ class Settings(BaseModel):
 
 def problems(model_class: type[BaseModel], values: Mapping[str, object]) -> list[str]:
     """What is wrong with `values` as settings of `model_class`, one sentence each; empty when valid."""
+    return [words for _, words in named_problems(model_class, values)]
+
+
+def named_problems(model_class: type[BaseModel], values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The same, each after the dotted name of the value; empty where it is about how several go together."""
     try:
         model_class.model_validate(dict(values))
     except ValidationError as error:
-        return sentences(model_class, error)
+        return [(_dotted(detail["loc"]), _sentence(model_class, detail)) for detail in error.errors(include_url=False)]
     return []
 
 

@@ -12,6 +12,8 @@ from backend.contract.errors import UserError
 from backend.contract.recipe import Recipe
 
 if TYPE_CHECKING:  # torch takes seconds, and refusing a format needs none of it
+    from torch import Tensor
+
     from backend.networks import Condition, Denoiser
     from backend.samplers import Sampler
     from backend.teachers import Teacher
@@ -61,30 +63,38 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What a single file must make in a fresh process: run `text`, which defines `sample(file, argument, seed)`.
+
+    pictures: (B, C, H, W) in [-1, 1], the preview's.
+    """
+
+    text: str
+    argument: int | list[int] | list[str]
+    seed: int
+    pictures: "Tensor"
+
+
+@dataclass(frozen=True)
 class Export:
     """A finished export: the folder or file, and the SHA-256 of each file in it by its relative path.
 
-    digest: that of the weights.
+    digest: that of the weights. promise: of a single file. unchecked: why a single file makes no pictures that could be
+    checked, a sentence; empty where it does.
     """
 
     path: FilePath
     format: Format
     hashes: Mapping[str, str]
     digest: str
+    promise: Promise | None = None
+    unchecked: str = ""
 
 
 def sheet_pictures(shape: tuple[int, ...]) -> int:
     """How many pictures of this shape, (C, H, W), an export promises: fewer the longer one takes."""
     side = max(shape[1:], default=1)
     return next((count for least, count in ((512, 4), (128, 12)) if side >= least), 40)
-
-
-def is_whole_model(student: "Denoiser", teacher: "Teacher") -> bool:
-    """Whether one safetensors file of this student is a whole model, which makes pictures, and no network alone."""
-    from backend.exports import safetensors_file  # noqa: PLC0415
-    from backend.networks.routed import RoutedDenoiser  # noqa: PLC0415
-
-    return not isinstance(student, RoutedDenoiser) and safetensors_file.model_of(student, teacher) is not None
 
 
 def export(  # one call for every format, so that the command line needs no knowledge of them
@@ -113,4 +123,4 @@ def export(  # one call for every format, so that the command line needs no know
         return diffusers_folder.write(student, sampler, cond, facts, out, seed, teacher, alone=form == "lora")
     from backend.exports import safetensors_file  # noqa: PLC0415
 
-    return safetensors_file.write(student, sampler, facts, out, teacher)
+    return safetensors_file.write(student, sampler, cond, facts, out, seed, teacher)

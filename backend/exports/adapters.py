@@ -19,6 +19,12 @@ from backend.networks.adapters import ADAPTER, adapted
 from backend.teachers.layouts import Layout
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
+KOHYA_NAMES = {
+    "lora_unet_add_embedding_linear_1": "lora_unet_label_emb_0_0",
+    "lora_unet_add_embedding_linear_2": "lora_unet_label_emb_0_2",
+}
+"""Layers of Stable Diffusion XL that kohya's trainers call otherwise than diffusers, whose reader of such files finds
+them by kohya's names alone."""
 LOADABLE = ("sd", "sdxl", "sd3", "flux", "sana")
 """Families whose pipelines of diffusers load LoRA."""
 
@@ -48,7 +54,10 @@ def save(student: Denoiser, model: Layout, folder: FilePath, header: dict[str, s
     save_weights(weights, folder / DIFFUSERS, header)
     if model.family.folder != "unet":
         return
-    kohya = {name: tensor.contiguous() for name, tensor in convert_state_dict_to_kohya(weights).items()}
+    kohya = {}
+    for name, tensor in convert_state_dict_to_kohya(weights).items():
+        layer, dot, end = name.partition(".")
+        kohya[KOHYA_NAMES.get(layer, layer) + dot + end] = tensor.contiguous()
     save_weights(kohya, folder / KOHYA, header)
 
 

@@ -166,7 +166,7 @@ def folded(student: Denoiser, sampler: Sampler) -> Denoiser:
 def sheet_of(
     student: Denoiser, sampler: Sampler, cond: Condition, seed: int, model: Layout | None, teacher: Teacher | None
 ) -> Sheet:
-    """What the pictures of `cond` are asked for by."""
+    """What the pictures of `cond` are asked for by. Raises `ExportError` where it needs classes and there are none."""
     shape, count, labels = student.shape, len(cond), _labels(student, cond)
     sheet = Sheet(shape, count, labels, seed)
     if model is not None and teacher is not None:

@@ -1,8 +1,9 @@
 """Runs the sample.py of exports, in a process of its own that has never seen this program.
 
 `verify` starts this file by its path. It imports nothing of the program, and says at the end which modules of it were
-loaded all the same. Jobs come as JSON on standard input: folder, text, argument (labels or count) and seed of each, and
-where to keep the pictures if they are wanted; the answer is one JSON line on standard output.
+loaded all the same. Jobs come as JSON on standard input: folder, text, argument (labels or count) and seed of each, the
+file where the export is one and the folder holds the expected pictures alone, and where to keep the pictures if they
+are wanted; the answer is one JSON line on standard output.
 """
 
 import json
@@ -21,7 +22,7 @@ def difference(job: dict[str, Any]) -> dict[str, Any]:
     scope: dict[str, Any] = {"__name__": "sample"}
     try:
         exec(compile(job["text"], "sample.py", "exec"), scope)
-        made = scope["sample"](job["folder"], job["argument"], job["seed"])
+        made = scope["sample"](job.get("file", job["folder"]), job["argument"], job["seed"])
         expected = load_file(Path(job["folder"]) / "expected.safetensors")["samples"]
         if job.get("keep"):
             save_file({"made": made.contiguous(), "expected": expected.contiguous()}, job["keep"])

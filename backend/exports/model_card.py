@@ -1,4 +1,4 @@
-"""README.md of an export: where the student comes from, how it is used, and how good it was measured to be."""
+"""The card of an export: where the student comes from, how it is used, and how good it was measured to be."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,37 @@ export. It made the pictures above, which are in `expected.safetensors` as numbe
 ```python
 {script}```{call}
 
-Sampler: {sampler}.
+{about}
+## Files
+
+| file | SHA-256 |
+|---|---|
+{files}
+"""
+
+_FILE_CARD = """---
+{library}license: other
+license_name: {licence_json}
+tags: [distillation, few-step]
+---
+
+# {title}
+
+A student that makes a picture in {evaluations}, distilled from *{teacher}*, as one safetensors file.
+
+## Use
+
+{use}
+
+{about}
+## Files
+
+| file | SHA-256 |
+|---|---|
+{files}
+"""
+
+_ABOUT = """Sampler: {sampler}.
 
 ## Origin
 
@@ -58,12 +88,6 @@ The licence is the teacher's and its data's: a student is made from both.
 ```json
 {recipe}
 ```
-
-## Files
-
-| file | SHA-256 |
-|---|---|
-{files}
 """
 
 
@@ -127,18 +151,61 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
     note = f" {usage.note[0].upper()}{usage.note[1:]}, so `sample.py` spells its steps out." if usage.note else ""
     return _CARD.format(
         licence_json=json.dumps(facts.licence, ensure_ascii=False),
-        licence=facts.licence,
         title=facts.title,
-        evaluations=f"{sampler.nfe} network evaluation{'s' if sampler.nfe > 1 else ''}",
+        evaluations=_evaluations(sampler),
         teacher=facts.teacher,
-        teacher_digest=facts.teacher_digest,
         seed=sheet.seed,
         task="text-to-image" if sheet.prompts is not None else "unconditional-image-generation",
         call=_pipeline_call(usage, sheet, sampler),
-        versions=f"torch {torch.__version__.partition('+')[0]}, diffusers {diffusers.__version__}",
+        versions=_versions(),
         note=note,
         script=script(usage, sheet),
+        about=_about(facts, sampler),
+        files=_files(hashes),
+    )
+
+
+def file_card(facts: Facts, sampler: Sampler, text: str, unchecked: str, hashes: Mapping[str, str]) -> str:
+    """The card of a single file. text: the lines of plain diffusers that use it; where there are none, `unchecked` says
+    why. hashes: SHA-256 by file, without the card."""
+    use = f"{unchecked} The header has its prediction type, sampler and recipe."
+    if text:
+        use = (
+            "The file holds the whole model in its authors' layout. It needs torch, diffusers and transformers (made "
+            f"with {_versions()}), a diffusers folder of its teacher for the settings, and nothing of the program that "
+            f"made it.\n\n```python\n{text}```"
+        )
+    return _FILE_CARD.format(
+        library="library_name: diffusers\n" if text else "",
+        licence_json=json.dumps(facts.licence, ensure_ascii=False),
+        title=facts.title,
+        evaluations=_evaluations(sampler),
+        teacher=facts.teacher,
+        use=use,
+        about=_about(facts, sampler),
+        files=_files(hashes),
+    )
+
+
+def _evaluations(sampler: Sampler) -> str:
+    return f"{sampler.nfe} network evaluation{'s' if sampler.nfe > 1 else ''}"
+
+
+def _versions() -> str:
+    return f"torch {torch.__version__.partition('+')[0]}, diffusers {diffusers.__version__}"
+
+
+def _files(hashes: Mapping[str, str]) -> str:
+    return "\n".join(f"| {name} | `{digest}` |" for name, digest in sorted(hashes.items()))
+
+
+def _about(facts: Facts, sampler: Sampler) -> str:
+    """What every card says: the sampler, where the student comes from, its figures and its recipe."""
+    return _ABOUT.format(
         sampler=sampler_words(sampler),
+        teacher=facts.teacher,
+        teacher_digest=facts.teacher_digest,
+        licence=facts.licence,
         method=facts.method,
         paper=paper_link(facts.paper),
         step=facts.step,
@@ -148,5 +215,4 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
         recipe_hash=facts.recipe.hash(),
         measured=measured_table(facts),
         recipe=facts.recipe.to_json(),
-        files="\n".join(f"| {name} | `{digest}` |" for name, digest in sorted(hashes.items())),
     )

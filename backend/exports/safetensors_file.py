@@ -1,17 +1,23 @@
 """A student as one safetensors file: its weights, with everything else in the header.
 
 A student of Stable Diffusion 1, 2 or XL is the whole model in its authors' layout, with the teacher's autoencoder and
-text encoders, which other programs and diffusers' `from_single_file` read. Any other is its network alone, under the
-names that diffusers gives them.
+text encoders, which other programs and diffusers' `from_single_file` read, and so can be checked like a folder. Any
+other is its network alone, under the names that diffusers gives them, of which no other program makes pictures.
+
+Beside the file lies its model card, of the same name but for .md.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from backend.exports import Export, ExportError, Facts
+from backend.exports import Export, ExportError, Facts, Promise
+from backend.exports.diffusers_folder import expected, sheet_of
+from backend.exports.model_card import file_card
 from backend.exports.original_layout import (
     CLIPS_OF_XL,
     autoencoder_names,
@@ -19,9 +25,10 @@ from backend.exports.original_layout import (
     open_clip_names,
     unet_names,
 )
+from backend.exports.sample_script import script
 from backend.exports.usage import module_of, usage_of
-from backend.exports.writing import file_hash, metadata, save_weights, written
-from backend.networks import Denoiser
+from backend.exports.writing import file_hash, metadata, refuse_taken, save_weights, written
+from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.codec import Autoencoder
 from backend.networks.experts import Experts
@@ -31,15 +38,33 @@ from backend.teachers import Teacher
 from backend.teachers.layouts import Layout, layout
 from backend.teachers.prompts import load_encoder
 
+ALONE = (
+    "The file holds the network's weights and no autoencoder, text encoders or settings, so that no program makes "
+    "pictures of it alone; nothing was checked."
+)
 
-def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teacher: Teacher | None = None) -> Export:
-    """Writes the weights to the file `out`. Raises `ExportError` where `out` is taken or cannot be written.
 
-    teacher: whose other parts go along, where the file is the whole model.
+def write(
+    student: Denoiser,
+    sampler: Sampler,
+    cond: Condition,
+    facts: Facts,
+    out: FilePath,
+    seed: int = 0,
+    teacher: Teacher | None = None,
+) -> Export:
+    """Writes the weights to the file `out`, and its card beside it. Raises `ExportError` where a name is taken or
+    nothing can be written.
+
+    cond, seed: of the pictures that the file promises, where it is the whole model. teacher: whose other parts go along
+    then.
     """
+    card = out.with_suffix(".md") if out.suffix == ".safetensors" else out.with_name(f"{out.name}.md")
+    refuse_taken(card)
     student = merged(settled(student, sampler.guidance))
     header = metadata(student, sampler, facts)
-    model = None if teacher is None else model_of(student, teacher)
+    model = None if teacher is None else _model_of(student, teacher)
+    promise, unchecked = None, ALONE
     if teacher is None or model is None:
         weights = module_of(student.network).state_dict()
     else:
@@ -47,13 +72,37 @@ def write(student: Denoiser, sampler: Sampler, facts: Facts, out: FilePath, teac
         said = header.get("modelspec.usage_hint", "")
         header |= _specification(student, sampler, model)
         header["modelspec.usage_hint"] = f"{header['modelspec.usage_hint']} {said}".strip()
+        try:
+            promise, unchecked = _promise(student, sampler, cond, seed, model, teacher, out.name), ""
+        except ExportError as error:
+            unchecked = f"Nothing was checked: {error}"
     with written(out) as draft:
         save_weights({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, draft, header)
-    digest = file_hash(out)
-    return Export(out, "safetensors", {out.name: digest}, digest)
+        digest = file_hash(draft)
+        with written(card) as about:
+            text = promise.text if promise is not None else ""
+            about.write_text(file_card(facts, sampler, text, unchecked, {out.name: digest}), encoding="utf-8")
+    return Export(
+        out, "safetensors", {out.name: digest, card.name: file_hash(card)}, digest, promise=promise, unchecked=unchecked
+    )
 
 
-def model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
+def _promise(
+    student: Denoiser, sampler: Sampler, cond: Condition, seed: int, model: Layout, teacher: Teacher, name: str
+) -> Promise:
+    """The pictures of the whole model in the file, and the lines of plain diffusers that make them of it.
+
+    Raises `ExportError` where diffusers has no scheduler for the student.
+    """
+    student = student.to("cpu", torch.float32).eval()
+    usage, _ = usage_of(student, sampler)
+    sheet = sheet_of(student, sampler, cond, seed, model, teacher)
+    sheet = replace(sheet, file=name, base=str(model.folder.absolute()), pipeline=model.family.pipelines[0])
+    pictures = expected(student, sampler, cond, seed, teacher)
+    return Promise(script(usage, sheet), sheet.argument, seed, pictures)
+
+
+def _model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
     """The teacher's folder, where the whole model has an original layout; else None."""
     several = isinstance(student.network, Experts)
     if teacher.folder is None or student.inputs or several or not isinstance(teacher.codec, Autoencoder):

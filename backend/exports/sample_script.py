@@ -10,7 +10,7 @@ from typing import Literal
 from backend.exports.pipelines import LINES, FamilyKey, Lines, Part
 from backend.exports.usage import Usage
 
-_HEAD = '''"""Makes pictures with this student; needs {needs}. Run it in its folder: python sample.py"""
+_HEAD = '''"""Makes pictures with this student; needs {needs}.{run}"""
 
 {standard}import torch
 from diffusers import {imports}
@@ -18,7 +18,7 @@ from diffusers.utils import make_image_grid, numpy_to_pil
 {constants}{functions}
 
 @torch.no_grad()
-def {name}(folder, {argument}, seed):
+def {name}({where}, {argument}, seed):
     """Pictures {shape} in [-1, 1]{each}, from the noise of `seed`."""
     generator = torch.Generator().manual_seed(seed)
 '''
@@ -47,7 +47,13 @@ _LOAD_ADAPTERS = """    pipe = DiffusionPipeline.from_pretrained({base}, torch_d
     told = conditions(pipe, {argument})
 """
 
-_LOOP = """{load}    scheduler = {scheduler}.from_pretrained(folder, subfolder="scheduler")
+_LOAD_FILE = """    pipe = {pipeline}.from_single_file(
+        file, config={base}, local_files_only=True, torch_dtype=torch.float32{left_out}
+    )
+    told = conditions(pipe, {argument})
+"""
+
+_LOOP = """{load}    scheduler = {scheduler}
     scheduler.set_timesteps({arguments})
     state = {start}torch.randn({count}, {size}, generator=generator)
     for t in scheduler.timesteps:
@@ -113,7 +119,7 @@ def steer(pipe):
 _TAIL = """
 
 if __name__ == "__main__":
-    pictures = sample(".", {example}, seed={seed})
+    pictures = sample({place}, {example}, seed={seed})
     images = numpy_to_pil((pictures.permute(0, 2, 3, 1).numpy() + 1) / 2)
     make_image_grid(images, rows=1, cols=len(images)).save("pictures.png")
 """
@@ -124,7 +130,8 @@ class Sheet:
     """The pictures an export promises: of `seed`, one per label or prompt, or `count` of them where there are neither.
 
     shape: of one sample, (C, H, W). family: whose lines the script has. size: height and width of a picture in pixels.
-    left_out: parts that the pipeline does without. base: the teacher's folder, where the export is adapters for it.
+    left_out: parts that the pipeline does without. base: the teacher's folder, where the export needs it: adapters for
+    it, or one file, to which it is the config. file: the name of that file. pipeline: the class that reads it.
     negative, away: the prompt that the network is steered away from, and how strongly (`networks.steering`).
     """
 
@@ -139,6 +146,8 @@ class Sheet:
     base: str = ""
     negative: str = ""
     away: float = 0.0
+    file: str = ""
+    pipeline: str = ""
 
     @property
     def argument(self) -> int | list[int] | list[str]:
@@ -156,24 +165,17 @@ class Sheet:
 
 
 def script(usage: Usage, sheet: Sheet, several: bool = False) -> str:
-    """The text of `sample.py`. It defines `sample(folder, what, seed)`, which returns pictures (B, C, H, W).
+    """The text of `sample.py`. It defines `sample(folder, what, seed)`, which returns pictures (B, C, H, W); of a
+    student that is one file, `sample(file, what, seed)`.
 
     what: prompts, labels or a number of pictures, as the sheet has it. several: of a folder of several students, used
     alike, whose students.json says which is for what.
     """
     body = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula}[usage.form](usage, sheet)
     body += _ROUTED.format(argument=sheet.kind) if several else ""
-    return _head(usage, sheet, several) + body + _TAIL.format(example=repr(sheet.argument), seed=sheet.seed)
-
-
-def of_one_file(text: str, pipeline: str, file: str, settings: str) -> str:
-    """The same script with a whole model's weights out of one file. settings: a diffusers folder of its kind, such as
-    the teacher's; `sample`'s own folder has the scheduler."""
-    text = text.replace("import DiffusionPipeline", f"import {pipeline}", 1)
-    return text.replace(
-        "DiffusionPipeline.from_pretrained(folder, ",
-        f"{pipeline}.from_single_file({file!r}, config={settings!r}, local_files_only=True, ",
-        1,
+    place = repr(sheet.file or ".")
+    return (
+        _head(usage, sheet, several) + body + _TAIL.format(place=place, example=repr(sheet.argument), seed=sheet.seed)
     )
 
 
@@ -181,6 +183,7 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     latent = sheet.family != "unet2d"
     lines = LINES[sheet.family] if latent else Lines("")
     network = {"pipeline": "ConsistencyModelPipeline"}.get(usage.form, "DiffusionPipeline" if latent else "UNet2DModel")
+    network = sheet.pipeline or network
     named = [network, usage.scheduler] if usage.form == "scheduler" else [network]
     shape = (3, *sheet.size) if latent else sheet.shape
     constants = f"\nSIZE = {sheet.size!r}\n" if "SIZE" in lines.functions else ""
@@ -188,6 +191,8 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
     return _HEAD.format(
         needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
+        run="" if sheet.file else " Run it in its folder: python sample.py",
+        where="file" if sheet.file else "folder",
         standard="".join(f"import {name}\n\n" for name in (*lines.imports, *(["json"] if several else []))),
         name="sample_of_one" if several else "sample",
         imports=", ".join(sorted(named)),
@@ -204,6 +209,9 @@ def _load(sheet: Sheet) -> str:
         return _LOAD_UNET
     left_out = "".join(f", {name}=None" for name in sheet.left_out)
     steered = "    steer(pipe)\n" if sheet.away else ""
+    if sheet.file:
+        named = {"pipeline": sheet.pipeline, "base": repr(sheet.base), "left_out": left_out, "argument": sheet.kind}
+        return _LOAD_FILE.format(**named) + steered
     if sheet.base:
         return _LOAD_ADAPTERS.format(base=repr(sheet.base), left_out=left_out, argument=sheet.kind) + steered
     return _LOAD_PIPELINE.format(left_out=left_out, argument=sheet.kind) + steered
@@ -223,7 +231,7 @@ def _loop(usage: Usage, sheet: Sheet) -> str:
     result = "result.pred_original_sample" if edm else "state"
     return _LOOP.format(
         load=_load(sheet),
-        scheduler=usage.scheduler,
+        scheduler=_scheduler(usage, sheet),
         arguments=", ".join(f"{name}={value}" for name, value in arguments.items()),
         start="scheduler.sigmas[0] * " if edm else "",
         count=_count(sheet),
@@ -232,6 +240,14 @@ def _loop(usage: Usage, sheet: Sheet) -> str:
         generator=", generator=generator" if usage.fresh else "",
         result=_result(sheet, result),
     )
+
+
+def _scheduler(usage: Usage, sheet: Sheet) -> str:
+    """How the scheduler is made: of its file, or where there is no folder for one of its settings."""
+    if not sheet.file:
+        return f'{usage.scheduler}.from_pretrained(folder, subfolder="scheduler")'
+    settings = "".join(f"        {name}={value!r},\n" for name, value in usage.settings.items())
+    return f"{usage.scheduler}(\n{settings}    )"
 
 
 def _formula(usage: Usage, sheet: Sheet) -> str:

@@ -20,16 +20,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
-from backend.exports import ExportError, safetensors_file
-from backend.exports.diffusers_folder import expected, folded, sheet_image, sheet_of
-from backend.exports.sample_script import Sheet, of_one_file, script
-from backend.exports.usage import Usage, usage_of
+from backend.exports import ExportError, Promise
+from backend.exports.diffusers_folder import sheet_image
+from backend.exports.sample_script import Sheet, script
+from backend.exports.usage import Usage
 from backend.exports.writing import file_hash
-from backend.networks import Condition, Denoiser
-from backend.networks.adapters import merged
-from backend.networks.gates import settled
-from backend.samplers import Sampler
-from backend.teachers import Teacher
 
 TOLERANCE = 1e-5  # of pictures in [-1, 1]; an 8-bit step is 8e-3
 SHEETS = {"expected": "preview.png", "made": "plain-diffusers.png"}
@@ -93,49 +88,32 @@ def verify(folder: FilePath, sheets: FilePath | None = None) -> Verification:
 
 
 def verify_file(
-    file: FilePath,
-    student: Denoiser,
-    sampler: Sampler,
-    cond: Condition,
-    teacher: Teacher,
-    sheets: FilePath | None = None,
-    seed: int = 0,
-) -> "OfFile | None":
-    """Checks a whole model in one file as `verify` checks a folder; None where the file is a network alone, which makes
-    no pictures, or diffusers has no scheduler for it. The settings are the teacher's, as the file's header says.
+    file: FilePath, promise: Promise, sheets: FilePath | None = None, timeout: float = LONGEST_SECONDS
+) -> Verification:
+    """Checks a single file that was just written against what it promises; sheets: as of `verify`.
 
-    sheets: as in `verify`.
+    Nothing but the file itself is read of where it lies: its card and its hash are as fresh as the file.
     """
-    model = safetensors_file.model_of(student, teacher)
-    if model is None:
-        return None
-    student = folded(merged(settled(student, sampler.guidance)).to("cpu", torch.float32).eval(), sampler)
-    try:
-        usage, _ = usage_of(student, sampler)
-    except ExportError:
-        return None
-    sheet = sheet_of(student, sampler, cond, seed, model, teacher)
-    where, settings = str(file.absolute()), str(model.folder.absolute())
-    text = of_one_file(script(usage, sheet), model.family.pipelines[0], where, settings)
     with tempfile.TemporaryDirectory() as between:
-        place = FilePath(between)
-        usage.new_scheduler().save_pretrained(place / "scheduler")
-        save_file({"samples": expected(student, sampler, cond, seed, teacher)}, place / "expected.safetensors")
-        job = {"folder": between, "text": text, "argument": sheet.argument, "seed": seed}
-        job["keep"] = str(place / "pictures.safetensors")
-        (answer,) = _run({"jobs": [job], "threads": torch.get_num_threads()}, LONGEST_SECONDS)
-        if sheets is not None and (place / "pictures.safetensors").is_file():
-            _write_sheets(place / "pictures.safetensors", sheets)
-    difference = answer.get("difference", math.nan)
-    return OfFile(Verification(file, difference, (), answer.get("problem", ""), answer.get("seconds", 0.0)), text)
-
-
-@dataclass(frozen=True)
-class OfFile:
-    """What was found of a file, and the lines that were run for it."""
-
-    found: Verification
-    text: str
+        folder = FilePath(between)
+        save_file({"samples": promise.pictures}, folder / "expected.safetensors")
+        job = {
+            "folder": str(folder),
+            "file": str(file.resolve()),
+            "text": promise.text,
+            "argument": promise.argument,
+            "seed": promise.seed,
+            "keep": str(folder / "pictures.safetensors"),
+        }
+        (answer,) = _run({"jobs": [job], "threads": torch.get_num_threads()}, timeout)
+        if sheets is not None and (folder / "pictures.safetensors").is_file():
+            _write_sheets(folder / "pictures.safetensors", sheets)
+    return Verification(
+        file,
+        answer.get("difference", math.nan),
+        problem=answer.get("problem", ""),
+        seconds=answer.get("seconds", 0.0),
+    )
 
 
 def _write_sheets(kept: FilePath, sheets: FilePath) -> None:

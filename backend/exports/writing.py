@@ -28,7 +28,7 @@ def written(out: FilePath) -> Iterator[FilePath]:
     """
     draft = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
     try:
-        _refuse_taken(out)
+        refuse_taken(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if out.is_dir():
@@ -44,7 +44,8 @@ def written(out: FilePath) -> Iterator[FilePath]:
             draft.unlink()
 
 
-def _refuse_taken(out: FilePath) -> None:
+def refuse_taken(out: FilePath) -> None:
+    """Raise `ExportError` where `out` is there already; an empty folder may be."""
     if out.is_dir():
         if any(out.iterdir()):
             raise ExportError(f"{out} already holds files; choose a new or an empty folder.")

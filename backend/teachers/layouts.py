@@ -9,6 +9,9 @@ from backend.teachers import TeacherError
 from backend.teachers.families import AUTOENCODERS, ENCODERS, FAMILIES, FLUX_SIZE, TOKENIZERS, Family
 from backend.teachers.files import part, read_json
 
+LORA = "pytorch_lora_weights.safetensors"
+"""The file in which diffusers keeps adapters alone."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -69,6 +72,8 @@ def layout(folder: FilePath) -> Layout:
         raise TeacherError(f"{folder} does not exist; name a bundled teacher or a diffusers folder.")
     if not folder.is_dir():
         raise TeacherError(f"{folder} is a file; name the diffusers folder that holds unet/ and scheduler/.")
+    if (folder / LORA).is_file():
+        raise TeacherError(f"{folder} holds LoRA adapters, which change a model and are none; name the model itself.")
     pipeline = _pipeline(folder)
     family, network = _family(folder, pipeline)
     about = profile(folder)

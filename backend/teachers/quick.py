@@ -10,10 +10,10 @@ from pathlib import Path as FilePath
 
 from backend.contract.catalogue import MethodCard, TeacherCard, default_key, load_cached
 from backend.teachers import BUNDLED, TeacherError, folder_of
-from backend.teachers.files import Stored, header, parameters_in, tensors_in, weights_files
+from backend.teachers.files import Stored, parameters_in, tensors_in, weights_files
 from backend.teachers.layouts import Layout, classes_of, layout, refuse_network, words
 from backend.teachers.noise_kinds import noise_of, notes_on
-from backend.teachers.single_file import NETWORK, settings_of
+from backend.teachers.single_file import bytes_of, network_tensors, settings_of
 
 PREDICTION_WORDS = {
     "epsilon": "Predicts the noise (epsilon)",
@@ -43,8 +43,7 @@ def card(where: str) -> TeacherCard:
     refuse_network(model, model.network)
     path, prediction_type = noise_of(model.scheduler)
     if folder.is_file():
-        stored = {name: tensor for name, tensor in header(folder)[0].items() if name.startswith(NETWORK)}
-        size = folder.stat().st_size
+        stored, size = network_tensors(folder), bytes_of(folder)
     else:
         stored = tensors_in(weights_files(model.network_folder, "diffusion_pytorch_model"))
         _check_first_layer(model, stored)

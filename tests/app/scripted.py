@@ -14,6 +14,7 @@ FITS = {
     "ok": True,
     "problems": [],
     "warnings": [],
+    "findings": [],
     "suggestions": [],
     "teacher": "Digits",
     "method": "Distribution matching (DMD2)",

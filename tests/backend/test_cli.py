@@ -408,9 +408,16 @@ def test_a_safetensors_export_of_a_step_is_one_file(distill, lab, tmp_path):
     out = tmp_path / "student.safetensors"
     chosen = ("--format", "safetensors", "--checkpoint", "6", "--out", out)
     done = distill("export", lab.project, "first", *chosen, "--json").json
-    assert (done["step"], list(done["files"])) == (6, ["student.safetensors"])
+    assert (done["step"], list(done["files"])) == (6, ["student.safetensors", "student.md"])
     with safe_open(out, "pt") as opened:
         assert opened.metadata()["distill.step"] == "6"
+    assert "max_abs_difference" not in done
+    assert done["unchecked"].startswith("The file holds the network's weights and no autoencoder, text encoders or")
+    card = (tmp_path / "student.md").read_text(encoding="utf-8")
+    assert done["unchecked"] in card
+    assert done["files"]["student.safetensors"] in card
+    with ProjectFile.open(lab.project, readonly=True) as opened_project:
+        assert opened_project.exports(1)[-1].verification["unchecked"] == done["unchecked"]
 
 
 def test_raw_and_averaged_weights_are_both_to_be_had(distill, lab, tmp_path):

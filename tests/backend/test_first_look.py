@@ -31,8 +31,9 @@ def test_each_part_has_a_sentence(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({"teacher": str(tmp_path / "model"), "method": "dmd2"}))
     teacher, prompts = first_look.problems_of(recipe, prompts=str(tmp_path / "names.txt"))
-    assert teacher.startswith(f"{tmp_path / 'model'} is not a diffusers model")
-    assert prompts == f"{tmp_path / 'names.txt'} holds no prompt; write one a line."
+    assert (teacher.field, prompts.field) == ("teacher", "prompts")
+    assert teacher.words.startswith(f"{tmp_path / 'model'} is not a diffusers model")
+    assert prompts.words == f"{tmp_path / 'names.txt'} holds no prompt; write one a line."
     assert first_look.problems_of(recipe, "emoji") == []
 
 
@@ -67,20 +68,38 @@ def test_data_without_a_picture_is_refused_where_the_method_looks_at_it(tmp_path
     (folder / "1.png").write_bytes(b"no picture")
     (folder / "2.png").write_bytes(b"")
     (folder / "notes.pdf").write_bytes(b"%PDF")
-    (words,) = first_look.problems("digits", None, str(folder), "gdd")
-    assert words == f"No picture in {folder} can be used (2 broken, 1 not pictures); choose another folder."
-    assert first_look.problems("digits", None, str(folder), "dmd2", {"gan_weight": 0.1}) == [words]
+    (found,) = first_look.problems("digits", None, str(folder), "gdd")
+    assert found.field == "data"
+    assert found.words == f"No picture in {folder} can be used (2 broken, 1 not pictures); choose another folder."
+    assert first_look.problems("digits", None, str(folder), "dmd2", {"gan_weight": 0.1}) == [found]
     assert first_look.problems("digits", None, str(folder), "dmd2") == []  # it takes no notice of data
     assert first_look.problems("digits", None, "digits", "gdd") == []
     (missing,) = first_look.problems("digits", None, str(tmp_path / "away"), "gdd")
-    assert missing == f"There is no folder or zip {tmp_path / 'away'}; choose one that holds pictures."
+    assert missing.words == f"There is no folder or zip {tmp_path / 'away'}; choose one that holds pictures."
 
 
 @pytest.mark.usefixtures("known")
 def test_one_picture_among_others_is_enough_for_the_first_look(tmp_path: Path) -> None:
-    (tmp_path / "1.png").write_bytes(b"no picture")
-    Image.new("L", (3, 3)).save(tmp_path / "2.png")
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "1.png").write_bytes(b"no picture")
+    Image.new("L", (3, 3)).save(tmp_path / "7" / "2.png")
     assert first_look.problems("digits", None, str(tmp_path), "gdd") == []
+
+
+@pytest.mark.usefixtures("known")
+def test_classes_that_the_teacher_does_not_know_and_missing_captions_are_refused_at_once(
+    tmp_path: Path, tiny_model: Models
+) -> None:
+    Image.new("L", (3, 3)).save(tmp_path / "2.png")
+    for teacher, words in (
+        ("digits", f"{tmp_path} has no classes, and the teacher knows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; sort the pictures"),
+        (str(tiny_model("sd")), f"{tmp_path} has no captions; write one into a text file beside each picture"),
+    ):
+        (found,) = first_look.problems(teacher, None, str(tmp_path), "gdd")
+        assert found.field == "data"
+        assert found.words.startswith(words)
+    (tmp_path / "2.txt").write_text("an apple")
+    assert first_look.problems(str(tiny_model("sd")), None, str(tmp_path), "gdd") == []
 
 
 @pytest.mark.usefixtures("known")

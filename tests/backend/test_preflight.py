@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from backend import checkpoints, judge, preflight, studio
-from backend.assembly import start_run
-from backend.contract.checked import Preflight
+from backend.assembly import assemble, method_of, start_run
+from backend.contract.checked import Finding, Preflight
 from backend.contract.project_file import ProjectFile
-from backend.contract.recipe import Recipe
+from backend.contract.recipe import Recipe, RecipeError
 from backend.datasets import ImageSet, latents
 from backend.methods import load_method, method_names
+from backend.teachers import load_teacher
 from backend.train import NotFiniteError, train
 
 MEBIBYTE = 2**20
@@ -115,18 +116,20 @@ def test_pairs_and_latents_that_a_dry_run_leaves_out_are_counted(lab, monkeypatc
 def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
     teacher = str(tiny_teacher("digits-eps"))
     asked = {"teacher": teacher, "method": "dmd2"}
-    (words,) = look({**asked, "settings": {"first_level": 1}}, project, dry_run=False).warnings
-    assert words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
-    assert "set first_level to 0, which starts it at 0." in words
+    (found,) = look({**asked, "settings": {"first_level": 1}}, project, dry_run=False).warnings
+    assert found.field == "settings.first_level"
+    assert found.words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
+    assert "set first_level to 0, which starts it at 0." in found.words
     assert look(asked, project, dry_run=False).warnings == []
 
 
 def test_a_guided_teacher_is_not_learnt_from_without_guidance_in_silence(project):
     asked = {"teacher": "emoji", "method": "dmd2"}
-    (words,) = look(asked, project, dry_run=False).warnings
-    assert words == (
+    (found,) = look(asked, project, dry_run=False).warnings
+    assert found == Finding(
+        "settings.guidance_scale",
         "The teacher is meant to be sampled under guidance 2, and the student would learn from it without; "
-        "set guidance_scale to 2."
+        "set guidance_scale to 2.",
     )
     assert look({**asked, "settings": {"guidance_scale": 2}}, project, dry_run=False).warnings == []
 
@@ -147,15 +150,16 @@ def test_a_method_that_goes_on_from_another_run_does_not_start_from_the_teacher_
 ):
     asked = {"teacher": "mixture-2d", "method": method, "settings": settings}
     warnings = look(asked, project, dry_run=False).warnings
-    said = [words for words in warnings if "is meant to start from" in words]
-    assert len(said) == (wanted is not None)
-    assert wanted is None or f"is meant to start from {wanted}, and this run would start from the teacher" in said[0]
+    said = [one for one in warnings if "is meant to start from" in one.words]
+    assert [one.field for one in said] == ["student.start"] * (wanted is not None)
+    words = f"is meant to start from {wanted}, and this run would start from the teacher"
+    assert wanted is None or words in said[0].words
 
 
 def test_data_that_is_not_used_is_named(lab, project):
     asked = {**lab.recipe(), "data": "digits"}
-    (words,) = look(asked, project, dry_run=False).warnings
-    assert words == "The data digits is not used: the method needs none with these settings."
+    (found,) = look(asked, project, dry_run=False).warnings
+    assert found == Finding("data", "The data digits is not used: the method needs none with these settings.")
     assert look({**asked, "settings": {"gan_weight": 0.1}}, project, dry_run=False).warnings == []
 
 
@@ -167,25 +171,90 @@ def test_pictures_that_are_left_out_are_counted(lab, project, tmp_path):
         Image.new("L", (16, 16), 20 * int(name)).save(tmp_path / "pictures" / name / "one.png")
     (tmp_path / "pictures" / "0" / "two.png").write_bytes(b"broken")
     asked = {**lab.recipe("gdd"), "data": str(tmp_path / "pictures")}
-    (words,) = look(asked, project, dry_run=False).warnings
-    assert words == f"Of {tmp_path / 'pictures'}, left out 1 of 11 files: 1 broken."
+    (found,) = look(asked, project, dry_run=False).warnings
+    assert found == Finding("data", f"Of {tmp_path / 'pictures'}, left out 1 of 11 files: 1 broken.")
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "field", "said"),
     [
-        (NotFiniteError("The loss was not finite."), "The loss was not finite. Lower the learning rate"),
-        (torch.OutOfMemoryError(), "The device is out of memory (the machine has "),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The device is out of memory (the machine has "),
+        (NotFiniteError("It was not finite."), "settings.learning_rate", "It was not finite. Lower the learning rate"),
+        (torch.OutOfMemoryError(), "training.batch_size", "The device is out of memory (the machine has "),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "training.batch_size",
+            "The device is out of memory (the machine has ",
+        ),
     ],
 )
-def test_a_dry_run_that_fails_is_a_problem(lab, project, monkeypatch, error, said):
+def test_a_dry_run_that_fails_is_a_problem(lab, project, monkeypatch, error, field, said):
     def fail(run):
         raise error
 
     monkeypatch.setattr(preflight, "train", fail)
-    (words,) = look(lab.recipe(), project).problems
-    assert words.startswith(said)
+    (found,) = look(lab.recipe(), project).problems
+    assert found.field == field
+    assert found.words.startswith(said)
+
+
+def pictures(folder: Path, *names: str) -> str:
+    """A folder of one picture in each of these classes."""
+    from PIL import Image
+
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        Image.new("L", (16, 16), 9).save(folder / name / "one.png")
+    folder.mkdir(exist_ok=True)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("teacher", {"teacher": "digts"}),
+        ("method", {"method": "dmd3"}),
+        ("settings.gan_weight", {"settings": {"gan_weight": 7}}),
+        ("settings.student_step", {"settings": {"student_step": 1}}),
+        ("settings", {"method": "lcm", "settings": {"guidance_scale": 9, "guidance_low": 1, "guidance_high": 2}}),
+        ("settings", {"method": "msd", "teacher": "mixture-2d"}),
+        ("settings.guidance_scale", {"teacher": "mixture-2d", "settings": {"guidance_scale": 2}}),
+        ("teacher", {"teacher": "mixture-2d", "method": "guidance"}),
+        ("data", {"method": "gdd", "data": "nothing"}),
+        ("data", {"method": "gdd", "data": "strange"}),
+        ("data", {"method": "gdd", "data": "away"}),
+        ("prompts", {"teacher": "emoji", "prompts": "away.txt"}),
+        ("data", {"method": "gdd", "teacher": "emoji", "data": "plain"}),
+        ("student.rank", {"student": {"kind": "lora", "rank": 512}}),
+        ("student.start", {"student": {"start": "run:99@best"}}),
+        ("pairs.source", {"method": "knowledge", "pairs": {"source": "start", "count": 2}}),
+        ("training.accumulation", {"method": "f_distill", "training": {"accumulation": 2}}),
+        ("training.gradient_checkpointing", {"teacher": "mixture-2d", "training": {"gradient_checkpointing": True}}),
+    ],
+)
+def test_each_problem_names_the_value_in_which_it_is_mended(project, tmp_path, monkeypatch, field, change):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "nothing")
+    pictures(tmp_path / "strange", "cats")
+    pictures(tmp_path / "plain", ".")
+    found = look({"teacher": "digits", "method": "dmd2", **change}, project, dry_run=False)
+    assert [one.field for one in found.problems] == [field]
+
+
+def test_what_a_device_cannot_do_is_said_of_the_precision(lab):
+    asked = Recipe.from_values({**lab.recipe(precision="bfloat16")})
+    method, settings = method_of(asked)
+    with pytest.raises(RecipeError, match="does not compute in bfloat16") as refused:
+        assemble(asked, method, settings, load_teacher("digits"), None, torch.device("mps"), None)
+    assert refused.value.field == "training.precision"
+
+
+def test_as_json_the_sentences_stand_alone_and_with_their_fields():
+    found = Preflight([Finding("data", "No picture.")], [Finding("settings.gan_weight", "It is much.")]).to_json()
+    assert (found["ok"], found["problems"], found["warnings"]) == (False, ["No picture."], ["It is much."])
+    assert found["findings"] == [
+        {"kind": "problem", "field": "data", "words": "No picture."},
+        {"kind": "warning", "field": "settings.gan_weight", "words": "It is much."},
+    ]
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_problem(lab, project, monkeypatch):
@@ -199,13 +268,14 @@ def test_a_fault_of_the_program_is_not_taken_for_a_problem(lab, project, monkeyp
 
 def test_too_full_a_disk_is_a_problem(lab, project, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
-    (words,) = look(lab.recipe(), project).problems
-    assert words.startswith("The disk has too little room for the checkpoints,")
+    (found,) = look(lab.recipe(), project).problems
+    assert found.field == "training.keep_checkpoints"
+    assert found.words.startswith("The disk has too little room for the checkpoints,")
 
 
 def test_other_kinds_of_run_are_refused(lab, project):
-    (words,) = look({**lab.recipe(), "kind": "tensors"}, project).problems
-    assert words == "This version makes runs of kind train alone, not tensors; change kind."
+    (found,) = look({**lab.recipe(), "kind": "tensors"}, project).problems
+    assert found == Finding("kind", "This version makes runs of kind train alone, not tensors; change kind.")
 
 
 def test_a_lack_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
@@ -215,7 +285,8 @@ def test_a_lack_of_memory_comes_with_what_would_help(lab, project, monkeypatch):
     asked = {**lab.recipe(batch_size=4), "settings": {"student_steps": 4, "gan_weight": 0.1}}
     found = look(asked, project)
     assert found.ok
-    assert any("of memory and this machine has 0.0 GiB; make it smaller" in words for words in found.warnings)
+    (warned,) = (one for one in found.warnings if one.field == "training.batch_size")
+    assert "of memory and this machine has 0.0 GiB; make it smaller" in warned.words
     # All is activations beside the tiny networks of this teacher; none fits in a mebibyte, so the least batch is it.
     assert [suggestion.change for suggestion in found.suggestions][:5] == [
         {"training.batch_size": 1, "training.accumulation": 4},
@@ -239,14 +310,15 @@ def test_running_out_of_memory_comes_with_what_would_help(lab, project, monkeypa
     assert changes[0] == {"training.batch_size": 8, "training.accumulation": 8}
     assert {"training.batch_size": 16} in changes
     assert {suggestion.memory for suggestion in found.suggestions} == {0}  # nothing was measured
-    assert "what would help, the most first: take 8 batches of 8 for a step" in found.problems[0]
+    assert "what would help, the most first: take 8 batches of 8 for a step" in found.problems[0].words
 
 
 def test_a_long_run_is_shortened_by_what_costs_most(lab, project, monkeypatch):
     monkeypatch.setattr(preflight, "_try", lambda run, report: (60 * 3600.0, preflight.Peaks(0, 0, 0)))
     asked = {**lab.recipe(steps=1000), "settings": {"student_steps": 2, "guidance_scale": 2.0}}
     found = look(asked, project)
-    assert "The run takes about 60 hours on this machine; make it shorter, or let it run on." in found.warnings
+    words = "The run takes about 60 hours on this machine; make it shorter, or let it run on."
+    assert Finding("training.steps", words) in found.warnings
     assert list(found.suggestions[0].change.items()) == [("training.steps", 100)]
     assert [suggestion.left for suggestion in found.suggestions] == sorted(s.left for s in found.suggestions)
     for suggestion in found.suggestions:  # each of them is a recipe that can be asked for

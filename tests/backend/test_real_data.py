@@ -112,7 +112,8 @@ def test_what_is_left_out_of_data_and_prompts_is_counted_before_a_run_and_in_its
         f"Of {pictures}, left out 3 of 6 files: 1 duplicates, 2 broken.",
         f"Of {prompts}, left out 2 of 5 lines: 1 blank, 1 duplicates.",
     ]
-    assert preflight(asked, path, dry_run=False).warnings[:2] == wanted  # the third is of guidance
+    data, words, _ = preflight(asked, path, dry_run=False).warnings  # the third is of guidance
+    assert [(data.field, data.words), (words.field, words.words)] == list(zip(("data", "prompts"), wanted, strict=True))
     with ProjectFile.open(path) as project:
         run = project.add_run(asked)
     assert work(path, run) == 0

@@ -455,5 +455,11 @@ def test_preflight_lists_every_problem(distill, project, tmp_path):
         "gan_weight is 7, above its highest value 1; choose between 0 and 1.",
         "student_step is unknown here; did you mean student_steps?",
     ]
+    assert [(one["kind"], one["field"], one["words"]) for one in found.json["findings"]] == [
+        ("problem", field, words)
+        for field, words in zip(
+            ("kind", "teacher", "settings.gan_weight", "settings.student_step"), found.json["problems"], strict=True
+        )
+    ]
     words = distill("preflight", project, "--recipe", recipe)
     assert words.out.count("problem: ") == 4

@@ -78,17 +78,17 @@ def test_formats_that_cannot_be_used_say_why():
 
 
 @pytest.mark.parametrize(
-    ("verification", "form", "words", "tone"),
+    ("verification", "words", "tone"),
     [
-        ({"max_abs_difference": 4e-7}, "diffusers", "Sound", "good"),
-        ({"max_abs_difference": 4e-7, "tolerance": 1e-8}, "diffusers", "Not sound", "bad"),
-        ({"max_abs_difference": 0.5}, "diffusers", "Not sound", "bad"),
-        ({}, "diffusers", "It was not checked", "warning"),
-        ({}, "safetensors", "nothing to check", "muted"),
+        ({"max_abs_difference": 4e-7}, "Sound", "good"),
+        ({"max_abs_difference": 4e-7, "tolerance": 1e-8}, "Not sound", "bad"),
+        ({"max_abs_difference": 0.5}, "Not sound", "bad"),
+        ({}, "It was not checked", "warning"),
+        ({"unchecked": "The file holds a network alone."}, "The file holds a network alone.", "muted"),
     ],
 )
-def test_the_number_is_put_in_words(verification, form, words, tone):
-    said = verdict(verification, form, str)
+def test_the_number_is_put_in_words(verification, words, tone):
+    said = verdict(verification, str)
     assert words in said[0]
     assert said[1] == tone
 
@@ -110,3 +110,17 @@ def test_a_finished_export_is_read_and_what_is_gone_is_left_out(tmp_path):
     assert (here.there, here.expected, here.made) == (True, b"A", b"")
     assert here.snippet == "import torch\n\n\nprint(1)"
     assert (moved.there, moved.snippet) == (False, "")
+
+
+def test_a_single_file_is_used_as_it_was_checked(tmp_path):
+    out = tmp_path / "student.safetensors"
+    out.write_bytes(b"")
+    with ProjectFile.create(tmp_path / "lab.distill") as project:
+        from backend.contract.recipe import Recipe
+
+        run = project.add_run(Recipe.from_values({"teacher": "digits", "method": "dmd2"}))
+        project.add_export(run, "safetensors", str(out), "h", {})
+        project.add_export(run, "safetensors", str(out), "h", {"snippet": "pipe = 1"})
+        alone, whole = (look_at(project, export) for export in project.exports(run))
+    assert "load_file" in alone.snippet
+    assert whole.snippet == "pipe = 1"

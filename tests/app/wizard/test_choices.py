@@ -175,43 +175,38 @@ def test_a_refused_teacher_is_said_where_it_is_named():
 
 
 @pytest.mark.parametrize(
-    ("words", "page"),
+    ("field", "page"),
     [
-        ("gan_weight is 7, above its highest value 1; choose between 0 and 1.", "method"),
-        ("training.batch_size is 0, below its lowest value 1; choose 1 or more samples.", "training"),
-        ("first_level is 0.01, too near the data to start from; give 0, or at least 0.05.", "method"),
-        ("This machine has no cuda device that torch can use; choose cpu or auto.", "compute"),
-        ("This cuda device does not compute in bfloat16; set precision to float32.", "compute"),
-        ("/data/cats has no pictures that can be used; choose another folder.", "data"),
-        ("Of /data/cats, left out 1 of 11 files: 1 broken.", "data"),
-        (
-            "Run 3's student has another architecture than this teacher; start from a run of the same teacher.",
-            "student",
-        ),
-        (
-            "Run 3's student is adapters on another teacher's weights, /cats; start from a run of the same teacher, "
-            "or from the teacher.",
-            "student",
-        ),
-        (
-            "Run 3's student is adapters and this run trains all of a network; change student.kind, or start from the "
-            "teacher.",
-            "student",
-        ),
-        ("The disk has too little room for the checkpoints, 3.0 GiB; free some space.", "training"),
-        ("The device is out of memory (the GPU has 8.0 GiB); what would help: leave out ... no real data.", "training"),
-        (
-            "The teacher predicts epsilon and the student starts where alpha is 0.0064: its clean sample is the "
-            "difference of two large numbers there; set first_level to 0, which starts it at 0.89.",
-            "method",
-        ),
-        ("This teacher has no unconditional mode; set guidance_scale to 1.", "method"),
-        ("The loss was not finite. Lower the learning rate, or check the teacher.", "method"),
+        ("teacher", "teacher"),
+        ("data", "data"),
+        ("prompts", "data"),
+        ("pairs.source", "data"),
+        ("method", "method"),
+        ("settings", "method"),
+        ("settings.guidance_scale", "method"),
+        ("settings.steps", "method"),
+        ("student.rank", "student"),
+        ("student.start", "student"),
+        ("training.steps", "training"),
+        ("training.keep_checkpoints", "training"),
+        ("training.device", "compute"),
+        ("training.precision", "compute"),
+        ("kind", "review"),
+        ("", "review"),
     ],
 )
-def test_a_sentence_of_preflight_leads_to_the_page_that_mends_it(words, page):
-    values = with_change(FRESH, {"data": "/data/cats"})
-    assert choices.page_of(words, values) == page
+def test_what_preflight_finds_is_on_the_page_that_holds_its_field(field, page):
+    assert choices.page_of(field) == page
+    found = [{"kind": "warning", "field": field, "words": "A checkpoint of no data."}]
+    (problem,) = choices.found_by_check({"findings": found})
+    assert (problem.page, problem.name, problem.blocks) == (page, field, False)
+
+
+def test_every_value_of_a_recipe_is_on_a_page_of_its_own():
+    recipe = Recipe(teacher="digits", method="dmd2").model_dump(mode="json")
+    for name in set(recipe) - {"version", "kind"}:
+        inside = [f"{name}.{key}" for key in recipe[name]] if isinstance(recipe[name], dict) else []
+        assert all(choices.page_of(field) != "review" for field in (name, *inside))
 
 
 def test_what_differs_from_the_defaults_is_listed():

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.widgets.grouped_list import KEY, REFUSAL
-from app.widgets.step_list import WORDS
+from app.widgets.step_list import MARK, WORDS
 from app.wizard.choices import recipe_of
 from app.wizard.data import DataPage
 from app.wizard.dropped import contents
@@ -114,6 +114,7 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
         **FITS,
         "ok": False,
         "problems": [words],
+        "findings": [{"kind": "problem", "field": "training.batch_size", "words": words}],
         "suggestions": [
             {"words": "Lower the batch size from 48 to 12", "change": change, "left": 0.25, "memory": 0},
             {"words": "Change everything", "change": more, "left": 0.5, "memory": 3 * 2**30},
@@ -128,6 +129,11 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     link = next(b for b in wizard.review.problems.findChildren(QPushButton) if b.text() == "Go to Training")
     qtbot.mouseClick(link, LEFT)
     assert wizard.frame.steps.currentRow() == 4
+    row = page(wizard, "training", TrainingPage).form.rows["batch_size"]
+    line = row.editor.focusProxy()
+    assert line is not None
+    qtbot.waitUntil(line.hasFocus)
+    assert (row.wrong.text(), row.wrong.isVisible()) == (words, True)
     wizard.go_to("review")
     apply = next(b for b in wizard.review.suggestions.findChildren(QPushButton) if b.text() == "Apply")
     qtbot.mouseClick(apply, LEFT)
@@ -137,11 +143,57 @@ def test_a_problem_that_the_check_finds_blocks_and_leads_to_its_page(
     qtbot.waitUntil(lambda: len(wizard.review.suggestions.words()) > 1)
     assert "Lower the batch size from 48 to 12." in wizard.review.suggestions.words()
     assert "Change everything: about 3.0 GiB of memory." in wizard.review.suggestions.words()
+    backend.answers["preflight"] = lambda _: FITS
     apply = [b for b in wizard.review.suggestions.findChildren(QPushButton) if b.text() == "Apply"][-1]
     qtbot.mouseClick(apply, LEFT)
     for name, value in more.items():
         part, key = name.split(".")
         assert wizard.draft.values[part][key] == value
+    qtbot.waitUntil(lambda: wizard.is_settled)
+    assert row.wrong.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("field", "key", "label"),
+    [
+        ("teacher", "teacher", "wrong"),
+        ("data", "data", "wrong"),
+        ("prompts", "data", "wrong_prompts"),
+        ("method", "method", "wrong"),
+        ("settings", "method", "wrong"),
+        ("settings.guidance_scale", "method", "guidance_scale"),
+        ("student.start", "student", "wrong"),
+        ("student.rank", "student", "rank"),
+        ("training.keep_checkpoints", "training", "keep_checkpoints"),
+        ("training.precision", "compute", "precision"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["problem", "warning"])
+def test_what_the_check_finds_stands_beside_its_field_however_it_is_worded(
+    qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend, field: str, key: str, label: str, kind: str
+) -> None:
+    words = "Teacher, data, class, checkpoint, memory: none of these words says where this belongs."
+    findings = [{"kind": kind, "field": field, "words": words}]
+    backend.answers["preflight"] = lambda _: {**FITS, "ok": kind == "warning", "findings": findings}
+    digits = CATALOGUE.teacher("digits")
+    assert digits is not None
+    asked = digits.model_copy(update={"key": "words", "condition": "text", "labels": (), "classes": 0})
+    backend.catalogue = CATALOGUE.model_copy(update={"teachers": (*CATALOGUE.teachers, asked)})
+    wizard = make(empty)
+    change = {"settings.gan_weight": 0.1} | ({"teacher": "words"} if field == "prompts" else {})
+    wizard.draft.edit(change, "so that each field is shown")
+    wizard.go_to("review")
+    qtbot.waitUntil(lambda: words in wizard.review.problems.words())
+    qtbot.waitUntil(lambda: wizard.is_settled)
+    assert wizard.frame.status.text() == words if kind == "problem" else wizard.frame.start.isEnabled()
+    wizard.go_to(key, field)
+    shown = wizard.pages[key]
+    beside = getattr(shown, label, None) or shown.form.rows[label].wrong  # type: ignore[attr-defined]
+    assert beside.text() == words
+    assert beside.isVisible()
+    assert beside.property("tone") == ("bad" if kind == "problem" else "warning")
+    marks = [wizard.frame.steps.item(row).data(MARK) for row in range(len(wizard.pages))]
+    assert marks.count("wrong") == (kind == "problem")
 
 
 def test_a_check_that_fails_says_so_and_can_be_tried_again(
@@ -163,7 +215,11 @@ def test_the_warning_of_an_epsilon_start_is_read_in_the_review(
     qtbot: QtBot, make: Make, empty: Path, backend: ScriptedBackend
 ) -> None:
     words = "The teacher predicts epsilon and the student starts where alpha is 0.0064; set first_level to 0."
-    backend.answers["preflight"] = lambda _: {**FITS, "warnings": [words]}
+    backend.answers["preflight"] = lambda _: {
+        **FITS,
+        "warnings": [words],
+        "findings": [{"kind": "warning", "field": "settings.first_level", "words": words}],
+    }
     wizard = make(empty)
     wizard.go_to("review")
     qtbot.waitUntil(lambda: words in wizard.review.problems.words())

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from backend.exports import adapters, diffusers_folder, export, safetensors_file
 from backend.exports.verify import verify_all
-from backend.networks import Denoiser
+from backend.networks import Condition, Denoiser
 from backend.networks.adapters import own_parameters, size_in_words
 from backend.networks.gates import with_gated_adapters
 from backend.samplers import Sampler
@@ -52,7 +52,9 @@ def test_one_file_holds_the_weights_with_the_adapters_in_them(tmp_path: Path) ->
     base = u_net("flow").frozen()
     sampler = Sampler("deterministic", base.path.grid(2), 3.0)
     for scale, same in ((1.0, True), (3.0, False)):
-        made = safetensors_file.write(loud(base), replace(sampler, guidance=scale), FACTS, tmp_path / f"{scale}")
+        made = safetensors_file.write(
+            loud(base), replace(sampler, guidance=scale), Condition.none(1), FACTS, tmp_path / f"{scale}.safetensors"
+        )
         weights, plain = load_file(made.path), base.network.unet.state_dict()  # type: ignore[union-attr]
         assert weights.keys() == plain.keys()
         assert all(torch.allclose(weights[name], plain[name]) for name in plain) == same

@@ -17,9 +17,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from backend.exports import Export, export
-from backend.exports.verify import TOLERANCE
+from backend.exports.verify import SHEETS, TOLERANCE, verify_file
 from backend.networks import Denoiser
 from backend.samplers import Sampler, start_level, student_levels
 from backend.teachers import Teacher, load_teacher
@@ -109,18 +110,12 @@ every_kind = pytest.mark.parametrize("name", KINDS)
 
 FRESH = """
 import json, sys
-import diffusers, torch
 from safetensors.torch import load_file
 
 for job in json.load(sys.stdin):
-    kind = getattr(diffusers, job["pipeline"])
-    pipe = kind.from_single_file(job["file"], config=job["config"], local_files_only=True)
-    scheduler = getattr(diffusers, job["scheduler"])
-    pipe.scheduler = scheduler.from_pretrained(job["folder"], subfolder="scheduler")
-    diffusers.DiffusionPipeline.from_pretrained = lambda *where, **how: pipe
     scope = {"__name__": "sample"}
-    exec(open(job["folder"] + "/sample.py").read(), scope)
-    made = scope["sample"](job["folder"], job["prompts"], job["seed"])
+    exec(job["text"], scope)
+    made = scope["sample"](job["file"], job["prompts"], job["seed"])
     expected = load_file(job["folder"] + "/expected.safetensors")["samples"]
     print(json.dumps({"difference": float((made - expected).abs().max()), "spread": float(expected.std())}))
 assert not any(name.partition(".")[0] in ("backend", "app") for name in sys.modules)
@@ -164,15 +159,16 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
 def answers(students: dict[str, Written], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     jobs = []
     for one in students.values():
-        about = json.loads((one.folder.path / "distill.json").read_text())
+        promise = one.file.promise
+        assert promise is not None
+        assert ".from_single_file(" in promise.text
+        assert f"config={str(one.teacher.folder)!r}" in promise.text
         jobs.append(
             {
                 "file": str(one.file.path),
                 "folder": str(one.folder.path),
-                "config": str(one.teacher.folder),
-                "pipeline": json.loads((one.folder.path / "model_index.json").read_text())["_class_name"],
-                "scheduler": about["usage"]["scheduler"],
-                "prompts": about["sheet"]["prompts"],
+                "text": promise.text,
+                "prompts": promise.argument,
                 "seed": SEED,
             }
         )
@@ -191,6 +187,23 @@ def test_plain_diffusers_reads_the_file_and_makes_the_previews_pictures(
 ) -> None:
     assert answers[name]["spread"] > 0.05
     assert answers[name]["difference"] < TOLERANCE
+
+
+def test_the_file_is_checked_as_a_folder_is(students: dict[str, Written], tmp_path: Path) -> None:
+    made = students["sd1"].file
+    assert made.promise is not None
+    found = verify_file(made.path, made.promise, tmp_path / "sheets")
+    assert found.sound, found.sentence
+    assert {file.name for file in (tmp_path / "sheets").iterdir()} == set(SHEETS.values())
+    card = made.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"```python\n{made.promise.text}```" in card
+    assert f"| student.safetensors | `{made.digest}` |" in card
+    weights = load_file(made.path)
+    weights["model.diffusion_model.out.2.bias"] += 0.1
+    save_file(weights, tmp_path / "other.safetensors")
+    other = verify_file(tmp_path / "other.safetensors", made.promise)
+    assert other.difference > 1e-3
+    assert "makes other pictures than the preview" in other.sentence
 
 
 @every_kind

@@ -233,10 +233,26 @@ def test_adapters_alone_make_the_previews_pictures_on_the_untouched_teacher(
         assert all(key.startswith("lora_unet_") for key in kohya)
 
 
-def test_adapters_that_diffusers_cannot_load_are_refused(tiny_model: Models, tmp_path: Path) -> None:
-    teacher, _, sampler = student_of(CASES["pixart-sigma"], tiny_model)
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_kohyas_file_makes_the_previews_pictures_on_the_untouched_teacher(name: str, loras: dict[str, Lora]) -> None:
+    place = loras[name].export.path
+    sheet = json.loads((place / "distill.json").read_text())["sheet"]
+    text = (place / "sample.py").read_text(encoding="utf-8")
+    assert text.count(adapters.DIFFUSERS) == 1
+    scope: dict[str, Any] = {"__name__": "sample"}
+    exec(text.replace(adapters.DIFFUSERS, adapters.KOHYA), scope)
+    made = scope["sample"](str(place), sheet["prompts"], sheet["seed"])
+    expected = load_file(place / "expected.safetensors")["samples"]
+    assert (made - expected).abs().max() < 1e-4
+    assert (made - loras[name].plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["pixart-alpha", "pixart-sigma", "dit"])
+def test_adapters_that_diffusers_cannot_load_are_refused(name: str, tiny_model: Models, tmp_path: Path) -> None:
+    teacher, _, sampler = student_of(CASES[name], tiny_model)
     student = with_adapters(teacher.denoiser, rank=2)
-    with pytest.raises(ExportError, match="takes no LoRA in diffusers"):
+    words = r"^(PixArt-alpha|PixArt-Sigma|DiT) takes no LoRA in diffusers; export the student as diffusers or safetens"
+    with pytest.raises(ExportError, match=words):
         export("lora", student, sampler, teacher.each_condition(2), FACTS, tmp_path / "out", SEED, teacher)
     assert not (tmp_path / "out").exists()
 
