@@ -136,7 +136,7 @@ def test_adapters_on_another_teacher_are_refused_and_the_teacher_stays_as_it_is(
     untouched = load_teacher(str(lab.teacher)).denoiser.state_dict()
     assert all(torch.equal(value, untouched[name]) for name, value in made[0].teacher.denoiser.state_dict().items())
     (problem,) = preflight(asked, path, dry_run=False).problems
-    assert problem.startswith(said)
+    assert problem.words.startswith(said)
 
 
 def test_adapters_on_the_same_teacher_are_taken_over_and_no_more(lab, tmp_path):
