@@ -105,7 +105,7 @@ class PlotColumn(QScrollArea):
             words.append(self.tr("0 and below not drawn"))
         if odd:
             words.append(self.tr("not finite at {0}").format(odd))
-        pane.badge.setText(" · ".join(words))
+        pane.badge.say(" · ".join(words))
         if answer.question.facts:
             pane.plot.setAccessibleDescription(plot_words.in_words(pane.group, answer, facts, self.tr))
 

@@ -142,7 +142,10 @@ def test_every_control_shows_that_it_has_the_focus(
     for view in views(qtbot, window, ids):
         qtbot.waitUntil(lambda: window.is_settled)
         QApplication.sendPostedEvents()
-        assert in_sight(window).isActiveWindow(), f"{view}: a part of it was shown as a window of its own"
+        try:
+            qtbot.waitUntil(lambda: in_sight(window).isActiveWindow())
+        except qtbot.TimeoutError:
+            pytest.fail(f"{view}: a part of it was shown as a window of its own")
         for words in looking.focus_unseen(in_sight(window), looked_at):
             faults.setdefault(words, view)
     assert not faults, "\n".join(f"{view}: {words}" for words, view in faults.items())

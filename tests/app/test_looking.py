@@ -126,6 +126,8 @@ def test_words_that_are_cut_are_found(qtbot: QtBot, kind: Callable[[str], QWidge
     part.setMaximumWidth(64)
     part.setMinimumWidth(0)
     part.resize(64, 120)
+    if isinstance(part, QComboBox):  # a tool tip is enough for one, whose list shows its words whole
+        part.setToolTip("")
     root.resize(200, 200)
     root.show()
     assert any("fourteen words" in words for words in looking.clipped(root))

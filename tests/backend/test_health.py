@@ -72,7 +72,9 @@ def test_the_rise_at_the_start_of_a_sound_run_is_no_lag() -> None:
 def test_the_reading_names_both_losses() -> None:
     curves = seen(fake_score=[1.0] * 240 + [2.0] * 80, matching=[4.0] * 240 + [1.0] * 80)
     finding = found("fake_score_lags", curves)
-    assert finding.reading == "Over the last 240 steps its loss went from 1 to 2, the student's from 4 to 1."
+    assert finding.reading == (
+        "Over the last 240 steps the fake score network's loss went from 1 to 2, the student's from 4 to 1."
+    )
     assert "Raise fake_score_updates" in finding.sentence
 
 

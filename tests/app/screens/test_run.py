@@ -360,8 +360,8 @@ def test_what_a_plot_leaves_out_is_said_in_full_in_a_window_of_1280(
     words = ["raw", "axis fits 2-98 %", "pale: steps done again", "0 and below not drawn", "not finite at 1"]
     for width in (1280, 1600):
         window.resize(width, 800)
+        qtbot.waitUntil(lambda: pane.badge.height() == pane.badge.heightForWidth(pane.badge.width()))
         qtbot.waitUntil(lambda: pane.plot.y() > pane.badge.geometry().bottom())
-        assert pane.badge.height() == pane.badge.heightForWidth(pane.badge.width())
         assert pane.badge.text() == " · ".join(words)
         assert pane.badge.isVisible()
         assert pane.plot.height() >= 80

@@ -213,7 +213,8 @@ def test_the_base_is_never_touched_and_its_cost_is_what_it_does() -> None:
     run.student.register_forward_hook(count("student"))
     teacher.denoiser.register_forward_hook(count("teacher"))
     list(train(run))
-    assert (3 * rows["student"] + rows["teacher"]) / 8 == METHOD.cost(s) == 15
+    # Adapters are updated through the network under them, whose own weights take no gradient.
+    assert (2 * rows["student"] + rows["teacher"]) / 8 == METHOD.cost(s) == 12
     after = {id(p) for p in teacher.denoiser.parameters()}
     assert sum(id(p) in after for p in run.student.parameters()) == len(after)
     assert all(torch.equal(value, before[name]) for name, value in teacher.denoiser.state_dict().items())

@@ -113,8 +113,9 @@ def test_its_cost_is_what_it_does(untrained: Callable[..., Teacher]) -> None:
     for name, net in (("student", run.student), ("teacher", teacher.denoiser), ("fake_score", run.nets.fake_score)):
         net.register_forward_hook(count(name))
     list(train(run))
-    assert (3 * rows["student"] + rows["teacher"] + rows["fake_score"] + 3 * rows["learning"]) / 12 == 10
-    assert METHOD.cost(Settings()) == 10
+    # The fake score's adapters are updated through the network under them, whose own weights take no gradient.
+    assert (3 * rows["student"] + rows["teacher"] + rows["fake_score"] + 2 * rows["learning"]) / 12 == 9
+    assert METHOD.cost(Settings()) == 9
 
 
 def test_it_learns_as_it_is_and_is_steered_when_it_is_used(tiny_model: Callable[[str], Path]) -> None:
