@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QApplication,
     QFileDialog,
     QHBoxLayout,
-    QScrollArea,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -92,20 +91,15 @@ class CompareScreen(Screen):
         row = QHBoxLayout(self._whole)
         row.setContentsMargins(look.WIDE, look.MARGIN, look.WIDE, look.MARGIN)
         row.setSpacing(look.MARGIN)
-        self._side = QScrollArea(self._whole)
-        self._side.setWidgetResizable(True)
-        self._side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._side = QWidget(self._whole)
         self._side.setFixedWidth(SIDE_WIDTH + 12)
         row.addWidget(self._side)
         self.stack = QStackedWidget(self._whole)
         row.addWidget(self.stack, 1)
         yield
-        inside = QWidget()
-        self._side.setWidget(inside)
-        column = QVBoxLayout(inside)
+        column = QVBoxLayout(self._side)
         column.setContentsMargins(0, 0, look.GAP, 0)
-        self.side_bar = SideBar(inside)
+        self.side_bar = SideBar(self._side)
         self.side_bar.wanted.connect(self.draw)
         self.side_bar.cancelled.connect(self._cancel)
         column.addWidget(self.side_bar)

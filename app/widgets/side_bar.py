@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -41,8 +42,21 @@ class SideBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._runs: list[RunChoice] = []
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(look.GAP)
+        outer.addWidget(self._scrolled(), 1)
+        outer.addLayout(self._drawing())  # always in sight
+
+    def _scrolled(self) -> QScrollArea:
+        """All that is chosen."""
+        area, inside = QScrollArea(), QWidget()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, look.GAP, 0)
         column.setSpacing(look.GAP)
         column.addWidget(look.label(self.tr("Students"), "strong"))
         words = self.tr("Beside the teacher, in full and in as many steps as each student.")
@@ -51,7 +65,7 @@ class SideBar(QWidget):
         self.list.setAccessibleName(self.tr("Students to compare"))
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setMinimumHeight(4 * self.fontMetrics().lineSpacing())
-        self.list.setMaximumHeight(9 * self.fontMetrics().lineSpacing())
+        self.list.setMaximumHeight(6 * self.fontMetrics().lineSpacing())
         self.list.currentRowChanged.connect(self._show_possible)
         column.addWidget(self.list)
         self.remove = QPushButton(look.icon("trash-2"), self.tr("Remove"))
@@ -62,8 +76,8 @@ class SideBar(QWidget):
         )
         column.addWidget(self.remove, 0, Qt.AlignmentFlag.AlignLeft)
         column.addLayout(self._form())
-        column.addLayout(self._drawing())
         column.addStretch(1)
+        return area
 
     def _form(self) -> QFormLayout:
         form = QFormLayout()
@@ -107,11 +121,16 @@ class SideBar(QWidget):
         self.only.setToolTip(self.tr("Prompts or classes of your own, one a line, each drawn from several noises"))
         self.only.setTabChangesFocus(True)
         self.only.setFixedHeight(3 * self.fontMetrics().lineSpacing() + look.MARGIN)
-        _add_row(form, self.tr("Prompts or classes"), self.only)
+        self.only.setAccessibleName(self.tr("Prompts or classes"))
+        label = look.label(self.tr("Prompts or classes"))
+        label.setBuddy(self.only)
+        form.addRow(label)
+        form.addRow(self.only)
         return form
 
     def _drawing(self) -> QVBoxLayout:
         column = QVBoxLayout()
+        column.setContentsMargins(0, 0, look.GAP, 0)
         column.setSpacing(look.GAP)
         self.draw = QPushButton(look.icon("image", "on_accent"), self.tr("Draw"))
         self.draw.setProperty("primary", True)
