@@ -103,7 +103,7 @@ class Walk:
 def walk(one: Walk) -> None:
     """From the first screen to an export that was checked."""
     one.take("01-welcome")
-    one.keys("Return")  # the demo has the focus
+    one.keys("space")  # the demo has the focus
     one.until(lambda project: project.run_state(1).state == "running", "the run")
     time.sleep(10)
     one.take("02-run-10s")
