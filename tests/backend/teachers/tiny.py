@@ -163,12 +163,13 @@ def sd_pndm(folder: Path) -> StableDiffusionPipeline:
 
 
 def sdxl(folder: Path) -> StableDiffusionXLPipeline:
+    # Of two widths, as the real ones: by these diffusers tells them apart in one file.
     wide = unet(
-        32, addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=64,
+        40, addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=72,
         use_linear_projection=True,
     )  # fmt: skip
     return StableDiffusionXLPipeline(
-        vae=kl(force_upcast=False), text_encoder=clip(), text_encoder_2=clip(projected=True),
+        vae=kl(force_upcast=False), text_encoder=clip(), text_encoder_2=clip(24, projected=True),
         tokenizer=clip_tokenizer(folder / "1"), tokenizer_2=clip_tokenizer(folder / "2"), unet=wide,
         scheduler=DDIMScheduler(**SD_SCHEDULE), add_watermarker=False,
     )  # fmt: skip
