@@ -129,7 +129,7 @@ class Badge(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        height = self.heightForWidth(self.width())
+        height = max(0, self.heightForWidth(self.width()))  # it is -1 of no words
         if height != self.maximumHeight():
             self.setFixedHeight(height)
 
