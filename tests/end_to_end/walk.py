@@ -118,6 +118,7 @@ def walk(one: Walk) -> None:
     one.keys("ctrl+2")
     one.until(lambda project: project.run_state(1).state == "finished", "the end of the run")
     one.keys("ctrl+3")
+    one.keys("space")  # Draw has the focus
     one.until(lambda project: any((project.files / "compare").glob("*/index.json")), "the comparison")
     time.sleep(MOMENT)
     one.take("07-compare")
