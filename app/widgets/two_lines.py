@@ -30,7 +30,7 @@ class TwoLines(QStyledItemDelegate):
         return "text"
 
     def room(self, row: QRect) -> QRect:
-        """Where in a row the words stand."""
+        """Where in a row the words stand. Each kind of row says."""
         raise NotImplementedError
 
     def height(self) -> int:
