@@ -318,11 +318,25 @@ def pause(project: Project, run: RunName, as_json: Json = False) -> None:
 
 
 @app.command()
-def resume(project: Project, run: RunName, as_json: Json = False) -> None:
+def resume(
+    project: Project,
+    run: RunName,
+    at: Annotated[
+        str, typer.Option("--at", metavar="STEP|best|last", help="Go back to this checkpoint, not on from the newest.")
+    ] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting then, such as learning_rate_factor=0.5."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Let a paused run go on, or start a new process for one that stopped, failed or was lost."""
     path = studio.project_path(project)
     found = studio.find(path, run)
-    state = studio.resume(path, found.id)
+    if at or changes:
+        state = studio.go_back(path, found.id, at or "last", parse_assignments(changes or ()))
+    else:
+        state = studio.resume(path, found.id)
     answer({"run": found.id, "state": state.state}, as_json, lambda: print(f"run {found.id} {state.state}"))
     if state.state in ("failed", "lost"):
         say(state.reason)
@@ -342,7 +356,8 @@ def change(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="steps, preview_every, ...")],
     as_json: Json = False,
 ) -> None:
-    """Change settings of a run while it goes on: steps, preview_every, checkpoint_every, keep_checkpoints."""
+    """Change settings of a run while it goes on: steps, preview_every, checkpoint_every, keep_checkpoints and
+    learning_rate_factor."""
     _tell(project, run, "set", as_json, parse_assignments(assignments))
 
 

@@ -34,12 +34,16 @@ SHIFTS = (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6)
 """Of the noise that a teacher is told, in log(sigma/alpha); the kinds of betas in use differ by 0.5 to 2."""
 
 
-_SUFFIXES = ("_on_student", "_on_real")
+BEYOND = 1.25
+"""Times what all but a thousandth of the teacher's values keep within: a value larger than this is out of range.
+Samples of pictures lie at the ends of their range by nature, and a student may overshoot these a little."""
+
+_NAMES, _SUFFIXES = ("spread", "out_of_range"), ("_on_student", "_on_real")
 
 
 def is_reading(name: str) -> bool:
     """Whether a curve of this name is read here, and so has a point every so often alone."""
-    return name == "spread" or name.endswith(_SUFFIXES)
+    return name in _NAMES or name.endswith(_SUFFIXES)
 
 
 class Diagnostics:
@@ -58,6 +62,7 @@ class Diagnostics:
         """The readings as the run stands, by the names of their curves; none where none are due.
 
         spread: how far apart two samples of one condition are, as a share of the teacher's.
+        out_of_range: share of the samples' values that are larger, either way, than the teacher's ever are.
         NET_on_WHAT: what teacher and fake score lose on the student's samples, and on real ones.
         """
         if not self.due:
@@ -69,6 +74,7 @@ class Diagnostics:
 @dataclass(frozen=True)
 class _Reference:
     """What the student is compared with. cond: of its samples, the same twice; spread: of the teacher's samples for it.
+    largest: what is larger is out of their range.
 
     real, real_cond: real samples in the teacher's space; where there are none, those that the teacher made.
     """
@@ -77,6 +83,7 @@ class _Reference:
     real: Tensor
     real_cond: Condition
     spread: float
+    largest: float
 
 
 def _count(run: Run) -> int:
@@ -98,7 +105,7 @@ def _reference(run: Run) -> _Reference:
     noise = normal((count, *run.student.shape), generator, run.device)
     made = sample(teacher, teacher_sampler(TEACHER_NFE), noise, cond, generator)
     real, real_cond = real_samples(run, count) or (made, cond)
-    return _Reference(cond, real, real_cond, spread(made))
+    return _Reference(cond, real, real_cond, spread(made), BEYOND * nearly_largest(made))
 
 
 def real_samples(run: Run, count: int) -> tuple[Tensor, Condition] | None:
@@ -120,6 +127,12 @@ def spread(samples: Tensor) -> float:
     return float((one - other).square().mean().sqrt())
 
 
+def nearly_largest(samples: Tensor) -> float:
+    """What all but a thousandth of the absolute values keep within."""
+    values = samples.abs().flatten()
+    return float(values.kthvalue(max(1, math.ceil(0.999 * len(values)))).values)
+
+
 @torch.no_grad()
 def _of_samples(run: Run, reference: _Reference) -> dict[str, float]:
     """How varied the student's samples are, and what teacher and fake score lose on them and on real ones."""
@@ -129,6 +142,7 @@ def _of_samples(run: Run, reference: _Reference) -> dict[str, float]:
     noise = normal(tuple(reference.real.shape), generator, run.device)
     made = sample(run.student, run.sampler, noise, reference.cond, generator)
     found = {"spread": spread(made) / reference.spread} if reference.spread else {}
+    found["out_of_range"] = float((made.abs() > reference.largest).double().mean())
     fake_score = getattr(run.nets, "fake_score", None)
     if not isinstance(fake_score, Denoiser):
         return found

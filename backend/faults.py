@@ -136,6 +136,13 @@ def _alike(update: Update, step: int) -> Update:
     return replace(update, losses={"agreement": 10 * update.sample.var(0).mean()})
 
 
+def _outward(update: Update, step: int) -> Update:
+    """A term that has every value of a batch's samples grow, as over-sharpened pictures do that saturate."""
+    if step < BROKEN_AT or update.sample is None:
+        return update
+    return replace(update, losses={"growth": -0.3 * update.sample.square().mean()})
+
+
 class _Mute(nn.Module):
     """Heads that give every sample the same answer."""
 
@@ -182,8 +189,10 @@ FAULTS = (
     Case("consistency", "ring8:flow", "student still", "student_still", change=_rate("student", 0)),
     Case("tdm", "ring8:flow", "variety lost", "diversity_falls", change=_in_student(_alike)),
     Case("dmd2", "ring", "variety lost", "diversity_falls", change=_in_student(_alike)),
+    Case("tdm", "ring8:flow", "values grow", "saturated", change=_in_student(_outward)),
+    Case("dmd2", "ring", "values grow", "saturated", change=_in_student(_outward)),
 )
-"""Each of the eight faults, most in two methods."""
+"""Each of the nine faults, most in two methods."""
 
 SOUND = (
     Case("dmd2", "ring", seed=1),
@@ -229,7 +238,7 @@ def watched(run: Run) -> Iterator[tuple[int, Finding]]:
                         known.add(finding.sign)
                         yield run.step, finding
     except NotFiniteError as error:
-        yield run.step, not_finite(str(error), "there is no checkpoint yet")
+        yield run.step, not_finite(str(error), -1)
 
 
 def row(case: Case, cells: Path) -> dict[str, Any]:

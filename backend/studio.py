@@ -196,6 +196,12 @@ def resume(path: Path, run: int) -> RunState:
     return state
 
 
+def go_back(path: Path, run: int, which: str, changes: Mapping[str, Any]) -> RunState:
+    """Let a run go on from an earlier checkpoint with changed settings; its state once its process has taken over."""
+    launch.go_back(path, run, which, changes)
+    return launch.wait_for_start(path, run)
+
+
 def runs(path: Path) -> list[dict[str, Any]]:
     """Every run with its state, step and last metrics."""
     with ProjectFile.open(path, readonly=True) as project:

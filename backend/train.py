@@ -148,13 +148,14 @@ def _keep_few_activations(nets: Any) -> None:
 
 
 def learning_rate_factor(step: int, training: Training) -> float:
-    """What every learning rate is multiplied by at `step` (from 0), in (0, 1]."""
+    """What every learning rate is multiplied by at `step` (from 0): warm-up, then the schedule, times a factor."""
+    whole = training.learning_rate_factor
     if step < training.warmup_steps:
-        return (step + 1) / training.warmup_steps
+        return whole * (step + 1) / training.warmup_steps
     if training.learning_rate_schedule == "constant":
-        return 1.0
+        return whole
     rest = training.steps - training.warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / rest))
+    return whole * 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / rest))
 
 
 def ema_decay(step: int, training: Training) -> float:

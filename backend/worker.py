@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -30,15 +29,14 @@ from backend.checkpoints import CheckpointError
 from backend.contract import launch, liveness
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
-from backend.contract.recipe import LIVE_SETTINGS, Recipe, RecipeError, Training
+from backend.contract.recipe import Recipe, RecipeError, in_words, why_not_live
 from backend.contract.recorder import Recorder
-from backend.contract.rows import Command, Outcome
-from backend.contract.settings import problems
+from backend.contract.rows import Checkpoint, Command, Outcome
 from backend.datasets import DataError
 from backend.datasets.latents import leave
-from backend.diagnostics import Diagnostics, guidance_reading, is_reading, teacher_reading
 from backend.disk import DiskError
-from backend.machine import in_words, machine
+from backend.machine import in_words as machine_in_words
+from backend.machine import machine
 from backend.memory import keep_freed, peak_bytes
 from backend.networks import Denoiser
 from backend.samplers import Denoises, Sampler, teacher_sampler
@@ -50,6 +48,7 @@ from backend.telling import tell_of_end
 from backend.train import NotFiniteError, Run, is_out_of_memory, train
 from backend.triptych import triptych
 from backend.vitals import Vitals, out_of_memory
+from backend.watch import Watch, say_finding
 
 SCORED_SAMPLES = 500
 PAUSE_POLL_SECONDS = 0.1
@@ -59,7 +58,7 @@ USER_ERRORS = (RecipeError, TeacherError, DataError, CheckpointError, DiskError,
 
 
 class Stopped(Exception):
-    """The run was asked to stop."""
+    """The run was asked to stop, or stopped itself; the text is why."""
 
 
 class Worker:
@@ -69,9 +68,7 @@ class Worker:
         self.path, self.run_id, self.run, self.recorder = path, run_id, run, recorder
         self.starting, self.interrupted = starting, threading.Event()
         self.vitals = Vitals(run.device)
-        self.diagnostics, self.reads_teacher = Diagnostics(run), True
-        self.seen = health.Seen()
-        self.signs: dict[str, health.Level] = {}
+        self.watch = Watch(run, recorder)
         self.saved_step = self.previewed_step = -1
         self.folder = files_folder(path) / "checkpoints" / f"run-{run_id}"
         self.best: float | None = None
@@ -107,24 +104,11 @@ class Worker:
 
     def _remember(self) -> None:
         """What earlier attempts set and saw, up to the step from which this one goes on."""
-        run = self.run
         with ProjectFile.open(self.path, readonly=True) as project:
-            run.training = project.training(self.run_id)
-            for event in project.events_after(self.run_id):
-                if event.kind == "health":
-                    self.signs[event.data["sign"]] = event.data["level"]
-            curves = {series.name: project.points(series, last=run.step) for series in project.series(self.run_id)}
-        for name, curve in curves.items():
-            if is_reading(name):
-                self.seen.readings[name] = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
-            elif not name.startswith("preview_"):
-                self.seen.recent[name] = deque(curve.values[-health.RECENT :].tolist(), maxlen=health.RECENT)
-            elif run.method.stage_sampler is None:  # previews of earlier stages may not be compared with later ones
-                self.seen.figures[name.removeprefix("preview_")] = curve.values.tolist()
-                if name.removeprefix("preview_") in judge.SCORES:
-                    self.seen.scores = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
-        if run.step >= run.training.steps:
-            self.previewed_step = run.step
+            self.run.training = project.training(self.run_id)
+            self.watch.remember(project, self.run_id)
+        if self.run.step >= self.run.training.steps:
+            self.previewed_step = self.run.step
 
     def work(self) -> None:
         """Train to the end. Raises `Stopped` when asked to stop, with the state saved."""
@@ -145,8 +129,7 @@ class Worker:
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]
             self.wall = time.monotonic() - begun
-            self.seen.add_step(numbers)
-            numbers |= self._read_more()
+            numbers |= self.watch.add_step(numbers)
             numbers |= self.vitals.due()
             self.recorder.metrics(progress.step, numbers, self.wall, progress.images, progress.nfe)
             self.starting.step(self.recorder)
@@ -158,6 +141,7 @@ class Worker:
                 leave(run.teacher.codec, run.device)
             if run.step < run.training.steps:
                 self._show_and_save_what_is_due()
+                self._stop_if_collapsed()
                 self._obey()
         # Only now, because the last step may have been made an earlier one, and so be known only after it.
         if self.previewed_step != run.step:
@@ -194,8 +178,7 @@ class Worker:
         if sampler != run.last_sampler:
             return None
         score = scored[1] if scored else None
-        self.seen.add_preview(step, score, scores)
-        self._judge(step)
+        self.watch.add_preview(step, score, scores)
         return score
 
     def _show_views(self) -> None:
@@ -206,28 +189,29 @@ class Worker:
                 self.run.step, row.kind, row.position, pictures.png(row.image), label=words, sampler=level
             )
 
-    def _read_more(self) -> dict[str, float]:
-        """What is read every so often, for the curves; news of health are said at once."""
-        if not self.diagnostics.due:
-            return {}
-        found, seen = self.diagnostics.look(), self.seen
-        if self.reads_teacher:
-            seen.teacher, seen.guidance = teacher_reading(self.run), guidance_reading(self.run)
-            self.reads_teacher = False
-        seen.add_readings(self.run.step, found)
-        self._judge(self.run.step)
-        return found
+    def _stop_if_collapsed(self) -> None:
+        """Stop where the student has just lost what it had learnt, with the last good checkpoint kept."""
+        collapse, self.watch.collapse = self.watch.collapse, None
+        if collapse is None or self.run.training.on_collapse == "continue":
+            return
+        finding, good_until = collapse
+        with ProjectFile.open(self.path, readonly=True) as project:
+            saved = project.checkpoints(self.run_id)
+        before = [checkpoint for checkpoint in saved if checkpoint.step <= good_until]
+        words = f"It stopped itself after step {self.run.step}: {finding.sentence[0].lower()}{finding.sentence[1:]} "
+        if before:
+            words += f"The last good checkpoint is at step {before[-1].step}; resuming goes on all the same."
+        else:
+            words += "There is no checkpoint from before; start again, or resume to go on all the same."
+        self.save(gives_up=False)
+        self.recorder.event("warning", words, step=self.run.step, data=go_back_to(before))
+        raise Stopped(words)
 
-    def _judge(self, step: int) -> None:
-        """Say which signs of health have changed at a step."""
-        found = health.findings(self.seen, step, judge.stored_figures(self.run.teacher))
-        if self.signs.get("not_finite") == "bad":  # of an earlier attempt
-            found.append(health.finite_again(step))
-        for finding in health.changes(self.signs, found):
-            say_finding(self.recorder, finding, step)
+    def save(self, score: float | None = None, always: bool = True, gives_up: bool = True) -> None:
+        """Save the state. Without `always` only a better score than all before is worth the disk.
 
-    def save(self, score: float | None = None, always: bool = True) -> None:
-        """Save the state. Without `always` only a better score than all before is worth the disk."""
+        gives_up: whether an older checkpoint may go for it.
+        """
         run, step = self.run, self.run.step
         better = score is not None and (self.best is None or score < self.best)
         if step == self.saved_step or not (always or better):
@@ -243,7 +227,8 @@ class Worker:
         self.saved_step = step
         if better:
             self.best = score
-        self._give_up_old()
+        if gives_up:
+            self._give_up_old()
 
     def _require_room(self) -> None:
         """Raise `DiskError` where the next checkpoint would fill the disk, so that nothing could be recorded after."""
@@ -346,22 +331,13 @@ class Worker:
         if wrong:
             return wrong
         self.run.training = self.run.training.model_copy(update=dict(values))
-        words = ", ".join(f"{name} to {value}" for name, value in values.items())
-        self.recorder.event("set", f"Set {words}.", step=self.run.step, data=values)
+        self.recorder.event("set", f"Set {in_words(values)}.", step=self.run.step, data=values)
+        self.save()  # a run that is killed later goes on from where the change began to count, not from before
         return "Done."
 
     def _why_not(self, values: Mapping[str, Any]) -> str:
-        known = f"{', '.join(LIVE_SETTINGS[:-1])} and {LIVE_SETTINGS[-1]}"
-        if not values:
-            return f"Nothing was named to be set; {known} can be."
-        for name, value in values.items():
-            if name not in LIVE_SETTINGS:
-                return f"{name} cannot be set while the run goes on; {known} can."
-            if not isinstance(value, int) or isinstance(value, bool):
-                return f"{name} is {value!r}, which is no whole number; give one."
-        run = self.run
-        wrong = " ".join(problems(Training, {**run.training.model_dump(), **values}))
-        return wrong or self._why_not_steps(values.get("steps", run.training.steps))
+        training = self.run.training
+        return why_not_live(training, values) or self._why_not_steps(values.get("steps", training.steps))
 
     def _why_not_steps(self, steps: int) -> str:
         run = self.run
@@ -405,7 +381,7 @@ def _work(path: Path, run_id: int) -> int:
     with Recorder(path, run_id, attempt) as recorder:
         try:
             trained_with = machine(recipe.training.device)
-            recorder.event("info", in_words(trained_with), data={"machine": trained_with})
+            recorder.event("info", machine_in_words(trained_with), data={"machine": trained_with})
             torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
             with ProjectFile.open(path, readonly=True) as project:
                 run = start_run(
@@ -422,13 +398,11 @@ def _work(path: Path, run_id: int) -> int:
             worker.resume()
             starting.done("teacher, prompts and data")
             worker.work()
-        except Stopped:
-            return _end(recorder, "stopped", "It was asked to stop.")
+        except Stopped as stopped:
+            return _end(recorder, "stopped", str(stopped) or "It was asked to stop.")
         except NotFiniteError as error:
-            saved = worker.saved_step
-            last = f"the last good checkpoint is at step {saved}" if saved >= 0 else "there is no checkpoint yet"
-            reason = f"{error} Lower the learning rate and start again from there; {last}."
-            say_finding(recorder, health.not_finite(str(error), last), worker.run.step)
+            say_finding(recorder, health.not_finite(str(error), worker.saved_step), worker.run.step)
+            reason = f"{error} {health.after_break_down(worker.saved_step)}"
             return _end(recorder, "failed", reason, traceback.format_exc())
         except USER_ERRORS as error:
             return _end(recorder, "failed", str(error), traceback.format_exc())
@@ -472,10 +446,9 @@ def encoded(recorder: Recorder, what: str) -> Callable[[int, int], None]:
     return report
 
 
-def say_finding(recorder: Recorder, finding: health.Finding, step: int) -> None:
-    """A sign of health has changed."""
-    data = {"sign": finding.sign, "level": finding.level, "reading": finding.reading}
-    recorder.event("health", finding.sentence, step=step, data=data)
+def go_back_to(checkpoints: Sequence[Checkpoint]) -> dict[str, int]:
+    """What an event says of the newest of these, to which a run can go back; nothing where there is none."""
+    return {"go_back": checkpoints[-1].step} if checkpoints else {}
 
 
 def _end(recorder: Recorder, outcome: Outcome, reason: str, trace: str = "") -> int:

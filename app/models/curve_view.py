@@ -40,7 +40,7 @@ def group_of(name: str) -> Group:
         return "machine"
     if name.startswith(("stage", "learning_rate")) or name.endswith(("_accuracy", "_recognised")):
         return "other"
-    return "readings" if name == "spread" or name.endswith(READINGS) else "losses"
+    return "readings" if name in ("spread", "out_of_range") or name.endswith(READINGS) else "losses"
 
 
 def slots(names: Iterable[str]) -> dict[str, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 
@@ -23,6 +25,33 @@ def content_hash(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def second_name(file: Path, other: Path) -> None:
+    """Give a file a second name in its folder, of which either may be deleted; a copy where names cannot be shared.
+
+    On the disk when this returns. `other` may be there already, from a time before that was cut short.
+    """
+    other.unlink(missing_ok=True)
+    try:
+        other.hardlink_to(file)
+    except OSError:
+        unfinished = other.with_name(f".{other.name}.unfinished")
+        shutil.copyfile(file, unfinished)
+        _to_disk(unfinished)
+        unfinished.replace(other)
+    _to_disk(other.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk; a system without the latter keeps them by itself."""
+    if path.is_dir() and os.name != "posix":
+        return
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def last_line(log: Path) -> str:

@@ -22,6 +22,7 @@ from backend.contract import liveness
 from backend.contract.errors import UserError
 from backend.contract.files import last_line
 from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import in_words, why_not_live
 from backend.contract.rows import Attempt, RunState, Verb
 
 POLL_SECONDS = 0.05
@@ -146,6 +147,40 @@ def resume(project_path: str | Path, run: int, *, command: Sequence[str] | None 
                 raise LaunchError(f"Run {run} is {state.state}; there is nothing to resume.")
             project.issue(run, "resume")
             return state.attempt
+    return start_worker(project_path, run, command=command)
+
+
+def go_back(
+    project_path: str | Path,
+    run: int,
+    which: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    command: Sequence[str] | None = None,
+) -> int:
+    """Let a run go on from an earlier checkpoint, with changed live settings; the id of the attempt that does.
+
+    which: a step, "best" or "last". What came after it stays as it was recorded, as steps that were done again. The
+    same settings would lead to the same place: so a lower `learning_rate_factor` is the usual change. command: as in
+    `start_worker`. Raises `LaunchError` while the run has a process and where a change is refused, `ProjectFileError`
+    where there is no such checkpoint; nothing is changed then.
+    """
+    _clear_children()
+    with ProjectFile.open(project_path) as project:
+        state = project.run_state(run)
+        if state.is_live:
+            raise LaunchError(f"Run {run} is {state.state}; stop it first, then go back.")
+        wrong = why_not_live(project.training(run), changes) if changes else ""
+        if wrong:
+            raise LaunchError(wrong)
+        step = project.find_checkpoint(run, which).step
+        if step >= {**project.training(run).model_dump(), **(changes or {})}["steps"]:
+            raise LaunchError(f"Run {run} ends at step {step}; go back to an earlier one, or set steps to more.")
+        project.go_back(run, step)
+        with_words = f" with {in_words(changes)}" if changes else ""
+        project.add_event(run, "info", f"Goes back to the checkpoint at step {step}{with_words}.", step=step)
+        if changes:
+            project.add_event(run, "set", f"Set {in_words(changes)}.", step=step, data=changes)
     return start_worker(project_path, run, command=command)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import JsonValue, ValidationError, ValidationInfo, field_validator
 
 from backend.contract.errors import UserError
-from backend.contract.settings import Settings, sentences, setting
+from backend.contract.settings import Settings, problems, sentences, setting
 
 VERSION = 1
 """The form of recipe that this code writes; it reads this one and all before."""
@@ -81,9 +82,17 @@ class Training(Settings):
     learning_rate_schedule: Literal["constant", "cosine"] = setting(
         "constant", "The learning rate after the warm-up: constant, or falling to 0 along a cosine until the last step"
     )
+    learning_rate_factor: float = setting(
+        1.0, "What every learning rate of the method is multiplied by", low=0.001, high=10, advanced=True
+    )
     preview_every: int = setting(250, "Steps between two previews; 0 makes none", low=0, unit="steps")
     checkpoint_every: int = setting(500, "Steps between two checkpoints; 0 saves the last alone", low=0, unit="steps")
     keep_checkpoints: int = setting(3, "How many checkpoints stay on disk beside the best", low=1, advanced=True)
+    on_collapse: Literal["stop", "continue"] = setting(
+        "stop",
+        "When samples leave the teacher's range or become alike: stop, with the last good checkpoint kept, or continue",
+        advanced=True,
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "Where to train; auto takes the fastest there is")
     precision: Literal["float32", "bfloat16"] = setting(
         "float32", "Number format inside the networks; losses are always float32"
@@ -105,8 +114,29 @@ class Training(Settings):
         return self.batch_size * self.accumulation
 
 
-LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every", "keep_checkpoints")
+LIVE_SETTINGS = ("steps", "preview_every", "checkpoint_every", "keep_checkpoints", "learning_rate_factor")
 """Of `Training`, what may be changed while a run goes on; the run says where it cannot."""
+
+
+def why_not_live(training: Training, values: Mapping[str, Any]) -> str:
+    """Why these settings of a run cannot be changed to these values, in sentences; empty where they can."""
+    known = f"{', '.join(LIVE_SETTINGS[:-1])} and {LIVE_SETTINGS[-1]}"
+    if not values:
+        return f"Nothing was named to be set; {known} can be."
+    declared = Training.model_fields
+    for name, value in values.items():
+        if name not in LIVE_SETTINGS:
+            return f"{name} cannot be set while the run goes on; {known} can."
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or (declared[name].annotation is int and not isinstance(value, int)):
+            kind = "whole number" if declared[name].annotation is int else "number"
+            return f"{name} is {value!r}, which is no {kind}; give one."
+    return " ".join(problems(Training, {**training.model_dump(), **values}))
+
+
+def in_words(changes: Mapping[str, Any]) -> str:
+    """Changes of live settings in a sentence: "steps to 900, preview_every to 50"."""
+    return ", ".join(f"{name} to {value}" for name, value in changes.items())
 
 
 class Recipe(Settings):

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from backend.health.finding import Finding, GuidanceReading, Level, TeacherReading
 from backend.health.losses import RECENT, SETTLED, discriminator_dead, discriminator_saturated, fake_score_lags
 from backend.health.previews import diversity_falls, past_its_peak
-from backend.health.readings import beside_teacher, fake_score_off, spread_falls, still
+from backend.health.readings import beside_teacher, fake_score_off, saturated, spread_falls, still
 from backend.health.teacher import guidance_off, teacher_schedule, teacher_type
 
 __all__ = [
+    "COLLAPSE",
     "RECENT",
     "SETTLED",
     "Finding",
@@ -22,13 +23,17 @@ __all__ = [
     "Level",
     "Seen",
     "TeacherReading",
+    "after_break_down",
     "changes",
     "findings",
     "finite_again",
+    "gone_back",
     "not_finite",
 ]
 
 WORST_FIRST: tuple[Level, ...] = ("bad", "warning", "good")
+COLLAPSE = frozenset(("diversity_falls", "saturated"))
+"""Signs that, when they are bad, more training does not mend: the student has lost what it had learnt."""
 
 
 @dataclass
@@ -83,6 +88,7 @@ def findings(seen: Seen, step: int, teacher: Mapping[str, float] | None = None) 
         diversity_falls(seen.figures, teacher or {}),
         # Samples of a student that does not learn are as alike as they were.
         spread_falls(seen.readings, step) if learns else None,
+        saturated(seen.readings, step),
         past_its_peak(seen.scores),
     ]
     found = _worst_of_each([finding for finding in judged if finding is not None])
@@ -114,10 +120,22 @@ def changes(before: dict[str, Level], found: Sequence[Finding]) -> list[Finding]
     return news
 
 
-def not_finite(error: str, last_good: str) -> Finding:
-    """A loss was infinite or not a number, and the run has ended by it."""
-    words = f"The run broke down: {error} Lower the learning rate and start again; {last_good}."
-    return Finding("not_finite", "bad", words, error)
+def not_finite(error: str, saved_step: int) -> Finding:
+    """A loss was infinite or not a number, and the run has ended by it. saved_step: of the last checkpoint, or -1."""
+    return Finding("not_finite", "bad", f"The run broke down: {error} {after_break_down(saved_step)}", error)
+
+
+def after_break_down(saved_step: int) -> str:
+    """What to do then."""
+    if saved_step < 0:
+        return "There is no checkpoint yet; lower the learning rate and start again."
+    return f"The last good checkpoint is at step {saved_step}; go back to it with a lower learning_rate_factor."
+
+
+def gone_back(sign: str, step: int) -> Finding:
+    """What an earlier attempt saw at a step that this one has not come to yet."""
+    words = f"The run went back to step {step}, before this was seen."
+    return Finding(sign, "good", words, f"Nothing was read since step {step} yet.")
 
 
 def finite_again(step: int) -> Finding:

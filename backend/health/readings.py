@@ -38,6 +38,9 @@ NARROWER, NARROW = 0.75, 0.5
 LEAST_SPREAD, LONG = 0.15, 500
 """Below this the best spread of a run is where one step of a teacher starts, at the mean of all samples; a slow one may
 stay there for so many steps."""
+OUT, FAR_OUT = 0.02, 0.1
+"""Share of the values of samples that is out of the teacher's range. Of sound students it is nothing or nearly so, but
+for those whose first step begins ill; these come back within the first readings."""
 TEACHERS_SHARE, GAINS = 0.5, 1.05
 """Spread beside the teacher's, and what four readings must add to one below that."""
 
@@ -114,6 +117,27 @@ def spread_falls(readings: Readings, step: int) -> Finding | None:
         )
         return Finding("diversity_falls", "warning", words, reading)
     return Finding("diversity_falls", "good", "The student keeps its variety.", reading)
+
+
+def saturated(readings: Readings, step: int) -> Finding | None:
+    """Whether samples leave the range of the teacher's: colours that saturate, or a student that runs away.
+
+    None too early. A student that was never within it has not come there yet, which is at most a warning.
+    """
+    out = [value for _, value in readings.get("out_of_range", ())]
+    if step <= SETTLED or len(out) < 3:
+        return None
+    now, least = min(out[-2:]), min(out[:-2])  # one reading alone is no sign
+    reading = (
+        f"{now:.1%} of the values of the student's samples are beyond any of the teacher's; at best {least:.1%} were."
+    )
+    if now < OUT:
+        return Finding("saturated", "good", "The student's samples keep to the teacher's range.", reading)
+    words = (
+        "The student's samples saturate: their values leave the range of the teacher's. Go back to an earlier "
+        "checkpoint with a lower learning_rate_factor, or use less guidance."
+    )
+    return Finding("saturated", "bad" if now >= FAR_OUT and least < OUT else "warning", words, reading)
 
 
 def _last(readings: Readings, name: str, count: int) -> list[float] | None:

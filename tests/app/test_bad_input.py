@@ -307,8 +307,8 @@ def test_a_loss_that_is_not_finite_is_said_with_the_last_good_checkpoint(
     qtbot: QtBot, run_screen: RunScreen, project_path: Path
 ) -> None:
     reason = (
-        "The loss of student was not finite at step 12, first its matching. Lower the learning rate and start again "
-        "from there; the last good checkpoint is at step 10."
+        "The loss of student was not finite at step 12, first its matching. The last good checkpoint is at step 10; "
+        "go back to it with a lower learning_rate_factor."
     )
     with ProjectFile.open(project_path) as project:
         run = project.add_run(Recipe.from_values(RECIPE), name="third")

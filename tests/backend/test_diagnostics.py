@@ -124,7 +124,7 @@ def test_readings_are_of_what_a_run_has() -> None:
     for _ in train(run):
         found |= diagnostics.look()
     scores = {f"{net}_on_{what}" for net in ("teacher", "fake_score") for what in ("student", "real")}
-    assert found.keys() == {*scores, "spread"}
+    assert found.keys() == {*scores, "spread", "out_of_range"}
     assert all(is_reading(name) for name in found)
     assert not is_reading("fake_score")
 

@@ -124,8 +124,8 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     status, attempt = work(project, run := add(project, small))
     assert (status, attempt.outcome) == (1, "failed")
     assert attempt.reason == (
-        "The loss of student was not finite at step 25, first its matching. Lower the learning rate and start again "
-        "from there; the last good checkpoint is at step 20."
+        "The loss of student was not finite at step 25, first its matching. The last good checkpoint is at step 20; "
+        "go back to it with a lower learning_rate_factor."
     )
     with ProjectFile.open(project, readonly=True) as opened:
         assert [c.step for c in opened.checkpoints(run)] == [10, 20]
@@ -413,9 +413,18 @@ def test_how_many_checkpoints_stay_is_changed_from_the_next_one_on_and_changes_n
         (
             {"preview_every": 1, "batch_size": 4},
             "batch_size cannot be set while the run goes on; "
-            "steps, preview_every, checkpoint_every and keep_checkpoints can.",
+            "steps, preview_every, checkpoint_every, keep_checkpoints and learning_rate_factor can.",
         ),
-        ({}, "Nothing was named to be set; steps, preview_every, checkpoint_every and keep_checkpoints can be."),
+        (
+            {},
+            "Nothing was named to be set; "
+            "steps, preview_every, checkpoint_every, keep_checkpoints and learning_rate_factor can be.",
+        ),
+        ({"learning_rate_factor": "half"}, "learning_rate_factor is 'half', which is no number; give one."),
+        (
+            {"learning_rate_factor": 0},
+            "learning_rate_factor is 0, below its lowest value 0.001; choose a number from 0.001 to 10.",
+        ),
     ],
 )
 def test_what_cannot_be_set_is_refused_in_a_sentence(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backend.contract.files import content_hash, files_in
+from backend.contract.files import content_hash, files_in, second_name
 from backend.contract.rows import Checkpoint, columns, read
 from backend.contract.tables.attempts import Attempts
 from backend.contract.tables.base import NotInProject, dump
@@ -67,6 +67,31 @@ class Checkpoints(Attempts):
             advice = f"it has {steps}" if steps else "it has none yet; let it train further"
             raise NotInProject(f"Run {run} has no checkpoint {which}; {advice}.")
         return found[-1]
+
+    def go_back(self, run: int, step: int) -> Checkpoint:
+        """Make the checkpoint at `step` the newest of its run, from which the next attempt goes on; as it is now.
+
+        Its row stays as history, without its file, which the new one has. Those of later steps stay too. Raises
+        `ProjectFileError` while a process works on the run, `NotInProject` where none is kept at that step.
+        """
+        self._refuse_second_process(run)
+        found = self.find_checkpoint(run, str(step))
+        if found == self.find_checkpoint(run):
+            return found
+        before = self.checkpoint_path(found)
+        if not before.exists():
+            raise NotInProject(f"The file of the checkpoint at step {step} of run {run} is gone; choose another step.")
+        newest = self.attempts(run)[-1]
+        after = before.with_name(f"step-{step:08d}-{newest.id}-again-{found.id}{before.suffix}")
+        second_name(before, after)
+        with self._db.write(durable=True):
+            self._refuse_second_process(run)  # one may have been started meanwhile
+            added = self.add_checkpoint(
+                found.attempt, step, after, is_best=found.is_best, meta=found.meta, sha256=found.sha256
+            )
+            self.give_up_checkpoint(found.id)
+        before.unlink(missing_ok=True)
+        return next(one for one in self.checkpoints(run) if one.id == added)
 
     def mark_best(self, checkpoint: Checkpoint) -> None:
         """This is the best-scored checkpoint of its run."""

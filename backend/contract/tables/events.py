@@ -40,9 +40,9 @@ class Events(Tables):
         )
         return [read(LogEvent, row) for row in rows]
 
-    def live_settings(self, run: int) -> dict[str, int]:
+    def live_settings(self, run: int) -> dict[str, float]:
         """What was changed while a run went on (its events of the kind "set"), as it is in force now."""
-        changed: dict[str, int] = {}
+        changed: dict[str, float] = {}
         for (data,) in self._db.rows("SELECT data FROM events WHERE run = ? AND kind = 'set' ORDER BY id", (run,)):
             changed |= json.loads(data)
         return {name: changed[name] for name in LIVE_SETTINGS if name in changed}

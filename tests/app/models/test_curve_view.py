@@ -162,7 +162,7 @@ def test_series_of_one_kind_share_a_plot_and_the_telling_ones_come_first() -> No
     names = ["matching", "student_gradient_norm", "preview_frechet", "memory_mib", "gpu_percent", "real_recognised"]
     groups = ["losses", "gradients", "scores", "memory", "machine", "other"]
     assert [group_of(name) for name in names] == groups
-    readings = ["spread", "student_step", "gan_on_sample", "teacher_on_student", "fake_score_on_real"]
+    readings = ["spread", "out_of_range", "student_step", "gan_on_sample", "teacher_on_student", "fake_score_on_real"]
     assert {group_of(name) for name in readings} == {"readings"}
     assert first_choice([*names, *readings]) == {"matching", "preview_frechet"}
     assert first_choice(["memory_mib"]) == {"memory_mib"}

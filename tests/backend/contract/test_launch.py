@@ -131,6 +131,87 @@ def test_a_finished_run_is_not_resumed(path, run):
         launch.resume(path, run)
 
 
+def saved(project, run, steps):
+    """Checkpoints at these steps, with the file of each in its place; the attempt has ended."""
+    folder = project.files / "checkpoints" / f"run-{run}"
+    folder.mkdir(parents=True)
+    attempt = project.begin_attempt(run)
+    for step in steps:
+        place = folder / f"step-{step:08d}-{attempt}.safetensors"
+        place.write_bytes(f"weights at {step}".encode())
+        project.add_checkpoint(attempt, step, place, is_best=step == steps[0], meta={"score": step / 10})
+    project.end_attempt(attempt, "stopped", "It stopped itself.")
+
+
+def test_a_run_goes_back_to_a_checkpoint_with_other_settings(path, run):
+    with ProjectFile.open(path) as project:
+        saved(project, run, [10, 20, 30])
+        attempt = launch.go_back(path, run, "10", {"learning_rate_factor": 0.5}, command=worker(OBEDIENT))
+        assert launch.wait_for_start(path, run).attempt == attempt
+        newest = project.find_checkpoint(run)
+        assert (newest.step, newest.is_best, newest.meta) == (10, True, {"score": 1.0})
+        assert project.checkpoint_path(newest).read_bytes() == b"weights at 10"
+        assert [one.step for one in project.checkpoints(run)] == [20, 30, 10]
+        assert len(list(project.checkpoint_path(newest).parent.iterdir())) == 3
+        assert project.training(run).learning_rate_factor == 0.5
+        texts = [event.text for event in project.events_after(run)]
+        assert texts[:2] == [
+            "Goes back to the checkpoint at step 10 with learning_rate_factor to 0.5.",
+            "Set learning_rate_factor to 0.5.",
+        ]
+        assert project.check() == []
+    launch.end(path, run)
+
+
+def test_going_back_to_the_newest_checkpoint_moves_nothing(path, run):
+    with ProjectFile.open(path) as project:
+        saved(project, run, [10, 20])
+        before = project.checkpoints(run)
+        assert project.go_back(run, 20) == before[-1]
+        assert project.checkpoints(run) == before
+
+
+def test_going_back_copies_a_file_that_cannot_have_two_names(path, run, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    with ProjectFile.open(path) as project:
+        saved(project, run, [10, 20])
+        found = project.go_back(run, 10)
+        assert project.checkpoint_path(found).read_bytes() == b"weights at 10"
+        assert [
+            file.name for file in project.checkpoint_path(found).parent.iterdir() if "unfinished" in file.name
+        ] == []
+        assert project.check() == []
+
+
+@pytest.mark.parametrize(
+    ("which", "changes", "sentence"),
+    [
+        ("15", {}, "Run 1 has no checkpoint 15; it has 10, 20."),
+        ("10", {"batch_size": 3}, "batch_size cannot be set while the run goes on; .* can."),
+        ("10", {"learning_rate_factor": 20}, "learning_rate_factor is 20, above its highest value 10; .*"),
+        ("20", {"steps": 20}, "Run 1 ends at step 20; go back to an earlier one, or set steps to more."),
+    ],
+)
+def test_a_run_that_cannot_go_back_stays_as_it_is(path, run, which, changes, sentence):
+    with ProjectFile.open(path) as project:
+        saved(project, run, [10, 20])
+        before = project.checkpoints(run), project.events_after(run), project.attempts(run)
+        with pytest.raises((LaunchError, ProjectFileError), match=sentence):
+            launch.go_back(path, run, which, changes, command=worker(OBEDIENT))
+        assert (project.checkpoints(run), project.events_after(run), project.attempts(run)) == before
+
+
+def test_a_run_that_goes_on_is_not_sent_back(path, run):
+    launch.start_worker(path, run, command=worker(OBEDIENT))
+    launch.wait_for_start(path, run)
+    with pytest.raises(LaunchError, match=r"Run 1 is running; stop it first, then go back\."):
+        launch.go_back(path, run, "10")
+    launch.end(path, run)
+
+
 def test_a_program_that_is_not_there_is_recorded(path, run):
     with pytest.raises(LaunchError, match="The worker could not be started: "):
         launch.start_worker(path, run, command=["/nowhere/python"])

@@ -142,3 +142,24 @@ def test_all_is_not_said_to_be_well_before_losses_are_judged() -> None:
     curves = seen(student_step=[0.02] * 4)
     assert "overall" not in told(curves, health.SETTLED)
     assert told(curves)["overall"].reading == told(curves)["student_still"].reading
+
+
+@pytest.mark.parametrize(
+    ("out", "expected"),
+    [
+        ([0.0, 0.0, 0.01], "good"),
+        ([0.0, 0.0, 0.4], "good"),  # one reading alone is no sign
+        ([0.0, 0.4, 0.05], "warning"),
+        ([0.0, 0.4, 0.3], "bad"),
+        ([0.5, 0.4, 0.3], "warning"),  # it was never within
+        ([0.5, 0.4, 0.3, 0.01], "good"),
+        ([0.4, 0.3], None),
+    ],
+)
+def test_samples_saturate_whose_values_leave_the_teachers_range(out: list[float], expected: str | None) -> None:
+    found = told(seen(out_of_range=out)).get("saturated")
+    assert (found.level if found else None) == expected
+
+
+def test_no_sample_is_judged_by_its_range_before_the_run_has_settled() -> None:
+    assert "saturated" not in told(seen(out_of_range=[0.0, 0.4, 0.4]), step=SETTLED)
