@@ -332,7 +332,8 @@ class Worker:
             return wrong
         self.run.training = self.run.training.model_copy(update=dict(values))
         self.recorder.event("set", f"Set {in_words(values)}.", step=self.run.step, data=values)
-        self.save()  # a run that is killed later goes on from where the change began to count, not from before
+        if "learning_rate_factor" in values:
+            self.save()  # so that a run that is killed later goes on from where the change began to count
         return "Done."
 
     def _why_not(self, values: Mapping[str, Any]) -> str:

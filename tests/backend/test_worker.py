@@ -423,7 +423,7 @@ def test_how_many_checkpoints_stay_is_changed_from_the_next_one_on_and_changes_n
         ({"learning_rate_factor": "half"}, "learning_rate_factor is 'half', which is no number; give one."),
         (
             {"learning_rate_factor": 0},
-            "learning_rate_factor is 0, below its lowest value 0.001; choose a number from 0.001 to 10.",
+            "learning_rate_factor is 0, below its lowest value 0.001; choose between 0.001 and 10.",
         ),
     ],
 )
@@ -462,7 +462,7 @@ def test_signs_of_health_are_told_when_they_change_also_after_a_resume(
     monkeypatch.setattr(judge, "TEACHER_NFE", 50)  # for which the teacher brings its figures
     monkeypatch.setattr("backend.worker.Worker._show_teacher", lambda worker: None)
     monkeypatch.setattr(health, "findings", stand_in)
-    monkeypatch.setattr("backend.worker.Diagnostics.due", False)
+    monkeypatch.setattr("backend.watch.Diagnostics.due", False)
     after(24, lambda x, *_: (x * torch.nan).mean(), monkeypatch)
     run = add(project, preview_every=10)
     work(project, run)
