@@ -77,6 +77,10 @@ class RunCommands(QObject):
         """Ask something of the run's process."""
         self._do(lambda path, run: launch.ask(path, run, verb, arguments))
 
+    def go_back(self, step: int, changes: Mapping[str, Any]) -> None:
+        """Let the run go on from an earlier checkpoint, with changed settings."""
+        self._do(lambda path, run: launch.go_back(path, run, str(step), changes))
+
     def _do(self, deed: Callable[[Path, int], int]) -> None:
         run = self._run
         if run is None:

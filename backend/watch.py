@@ -89,7 +89,7 @@ class Watch:
                 self._good.setdefault((finding.sign, after), deque([self._begun], maxlen=2)).append(step)
 
 
-def say_finding(recorder: Recorder, finding: health.Finding, step: int) -> None:
-    """A sign of health has changed."""
-    data = {"sign": finding.sign, "level": finding.level, "reading": finding.reading}
+def say_finding(recorder: Recorder, finding: health.Finding, step: int, **more: int) -> None:
+    """A sign of health has changed. more: of the event's data, such as the step to `go_back` to."""
+    data = {"sign": finding.sign, "level": finding.level, "reading": finding.reading, **more}
     recorder.event("health", finding.sentence, step=step, data=data)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile, ProjectFileError, files_folder
 from backend.contract.recipe import Recipe, RecipeError, in_words, why_not_live
 from backend.contract.recorder import Recorder
-from backend.contract.rows import Checkpoint, Command, Outcome
+from backend.contract.rows import Command, Outcome
 from backend.datasets import DataError
 from backend.datasets.latents import leave
 from backend.disk import DiskError
@@ -204,7 +204,7 @@ class Worker:
         else:
             words += "There is no checkpoint from before; start again, or resume to go on all the same."
         self.save(gives_up=False)
-        self.recorder.event("warning", words, step=self.run.step, data=go_back_to(before))
+        self.recorder.event("warning", words, step=self.run.step, data={"go_back": before[-1].step} if before else {})
         raise Stopped(words)
 
     def save(self, score: float | None = None, always: bool = True, gives_up: bool = True) -> None:
@@ -402,7 +402,8 @@ def _work(path: Path, run_id: int) -> int:
         except Stopped as stopped:
             return _end(recorder, "stopped", str(stopped) or "It was asked to stop.")
         except NotFiniteError as error:
-            say_finding(recorder, health.not_finite(str(error), worker.saved_step), worker.run.step)
+            go_back = {"go_back": worker.saved_step} if worker.saved_step >= 0 else {}
+            say_finding(recorder, health.not_finite(str(error), worker.saved_step), worker.run.step, **go_back)
             reason = f"{error} {health.after_break_down(worker.saved_step)}"
             return _end(recorder, "failed", reason, traceback.format_exc())
         except USER_ERRORS as error:
@@ -445,11 +446,6 @@ def encoded(recorder: Recorder, what: str) -> Callable[[int, int], None]:
             recorder.event("info", f"Encoded {done:,} of {of:,} {what}.", data={"encoded": done, "of": of})
 
     return report
-
-
-def go_back_to(checkpoints: Sequence[Checkpoint]) -> dict[str, int]:
-    """What an event says of the newest of these, to which a run can go back; nothing where there is none."""
-    return {"go_back": checkpoints[-1].step} if checkpoints else {}
 
 
 def _end(recorder: Recorder, outcome: Outcome, reason: str, trace: str = "") -> int:

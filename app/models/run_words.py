@@ -173,6 +173,16 @@ def ignored_stop(commands: Sequence[Command], now: float) -> Command | None:
     return None
 
 
+def way_back(events: Sequence[LogEvent], attempt: Attempt | None) -> int | None:
+    """The step to which the run can go back, where its newest attempt broke down and said so."""
+    said_of_it = [event.data["go_back"] for event in events if "go_back" in event.data and _is_of(event, attempt)]
+    return said_of_it[-1] if said_of_it else None
+
+
+def _is_of(event: LogEvent, attempt: Attempt | None) -> bool:
+    return attempt is not None and event.attempt == attempt.id
+
+
 def settings_in_force(training: Mapping[str, object], events: Sequence[LogEvent]) -> dict[str, object]:
     """The settings of training with what was changed while the run went on."""
     found = dict(training)

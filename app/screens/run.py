@@ -34,6 +34,7 @@ from app.run_watcher import RunWatcher
 from app.screens import Overlaid, Screen
 from app.session import Session
 from app.widgets.curves import Curves, Mark
+from app.widgets.go_back import FACTOR, GoBack
 from app.widgets.health_panel import HealthPanel
 from app.widgets.icon_button import action
 from app.widgets.live_settings import LiveSettings
@@ -99,13 +100,15 @@ class RunScreen(Screen):
         )
         self._across.addWidget(self.side)
         yield
-        self.log, self.notes, self.live_settings = LogView(session), Notes(session), LiveSettings()
+        self.log, self.notes = LogView(session), Notes(session)
+        self.live_settings, self.checkpoints = LiveSettings(), GoBack()
         yield
         _fill(
             self.below,
             (self.tr("Log"), self.log),
             (self.tr("Notes and tags"), self.notes),
             (self.tr("Settings"), self.live_settings),
+            (self.tr("Checkpoints"), self.checkpoints),
         )
         self._down.addWidget(self.below)
         self._share_room()
@@ -205,6 +208,8 @@ class RunScreen(Screen):
         header.report_wanted.connect(lambda: self._read_report(self._copy_report))
         self.health.export_wanted.connect(lambda: self._lead_to("export"))
         self.live_settings.wanted.connect(lambda values: self.commands.ask("set", values))
+        self.checkpoints.wanted.connect(self.commands.go_back)
+        header.back_wanted.connect(self._propose_to_go_back)
 
     def _add_actions(self) -> None:
         self.addActions(self.commands.actions())
@@ -219,6 +224,7 @@ class RunScreen(Screen):
             action(self.tr("Show log"), lambda: self.below.setCurrentWidget(self.log)),
             action(self.tr("Show notes and tags"), lambda: self.below.setCurrentWidget(self.notes)),
             action(self.tr("Show settings that can be changed"), self._show_settings),
+            action(self.tr("Go back to a checkpoint"), self._show_way_back),
         ]
         self.addActions(self._own_actions)
 
@@ -245,6 +251,7 @@ class RunScreen(Screen):
         self.commands.follow(run)
         self.log.follow()
         self.live_settings.follow()
+        self.checkpoints.follow()
         self._pages.setCurrentIndex(1)
         self.setFocusProxy(self.header.runs)
         self.watcher.follow(run)
@@ -304,7 +311,9 @@ class RunScreen(Screen):
         return run_words.settings_in_force(asked, self._events)
 
     def _show_training(self) -> None:
-        self.live_settings.show_training(self._training())
+        training = self._training()
+        self.live_settings.show_training(training)
+        self.checkpoints.show_factor(training.get(FACTOR, 1.0))
         if self._state is not None:
             self._tell(self._state)
 
@@ -319,8 +328,10 @@ class RunScreen(Screen):
         self._tell(state)
         self.commands.show_state(state)
         self.live_settings.show_state(state)
+        self.checkpoints.show_state(state)
         if is_other:
             self.samples.show_state(state)
+        self._offer_to_go_back()
         self._show_vitals()
 
     def _show_attempts(self, attempts: list[Attempt]) -> None:
@@ -329,6 +340,7 @@ class RunScreen(Screen):
         self._attempts = attempts
         newest = attempts[-1] if attempts else None
         self.header.show_attempt(newest)
+        self._offer_to_go_back()
         self.log.show_log_of(newest.log if newest else None)
         if changed:
             self._samples.set_attempts(attempts)
@@ -339,6 +351,8 @@ class RunScreen(Screen):
     def _show_checkpoints(self, checkpoints: list[Checkpoint]) -> None:
         self._checkpoints = checkpoints
         self.health.show_checkpoints(checkpoints)
+        self.checkpoints.show_checkpoints(checkpoints)
+        self._offer_to_go_back()
         self._show_pictures()
         self._mark()
 
@@ -360,10 +374,18 @@ class RunScreen(Screen):
         if any(event.kind == "set" for event in events):
             self._show_training()
         self.health.show_events(self._events)
+        self._offer_to_go_back()
         wrong = len(self.health.words())
         self.side.setTabText(
             self.side.indexOf(self.health), self.tr("Health ({0})").format(wrong) if wrong else self.tr("Health")
         )
+
+    def _offer_to_go_back(self) -> None:
+        """Where the newest attempt broke down and the checkpoint that it names is still there."""
+        ended = self._state is not None and self._state.state in ("stopped", "failed")
+        step = run_words.way_back(self._events, self._attempts[-1] if self._attempts else None) if ended else None
+        kept = any(checkpoint.step == step for checkpoint in self._checkpoints)
+        self.header.show_way_back(step if kept else None)
 
     def _show_metrics(self, latest: Mapping[str, tuple[int, float]]) -> None:
         self._latest.update(latest)
@@ -410,6 +432,14 @@ class RunScreen(Screen):
     def _show_settings(self) -> None:
         self.below.setCurrentWidget(self.live_settings)
         next(iter(self.live_settings.fields.values())).setFocus()
+
+    def _show_way_back(self) -> None:
+        self.below.setCurrentWidget(self.checkpoints)
+        self.checkpoints.steps.setFocus()
+
+    def _propose_to_go_back(self, step: int) -> None:
+        self._show_way_back()
+        self.checkpoints.propose(step)
 
     def _read_report(self, then: Callable[[str], object]) -> None:
         run = self.watcher.run

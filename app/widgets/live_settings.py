@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app import look
 from app.models.fields import label_of
@@ -25,7 +35,7 @@ class LiveSettings(QWidget):
         super().__init__(parent)
         self._training: dict[str, object] = {}
         self._commands: Sequence[Command] = ()
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, float] = {}
         self._is_live = False
         content = QWidget()
         form = QFormLayout(content)
@@ -35,10 +45,9 @@ class LiveSettings(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         declared = recipe.Training.model_json_schema()["properties"]
-        self.fields: dict[str, QSpinBox] = {}
+        self.fields: dict[str, QSpinBox | QDoubleSpinBox] = {}
         for name in recipe.LIVE_SETTINGS:
-            field = look.padded(QSpinBox())
-            field.setRange(int(declared[name].get("minimum", 0)), int(declared[name].get("maximum", MOST)))
+            field = look.padded(_field(declared[name]))
             field.setSuffix(f" {said(declared[name].get('unit', ''))}".rstrip())
             field.setMinimumWidth(40 * look.SPACE)
             words = said(declared[name]["description"])
@@ -85,21 +94,22 @@ class LiveSettings(QWidget):
         self._is_live = state.state in ("running", "paused", "starting")
         self._show()
 
-    def values(self) -> dict[str, int]:
+    def values(self) -> dict[str, float]:
         """What is in force now."""
         found = {name: self._training.get(name) for name in self.fields}
-        return {name: value for name, value in found.items() if isinstance(value, int)}
+        return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
     def _take_values(self) -> None:
         for name, value in self.values().items():
             if self._shown.get(name) != value:  # what a person has typed stays until the run says otherwise
                 self._shown[name] = value
                 self.fields[name].blockSignals(True)
-                self.fields[name].setValue(value)
+                field = self.fields[name]
+                field.setValue(value) if isinstance(field, QDoubleSpinBox) else field.setValue(int(value))
                 self.fields[name].blockSignals(False)
         self._show()
 
-    def _changes(self) -> dict[str, int]:
+    def _changes(self) -> dict[str, float]:
         return {name: f.value() for name, f in self.fields.items() if f.value() != self._shown.get(name, f.value())}
 
     def _ask(self) -> None:
@@ -123,3 +133,16 @@ class LiveSettings(QWidget):
             self.result.setText(self.tr("Only a run that goes on can be changed. Duplicate it to try other settings."))
         else:
             self.result.setText(self.tr("A change counts from the next step on, and is noted in the log."))
+
+
+def _field(declared: Mapping[str, Any]) -> QSpinBox | QDoubleSpinBox:
+    """A field for a setting, as its schema declares it: of whole numbers, or of others."""
+    if declared["type"] == "integer":
+        whole = QSpinBox()
+        whole.setRange(int(declared.get("minimum", 0)), int(declared.get("maximum", MOST)))
+        return whole
+    field = QDoubleSpinBox()
+    field.setDecimals(3)
+    field.setSingleStep(0.1)
+    field.setRange(declared["minimum"], declared["maximum"])
+    return field

@@ -35,13 +35,15 @@ DETAILS_HEIGHT = 45 * look.SPACE
 
 class RunHeader(QWidget):
     """run_chosen: another run, by its id. renamed: a new name was typed. compare, export, duplicate: wanted.
-    details_wanted: the report is to be shown (`show_report`). report_wanted: it is to be copied."""
+    back_wanted: to the step that it carries. details_wanted: the report is to be shown (`show_report`). report_wanted:
+    it is to be copied."""
 
     run_chosen = Signal(int)
     renamed = Signal(str)
     compare_wanted = Signal()
     export_wanted = Signal()
     duplicate_wanted = Signal()
+    back_wanted = Signal(int)
     details_wanted = Signal()
     report_wanted = Signal()
 
@@ -50,6 +52,7 @@ class RunHeader(QWidget):
         self._commands = commands
         self._state: RunState | None = None
         self._attempt: Attempt | None = None
+        self._way_back: int | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
@@ -67,6 +70,7 @@ class RunHeader(QWidget):
         column.addWidget(self._reason())
         self._refused = look.label("", "body", "bad", wraps=True)
         column.addWidget(self._refused)
+        self.show_way_back(None)
         commands.changed.connect(self._show_asked)
         self._show_asked()
 
@@ -157,6 +161,8 @@ class RunHeader(QWidget):
         )
         self.reason.setAccessibleName(self.tr("Reason"))
         row.addWidget(self.reason, 1)
+        self.back = IconButton("history", "")
+        self.back.clicked.connect(lambda: self.back_wanted.emit(self._way_back or 0))
         self.details = IconButton("chevron-right", self.tr("Details"), quiet=True)
         self.details.setCheckable(True)
         self.details.toggled.connect(self._show_details)
@@ -164,7 +170,7 @@ class RunHeader(QWidget):
         self.copy.clicked.connect(self.report_wanted)
         self.end = IconButton("triangle-alert", self._commands.end.text())
         self.end.follow(self._commands.end)
-        for button in (self.end, self.details, self.copy):
+        for button in (self.back, self.end, self.details, self.copy):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         column.addLayout(row)
         self.story = QPlainTextEdit()
@@ -232,6 +238,13 @@ class RunHeader(QWidget):
         if attempt != self._attempt and self.details.isChecked():
             self.details_wanted.emit()
         self._attempt = attempt
+
+    def show_way_back(self, step: int | None) -> None:
+        """The step of the last good checkpoint of a run that broke down; None where none did."""
+        self._way_back = step
+        self.back.setVisible(step is not None)
+        if step is not None:
+            self.back.say(self.tr("Go back to step {0}...").format(f"{step:,}"))
 
     def show_report(self, text: str) -> None:
         """What somebody needs who is to find out why the run failed."""

@@ -58,7 +58,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def grows(nets: Any, batch: Any, s: Any) -> Any:
             for update in step(nets, batch, s):
-                if update.nets[0] is nets.student and batch.step >= BROKEN_AT:
+                if update.nets[0] is nets.student and update.sample is not None and batch.step >= BROKEN_AT:
                     yield replace(update, losses={"matching": -3.0 * update.sample.square().mean()})
                 else:
                     yield update

@@ -12,6 +12,7 @@ from app.main_window import MainWindow
 from app.models import run_words
 from app.screens.run import RunScreen
 from app.session import Session
+from backend.contract import launch
 from backend.contract.launch import LaunchError
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
@@ -311,6 +312,36 @@ def test_a_setting_is_changed_while_the_run_goes_on(
     with ProjectFile.open(session.project.path) as project:
         (command,) = project.open_commands(run)
         assert (command.verb, command.arguments) == ("set", {"keep_checkpoints": 1})
+
+
+def test_a_run_that_broke_down_goes_back_with_half_the_learning_rate(
+    qtbot: QtBot, live: tuple[RunScreen, int], session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, attempt = live
+    run, started = screen.watcher.run or 0, list[int]()
+    monkeypatch.setattr(launch, "start_worker", lambda path, run, command: started.append(run) or 0)
+    with ProjectFile.open(session.project.path) as project:
+        folder = project.files / "checkpoints" / f"run-{run}"
+        folder.mkdir(parents=True)
+        for step in (40, 80):
+            (folder / f"{step}.safetensors").write_bytes(b"weights")
+            project.add_checkpoint(attempt, step, folder / f"{step}.safetensors")
+        words = "It stopped itself after step 100: the student's samples saturate."
+        project.add_event(run, "warning", words, attempt=attempt, step=100, data={"go_back": 40})
+    assert not screen.header.back.isVisible()
+    with ProjectFile.open(session.project.path) as project:
+        project.end_attempt(attempt, "stopped", words)
+    qtbot.waitUntil(screen.header.back.isVisible)
+    assert screen.header.back.text() == "Go back to step 40..."
+    qtbot.mouseClick(screen.header.back, Qt.MouseButton.LeftButton)
+    form = screen.checkpoints
+    assert screen.below.currentWidget() is form
+    assert (form.steps.currentText(), form.factor.value()) == ("Step 40", 0.5)
+    qtbot.mouseClick(form.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: started == [run])
+    with ProjectFile.open(session.project.path) as project:
+        assert project.find_checkpoint(run).step == 40
+        assert project.training(run).learning_rate_factor == 0.5
 
 
 def test_a_pause_does_not_leave_the_focus_to_stop(qtbot: QtBot, live: tuple[RunScreen, int], session: Session) -> None:
