@@ -319,7 +319,12 @@ def test_a_run_that_broke_down_goes_back_with_half_the_learning_rate(
 ) -> None:
     screen, attempt = live
     run, started = screen.watcher.run or 0, list[int]()
-    monkeypatch.setattr(launch, "start_worker", lambda path, run, command: started.append(run) or 0)
+
+    def start_worker(_path: Path, run: int, **_: object) -> int:
+        started.append(run)
+        return 0
+
+    monkeypatch.setattr(launch, "start_worker", start_worker)
     with ProjectFile.open(session.project.path) as project:
         folder = project.files / "checkpoints" / f"run-{run}"
         folder.mkdir(parents=True)
@@ -332,7 +337,7 @@ def test_a_run_that_broke_down_goes_back_with_half_the_learning_rate(
     with ProjectFile.open(session.project.path) as project:
         project.end_attempt(attempt, "stopped", words)
     qtbot.waitUntil(screen.header.back.isVisible)
-    assert screen.header.back.text() == "Go back to step 40..."
+    assert screen.header.back.text().strip() == "Go back to step 40..."
     qtbot.mouseClick(screen.header.back, Qt.MouseButton.LeftButton)
     form = screen.checkpoints
     assert screen.below.currentWidget() is form
