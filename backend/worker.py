@@ -197,10 +197,10 @@ class Worker:
         finding, good_until = collapse
         with ProjectFile.open(self.path, readonly=True) as project:
             saved = project.checkpoints(self.run_id)
-        before = [checkpoint for checkpoint in saved if checkpoint.step <= good_until]
+        before = [one for one in saved if one.step <= good_until] or [one for one in saved if one.is_best]
         words = f"It stopped itself after step {self.run.step}: {finding.sentence[0].lower()}{finding.sentence[1:]} "
         if before:
-            words += f"The last good checkpoint is at step {before[-1].step}; resuming goes on all the same."
+            words += f"The checkpoint to go back to is at step {before[-1].step}; resuming goes on all the same."
         else:
             words += "There is no checkpoint from before; start again, or resume to go on all the same."
         self.save(gives_up=False)

@@ -83,7 +83,7 @@ def test_a_run_that_collapses_stops_itself_and_goes_back(project: Path, monkeypa
     assert stopped is not None
     assert BROKEN_AT < stopped < 260
     assert attempt.reason.startswith(f"It stopped itself after step {stopped}: the student's samples saturate")
-    assert attempt.reason.endswith("The last good checkpoint is at step 160; resuming goes on all the same.")
+    assert attempt.reason.endswith("The checkpoint to go back to is at step 160; resuming goes on all the same.")
     with ProjectFile.open(project, readonly=True) as opened:
         assert {c.step for c in opened.checkpoints(run)} >= {160, stopped}
     (told,) = (event for event in events(project, run) if "go_back" in event.data)
