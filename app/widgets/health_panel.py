@@ -107,7 +107,7 @@ class HealthPanel(QWidget):
             inside.addWidget(look.label(run_words.reading(self._overall), "caption", "muted", wraps=True))
         watched = self.tr(
             "Watched: losses that are not finite; a fake score network that lags behind the student; a discriminator "
-            "that no longer teaches; diversity that falls; quality past its peak."
+            "that no longer teaches; diversity that falls; samples that leave the range; quality past its peak."
         )
         inside.addWidget(look.label(watched, "body", "muted", wraps=True))
         return frame
