@@ -25,6 +25,8 @@ EVALUATION_SEED = 11
 TEACHER_NFE = 50  # at which a teacher is shown in full
 BATCH = 250
 PREVIEW_SAMPLES, PREVIEW_POINTS = 40, 2000
+SCORED_SAMPLES = 500
+"""By which a preview is scored."""
 SCORES = ("frechet", "sliced_wasserstein")
 """The figures by which checkpoints are ranked, of pictures and in the plane."""
 

@@ -362,12 +362,12 @@ def _checkpoints_kept(training: Training) -> int:
 
 
 def _draw(run: Run) -> None:
-    """The largest batches of a preview and of the teacher's samples beside it, each in one evaluation.
+    """All of a preview and the teacher's samples beside it, each in one evaluation.
 
     For a small batch they are what needs most memory. A worker draws them between steps too, with all that these hold.
     """
     quick = replace(run.sampler, levels=run.sampler.levels[:1])
-    judge.figures(run.exported, quick, run.teacher, judge.BATCH)
+    judge.figures(run.exported, quick, run.teacher, judge.SCORED_SAMPLES)
     count = judge.preview_count(run.student.shape)
     for net, sampler in ((run.exported, quick), (run.teacher.guided, teacher_sampler(1))):
         judge.draw(net, sampler, run.teacher, run.teacher.each_condition(count).to(run.device), judge.PREVIEW_SEED)

@@ -50,7 +50,6 @@ from backend.triptych import triptych
 from backend.vitals import Vitals, out_of_memory
 from backend.watch import Watch, say_finding
 
-SCORED_SAMPLES = 500
 PAUSE_POLL_SECONDS = 0.1
 LEFT_FREE_BYTES = 200 * 2**20
 """What a checkpoint leaves of the disk to the project itself: its curves, its pictures, and how the run ended."""
@@ -169,7 +168,7 @@ class Worker:
     def _score(self, net: Denoiser, sampler: Sampler, step: int) -> float | None:
         """Draw and score the student as it was at a step."""
         run = self.run
-        figures = judge.figures(net, sampler, run.teacher, SCORED_SAMPLES)
+        figures = judge.figures(net, sampler, run.teacher, judge.SCORED_SAMPLES)
         scored = judge.score(figures)
         scores = {name: value for name, value in (figures.values if figures else {}).items() if value is not None}
         if scores:

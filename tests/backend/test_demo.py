@@ -49,7 +49,7 @@ def test_the_answer_has_the_keys_that_the_readme_tells_of(lab, distill, tmp_path
     short = tmp_path / "short.json"
     short.write_text(json.dumps(lab.recipe(steps=2, preview_every=0, checkpoint_every=0)))
     monkeypatch.setattr(demo, "RECIPE", short)
-    monkeypatch.setattr(worker, "SCORED_SAMPLES", 60)
+    monkeypatch.setattr(judge, "SCORED_SAMPLES", 60)
     monkeypatch.setattr(judge, "PREVIEW_SAMPLES", 10)
     monkeypatch.setattr(judge, "TEACHER_NFE", 4)
     monkeypatch.setattr(students, "evaluate", partial(students.evaluate, count=60))

@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Path:
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge, "PREVIEW_POINTS", 20)
     monkeypatch.setattr(judge, "TEACHER_NFE", 4)
-    monkeypatch.setattr(worker, "SCORED_SAMPLES", 60)
+    monkeypatch.setattr(judge, "SCORED_SAMPLES", 60)
 
 
 def add(path: Path, **training: Any) -> int:

@@ -38,7 +38,7 @@ def _own_signals() -> Iterator[None]:
 def _few_samples() -> Iterator[None]:
     """What is shown and scored is drawn of fewer samples and in fewer steps: here it only matters that it is."""
     with pytest.MonkeyPatch.context() as patch:  # of its own, as tests undo theirs
-        patch.setattr(worker, "SCORED_SAMPLES", 60)
+        patch.setattr(judge, "SCORED_SAMPLES", 60)
         patch.setattr(judge, "PREVIEW_SAMPLES", 10)
         patch.setattr(judge, "TEACHER_NFE", 4)
         yield
