@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-_PIXELS_AT_ONCE = 2**18
-"""Of one picture of 512x512; a decoder takes kilobytes for each."""
+_PIXELS_AT_ONCE = 2**16
+"""Of sixteen pictures of 64x64: a decoder takes 4 kB and more for each, and more pictures at once are no faster."""
 
 
 class Codec(Protocol):
