@@ -24,6 +24,7 @@ from backend.resources import RESOURCES
 
 # Goes up when a definition below changes: a figure of another version is another figure.
 VERSION = 1
+AT_ONCE = 64  # pictures that are held in float64
 ROWS_AT_ONCE = 1024  # of the (N, M) tables of pairs; keeps them small for any number of samples
 
 
@@ -210,8 +211,12 @@ def nearest_distance(images: Tensor, training: Tensor) -> float:
 
     Both (N, ...). 0 for samples that are training images; compare with the figure of held-out images.
     """
-    flat, known = images.double().flatten(1), training.double().flatten(1)
-    nearest = torch.cat([distances.amin(1) for distances, _ in _distances(flat, known)])
+    flat = images.double().flatten(1)
+    nearest = torch.full((len(flat),), math.inf, dtype=torch.float64)
+    for known in training.split(AT_ONCE):
+        for distances, start in _distances(flat, known.double().flatten(1)):
+            mine = nearest[start : start + len(distances)]
+            torch.minimum(mine, distances.amin(1), out=mine)
     return float(nearest.mean()) / math.sqrt(flat.shape[1])
 
 
@@ -398,7 +403,9 @@ def _reach(samples: Tensor, k: int) -> Tensor:
 def _high_energy(images: Tensor) -> float:
     rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in images.shape[-2:])
     high = (rows[:, None].square() + columns[None].square()).sqrt() > 0.25
-    return float(torch.fft.fft2(images.double().cpu()).abs().square()[..., high].mean())
+    # All spectra at once would take more memory than a run of the bundled networks needs.
+    parts = [torch.fft.fft2(some.double().cpu())[..., high].abs().square().sum() for some in images.split(AT_ONCE)]
+    return float(torch.stack(parts).sum()) / (images[..., 0, 0].numel() * int(high.sum()))
 
 
 def _nearest_mode(samples: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
