@@ -1,12 +1,15 @@
 """Walks through the window as a person does, with mouse and keys alone, from an empty home to a checked export.
 
-    python -m tests.end_to_end.walk [--out FOLDER] [--home FOLDER]
+    python -m tests.end_to_end.walk [--out FOLDER] [--home FOLDER] [--text]
 
 Starts the program on a virtual screen of 1280x800 with a window manager, moves the pointer and presses keys with
 xdotool, waits for what the project file says, and saves a picture of the screen after each part: 01-welcome.png to
 10-command-palette.png, where the README shows them from or into FOLDER. The home is a folder that is made and deleted;
 its path is seen in the pictures. Needs Xvfb, openbox, xdotool and import, which is ImageMagick's. It takes as long as
 the demo does, some minutes on an idle machine. Exit status 0 where the export makes the preview's pictures.
+
+With --text it goes from a short run of the text-to-image teacher `emoji`, which is duplicated in the wizard and started
+there, to a comparison and a checked export of its student: pictures 11-text-review.png to 14-text-export.png.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from PIL import Image
 from backend.contract import launch
 from backend.contract.errors import UserError
 from backend.contract.project_file import ProjectFile
+from backend.contract.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "resources" / "pictures" / "window"
@@ -136,10 +140,43 @@ def walk(one: Walk) -> None:
     one.keys("Escape")
 
 
-def is_sound(project: Path) -> bool:
+TEXT = {
+    "teacher": "emoji",
+    "method": "dmd2",
+    "settings": {"student_steps": 4, "guidance_scale": 2.0},
+    "training": {"steps": 40, "batch_size": 16, "preview_every": 20, "checkpoint_every": 20},
+}
+"""Too short for a good student: what is walked through is the window."""
+
+
+def walk_of_text(one: Walk) -> None:
+    """A run with prompts and guidance, started from the wizard, to its checked export."""
+    one.keys("ctrl+2", "ctrl+d")
+    time.sleep(10)  # the wizard learns what the backend offers
+    for _ in range(6):
+        one.keys("alt+Right")
+    time.sleep(10)
+    one.take("11-text-review")
+    one.keys("ctrl+Return")
+    one.until(lambda project: len(project.runs()) == 2 and project.run_state(2).state == "finished", "the run")
+    one.keys("ctrl+2")
+    one.take("12-text-run")
+    one.keys("ctrl+3")
+    one.keys("space")
+    one.until(lambda project: any((project.files / "compare").glob("*/index.json")), "the comparison")
+    time.sleep(MOMENT)
+    one.take("13-text-compare")
+    one.keys("ctrl+5")
+    one.keys("ctrl+Return")
+    one.until(lambda project: bool(project.exports(2)), "the export")
+    time.sleep(MOMENT)
+    one.take("14-text-export")
+
+
+def is_sound(project: Path, run: int) -> bool:
     """Whether the last export was checked and makes the preview's pictures."""
     with ProjectFile.open(project, readonly=True) as opened:
-        about = opened.exports(1)[-1].verification
+        about = opened.exports(run)[-1].verification
     return bool(about["max_abs_difference"] <= about["tolerance"])
 
 
@@ -159,6 +196,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.end_to_end.walk")
     parser.add_argument("--out", type=Path, default=PICTURES, help="where the pictures go")
     parser.add_argument("--home", type=Path, help="a folder that is not there yet; it is deleted afterwards")
+    parser.add_argument("--text", action="store_true", help="walk with a text-to-image teacher")
     asked = parser.parse_args()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
@@ -174,14 +212,19 @@ def main() -> int:
         time.sleep(MOMENT)
         one = Walk(asked.out, home, display)
         stack.enter_context(running("openbox", environment=one.environment))
-        stack.enter_context(running(sys.executable, "-m", "app", environment=one.environment))
+        opened = [str(one.project)] if asked.text else []
+        if asked.text:
+            with ProjectFile.create(one.project) as project:
+                project.add_run(Recipe.from_values(TEXT))
+        stack.enter_context(running(sys.executable, "-m", "app", *opened, environment=one.environment))
         time.sleep(4 * MOMENT)
+        run = 2 if asked.text else 1
         try:
-            walk(one)
-            return 0 if is_sound(one.project) else 1
+            (walk_of_text if asked.text else walk)(one)
+            return 0 if is_sound(one.project, run) else 1
         finally:
             if one.project.exists():
-                launch.end(one.project, 1)
+                launch.end(one.project, run)
 
 
 if __name__ == "__main__":
