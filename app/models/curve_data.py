@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.models import band
+from app.models.band import Bands, Reference
 from app.models.curve_view import NOTHING, Axis, Columns, Span, Values, first_choice
 from backend.contract.metrics import Overview
 from backend.contract.project_file import ProjectFile
@@ -24,7 +26,8 @@ TABLE = 1024
 @dataclass(frozen=True)
 class Question:
     """chosen: names of the series to draw. known: names that a person could choose already; the answer chooses among
-    the others. span: None for the whole; where it follows, it is moved to the end of what there is."""
+    the others. span: None for the whole; where it follows, it is moved to the end of what there is. reference: whose
+    bands are wanted; those of the series in `held` are there already, and made again with the facts alone."""
 
     runs: tuple[int, ...]
     axis: Axis
@@ -34,6 +37,8 @@ class Question:
     pixels: int
     facts: bool = True
     follows: bool = False
+    reference: Reference | None = None
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class RunCurves:
 class Answer:
     """names: of every series there is, in the order in which they were first recorded, those of the first run first.
     whole: where all that was asked for lies on the x axis; end: where the newest of it does. span: what the lines are
-    exact for."""
+    exact for. bands: of the chosen series, over the reference's whole length, but for those that were held."""
 
     question: Question
     runs: tuple[RunCurves, ...]
@@ -77,6 +82,7 @@ class Answer:
     whole: Span | None
     end: float
     span: Span | None
+    bands: Bands | None = None
 
     def suffices(self, span: Span) -> bool:
         """Whether what was read covers a range, in columns that are not much too wide."""
@@ -122,7 +128,10 @@ def look_up(project: ProjectFile, question: Question) -> Answer:
                         if len(columns.first):
                             old[one.name] = columns
         runs.append(RunCurves(run, project.run(run).name, facts[run], lines, old, steps, x))
-    return Answer(question, tuple(runs), chosen, names, whole, end, span)
+    bands = None
+    if question.reference is not None:
+        bands = band.read(project, question.reference, chosen if question.facts else chosen - question.held)
+    return Answer(question, tuple(runs), chosen, names, whole, end, span, bands)
 
 
 def _facts(

@@ -211,6 +211,14 @@ def height(lines: Sequence[Columns], span: Span, clip: bool) -> Span | None:
     return Span(low - air, high + air)
 
 
+def widened(lines: Span, low: float, high: float) -> Span:
+    """A range of y that shows what goes from low to high, too, as far as it does not get more than twice as high: what
+    lies behind lines must not flatten them."""
+    below, above = max(lines.low - low, 0.0), max(high - lines.high, 0.0)
+    share = min(1.0, lines.width / max(below + above, 1e-300))
+    return Span(lines.low - below * share, lines.high + above * share)
+
+
 def nearest(columns: Columns, x: float) -> int | None:
     """The column at x, or the nearest."""
     count = len(columns.first)

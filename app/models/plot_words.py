@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.models import curve_view, ticks
+from app.models.band import Bands, place_of
 from app.models.curve_data import Answer, RunCurves
 from app.models.curve_view import Axis, Group, Span, group_of
 from app.models.run_words import Words
@@ -46,8 +47,16 @@ def x_ticks(axis: Axis, span: Span, wanted: int, tr: Words) -> tuple[list[ticks.
     return ticks.linear(span.low, span.high, wanted), tr("Seconds of training")
 
 
-def in_words(group: Group, answer: Answer, facts: Mapping[int, RunCurves], tr: Words) -> str:
+def band_words(bands: Bands, tr: Words) -> str:
+    """Whose band is shaded behind a plot's lines."""
+    if bands.reference.run is None:
+        return tr("band: 90 % of a sound run of this preset")
+    return tr("band: 90 % of run {0} '{1}'").format(bands.reference.run, bands.name)
+
+
+def in_words(group: Group, answer: Answer, facts: Mapping[int, RunCurves], bands: Bands | None, tr: Words) -> str:
     """The curves of a plot for those who cannot see them. facts: by run, of a fuller answer, where there is one."""
+    places = {"inside": tr("Within the band."), "above": tr("Above the band."), "below": tr("Below the band.")}
     trends = {
         "rising": tr("rising"),
         "falling": tr("falling"),
@@ -70,4 +79,10 @@ def in_words(group: Group, answer: Answer, facts: Mapping[int, RunCurves], tr: W
                         trends[curve_view.trend(columns)],
                     )
                 )
+                band = bands.bands.get(name) if bands is not None else None
+                place = place_of(band, *fact.last) if band is not None else None
+                if place is not None:
+                    parts.append(places[place])
+    if bands is not None and any(group_of(name) == group for name in bands.bands):
+        parts.append(tr("Shaded is the {0}.").format(band_words(bands, tr)))
     return " ".join(parts)

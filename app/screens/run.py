@@ -26,13 +26,15 @@ from PySide6.QtWidgets import (
 )
 
 from app import look, remembered
-from app.models import run_report, run_words
+from app.models import band, run_report, run_words
+from app.models.band import Offers
 from app.models.sample_rounds import Rounds
 from app.picture_store import PictureStore
 from app.run_commands import RunCommands
 from app.run_watcher import RunWatcher
 from app.screens import Overlaid, Screen
 from app.session import Session
+from app.widgets.band_button import BandButton
 from app.widgets.curves import Curves, Mark
 from app.widgets.go_back import FACTOR, GoBack
 from app.widgets.health_panel import HealthPanel
@@ -182,6 +184,9 @@ class RunScreen(Screen):
         self.overlay = OverlayButton()
         self.overlay.changed.connect(self._show_curves)
         row.addWidget(self.overlay)
+        self.band = BandButton()
+        self.band.changed.connect(self._show_band)
+        row.addWidget(self.band)
         column.addLayout(row)
         column.addWidget(self.curves, 1)
         return place
@@ -248,6 +253,7 @@ class RunScreen(Screen):
         self._run, self._state, self._attempts, self._checkpoints, self._events = None, None, [], [], []
         self._latest, self._pace, self._samples = {}, Pace(), Rounds()
         self.overlay.lie_over(run, wanted.others)
+        self.band.show_run(run)
         self.commands.follow(run)
         self.log.follow()
         self.live_settings.follow()
@@ -272,10 +278,12 @@ class RunScreen(Screen):
             self._later.start()
 
     def _ask_names(self) -> None:
-        self.session.project.ask(_names, self._show_names, key=f"run-names-{id(self)}")
+        run = self.watcher.run
+        self.session.project.ask(lambda project: _names(project, run), self._show_names, key=f"run-names-{id(self)}")
 
-    def _show_names(self, found: tuple[list[tuple[int, str]], int | None]) -> None:
-        self._names, first = found
+    def _show_names(self, found: tuple[list[tuple[int, str]], int | None, Offers | None]) -> None:
+        self._names, first, offers = found
+        self.band.show_offers(offers)
         if self.watcher.run is None and first is not None:
             self.show_item(first)
         if self.watcher.run is None:
@@ -286,7 +294,11 @@ class RunScreen(Screen):
 
     def _show_curves(self) -> None:
         if self.watcher.run is not None:
+            self._show_band()
             self.curves.show_runs([self.watcher.run, *self.overlay.runs])
+
+    def _show_band(self) -> None:
+        self.curves.show_reference(self.band.reference)
 
     # The news
 
@@ -454,11 +466,14 @@ class RunScreen(Screen):
         self.says.emit(self.tr("Copied the report. It names the recipe's folders; look it over before you send it."))
 
 
-def _names(project: ProjectFile) -> tuple[list[tuple[int, str]], int | None]:
-    """The project's runs by id and name, and the one to look at first: what runs, else the newest."""
-    names = [(run.id, run.name) for run in project.runs()]
+def _names(project: ProjectFile, shown: int | None) -> tuple[list[tuple[int, str]], int | None, Offers | None]:
+    """The project's runs by id and name, the one to look at first (what runs, else the newest), and what there is to
+    hold the run against that is shown."""
+    runs = project.runs()
+    names = [(run.id, run.name) for run in runs]
     live = project.live_runs()
-    return names, live[-1][0].id if live else names[-1][0] if names else None
+    first = live[-1][0].id if live else names[-1][0] if names else None
+    return names, first, band.offers(project, runs, shown) if shown is not None else None
 
 
 def _kind_of(checkpoint: Checkpoint) -> Literal["best", "checkpoint"]:

@@ -31,6 +31,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import look
 from app.models import curve_view, ticks
+from app.models.band import Shade
 from app.models.curve_view import Columns, Scaled, Span, Values
 from app.models.ink import column_spans, ink
 from app.models.ticks import Tick
@@ -107,6 +108,21 @@ class Line:
         return tuple(max(round(part * ratio), 1) for part in self.pen.dash)
 
 
+@dataclass(frozen=True)
+class Shaded:
+    """Where a curve may lie: a pale band behind all lines, in the colour of its own."""
+
+    label: str
+    pen: Pen
+    shade: Shade
+
+
+FILL, EDGE = 0.13, 0.3
+"""How much of its colour a band has, and its edge, which is seen where bands lie over each other."""
+FAR = 20_000.0
+"""Pixels; what is farther away is drawn there."""
+
+
 def paler(colour: QColor, share: float) -> QColor:
     """So much of a colour on the surface; opaque, because see-through lines cost ten times as much."""
     under = look.colour("surface")
@@ -137,6 +153,7 @@ class CurvePlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setToolTipDuration(10_000)
         self.lines: list[Line] = []
+        self.bands: list[Shaded] = []
         self.span = Span(0.0, 1.0)
         self.log = self.clip = False
         self.shows_axis = True
@@ -158,8 +175,8 @@ class CurvePlot(QWidget):
 
     # What is shown
 
-    def show_lines(self, lines: Sequence[Line]) -> None:
-        self.lines = list(lines)
+    def show_lines(self, lines: Sequence[Line], bands: Sequence[Shaded] = ()) -> None:
+        self.lines, self.bands = list(lines), list(bands)
         self.rescale()
 
     def show_span(self, span: Span) -> None:
@@ -182,13 +199,22 @@ class CurvePlot(QWidget):
             return
         self._unscaled = False
         shown = [line.columns for line in self.lines if not line.is_superseded]
-        self._height = self._y_zoom or curve_view.height(shown, self.span, self.clip)
+        self._height = self._y_zoom or self._fitted(curve_view.height(shown, self.span, self.clip))
         if self._height is not None:
             room = max(self._area().height() // (2 * self._metrics().height()), 3)
             make = ticks.logarithmic if self.log else ticks.linear
             self._y_ticks = make(self._height.low, self._height.high, room)
         else:
             self._y_ticks = []
+
+    def _fitted(self, height: Span | None) -> Span | None:
+        """The height of the lines with room for what of the bands is in sight."""
+        if height is None or not self.bands:
+            return height
+        seen = [band.shade.within(self.span) for band in self.bands]
+        values = np.concatenate([side for one in seen for side in (one.low, one.high)])
+        values = values[np.isfinite(values)]
+        return curve_view.widened(height, float(values.min()), float(values.max())) if len(values) else height
 
     def wanted_margin(self) -> int:
         """How much room the figures of the y axis need; all plots below each other take the largest."""
@@ -259,6 +285,7 @@ class CurvePlot(QWidget):
         painter.fillRect(self.rect(), look.colour("surface"))
         area = self._area()
         painter.setFont(self._font)
+        self._paint_bands(painter, area)
         self._paint_grid(painter, area)
         if self._height is None or area.height() < 2 or area.width() < 2:
             painter.setPen(look.colour("muted"))
@@ -286,6 +313,35 @@ class CurvePlot(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), look.RADIUS, look.RADIUS)
         painter.end()
+
+    def _paint_bands(self, painter: QPainter, area: QRect) -> None:
+        """Behind everything, the grid too; and all edges over all bands, so that none is lost behind another."""
+        if self._height is None or not self.bands:
+            return
+        painter.setClipRect(area)
+        edges = []
+        for band in self.bands:
+            seen = band.shade.within(self.span)
+            if not len(seen.x):
+                continue
+            sides = [self._points(area, seen.x, side) for side in (seen.high, seen.low)]
+            colour = look.series_colour(band.pen.slot)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(paler(colour, FILL))
+            painter.drawPolygon(QPolygonF([*sides[0], *reversed(sides[1])]))
+            edges.append((paler(colour, EDGE), sides))
+        for pale, sides in edges:
+            painter.setPen(QPen(pale, 1))
+            for side in sides:
+                painter.drawPolyline(QPolygonF(side))
+        painter.setClipping(False)
+
+    def _points(self, area: QRect, x: Values, y: Values) -> list[QPointF]:
+        """Places on the plot, none of them so far away that a painter loses count."""
+        assert self._height is not None
+        across = area.left() + (x - self.span.low) * (area.width() / max(self.span.width, 1e-300))
+        down = area.top() + (self._height.high - y) * (area.height() / max(self._height.width, 1e-300))
+        return list(map(QPointF, across.tolist(), np.clip(down, -FAR, FAR).tolist()))
 
     def _paint_grid(self, painter: QPainter, area: QRect) -> None:
         metrics, line, muted = self._metrics(), look.colour("line"), look.colour("muted")

@@ -7,6 +7,7 @@ the window's thread. It does not follow a run by itself: whoever does calls `ref
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -26,6 +27,7 @@ from PySide6.QtWidgets import (
 from app import look
 from app.curve_reader import CurveReader
 from app.models import curve_view, plot_words, ticks
+from app.models.band import Bands, Reference
 from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
@@ -64,6 +66,8 @@ class Curves(QWidget):
         self._facts: dict[int, RunCurves] = {}
         self._slots: dict[str, int] = {}
         self._marks: list[Mark] = []
+        self._reference: Reference | None = None
+        self._bands: Bands | None = None
         self._reader = CurveReader(project, self._question, self)
         self._reader.found.connect(self._take)
         self._reader.missed.connect(self._say_empty)
@@ -177,6 +181,12 @@ class Curves(QWidget):
         self._say_empty(self.tr("Reading the curves..."))
         self._reader.ask(facts=True)
 
+    def show_reference(self, reference: Reference | None) -> None:
+        """Shade where the curves of another run lay; None for no band."""
+        if reference != self._reference:
+            self._reference, self._bands = reference, None
+            self._reader.ask(facts=True)  # which the plots in words are made with
+
     def refresh(self) -> None:
         """Rows were recorded: ask again soon."""
         self._reader.refresh()
@@ -236,8 +246,11 @@ class Curves(QWidget):
     def _question(self, facts: bool) -> Question | None:
         if not self._runs:
             return None
-        chosen, known = self._chosen, self._known
-        return Question(self._runs, self._axis, chosen, known, self._span, self._pixels(), facts, self._follows)
+        return Question(
+            *(self._runs, self._axis, self._chosen, self._known, self._span, self._pixels(), facts, self._follows),
+            reference=self._reference,
+            held=frozenset(self._bands.bands if self._bands is not None else ()),
+        )
 
     def _pixels(self) -> int:
         shown = [pane.plot.pixels() for pane in self.plots.shown()]
@@ -246,10 +259,11 @@ class Curves(QWidget):
 
     def _take(self, answer: Answer) -> None:
         question = answer.question
-        if question.runs != self._runs or question.axis != self._axis:
+        if (question.runs, question.axis, question.reference) != (self._runs, self._axis, self._reference):
             self._reader.ask()
             return
         self._answer = answer
+        self._bands = _with(self._bands, answer.bands)
         self._chosen |= answer.chosen - question.chosen
         lacks_rows = not question.facts and bool(set(answer.names) - self._known)  # in the list
         self._known |= set(answer.names)
@@ -293,7 +307,7 @@ class Curves(QWidget):
         answer = self._answer
         if answer is None:
             return
-        self.plots.draw(answer, self._facts, self._slots)
+        self.plots.draw(answer, self._facts, self._slots, self._bands)
         self._place_marks()
         self._show_span()
 
@@ -446,3 +460,10 @@ class Curves(QWidget):
         at = self.plots.next_column(plot, span, sign)
         if at is not None:
             self._point(at)
+
+
+def _with(held: Bands | None, new: Bands | None) -> Bands | None:
+    """Bands with those that were made since, which count where both have one."""
+    if held is None or new is None:
+        return new
+    return replace(new, bands={**held.bands, **new.bands})

@@ -5,17 +5,18 @@ It draws the answer that it is given; what is in sight, and what a person's move
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from app import look
 from app.models import curve_view, plot_words, ticks
+from app.models.band import Bands, placed
 from app.models.curve_data import Answer, RunCurves
 from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
 from app.models.smoothing import smoothed
-from app.widgets.curve_plot import CurvePlot, Line, Mark, pen_of
+from app.widgets.curve_plot import CurvePlot, Line, Mark, Shaded, pen_of
 from app.widgets.plot_pane import PlotPane
 
 PANE_HEIGHT = 43 * look.SPACE
@@ -61,9 +62,11 @@ class PlotColumn(QScrollArea):
             pane.plot.show_lines([])
             pane.plot.marks = []
 
-    def draw(self, answer: Answer, facts: Mapping[int, RunCurves], slots: Mapping[str, int]) -> None:
+    def draw(
+        self, answer: Answer, facts: Mapping[int, RunCurves], slots: Mapping[str, int], bands: Bands | None = None
+    ) -> None:
         """Give every plot its lines. facts: by run, of the newest answer that has them. slots: the place of each
-        series in its plot."""
+        series in its plot. bands: what lies behind the lines."""
         groups = [group for group in GROUPS if any(group_of(name) == group for name in answer.chosen)]
         groups = [g for g in groups if any(group_of(n) == g for run in answer.runs for n in run.lines)]
         for group in GROUPS:
@@ -72,11 +75,16 @@ class PlotColumn(QScrollArea):
             elif group in self.panes:
                 self.panes[group].setVisible(False)
         for group in groups:
-            self._draw_group(self.panes[group], answer, facts, slots)
+            self._draw_group(self.panes[group], answer, facts, slots, bands)
             self.panes[group].plot.shows_axis = group == groups[-1]
 
     def _draw_group(
-        self, pane: PlotPane, answer: Answer, facts: Mapping[int, RunCurves], slots: Mapping[str, int]
+        self,
+        pane: PlotPane,
+        answer: Answer,
+        facts: Mapping[int, RunCurves],
+        slots: Mapping[str, int],
+        bands: Bands | None,
     ) -> None:
         lines, odd, dropped = [], 0, 0
         for order, run in enumerate(answer.runs):
@@ -92,7 +100,8 @@ class PlotColumn(QScrollArea):
                     lines.append(Line(name, pen, order, line, smooth, is_superseded))
                     odd, dropped = odd + len(line.odd), dropped + line.dropped
         pane.plot.log, pane.plot.clip = pane.log.isChecked(), pane.clip.isChecked()
-        pane.plot.show_lines(lines)
+        shaded = list(_shaded(answer, {line.label for line in lines}, slots, bands, pane.log.isChecked()))
+        pane.plot.show_lines(lines, shaded)
         coarse = max(
             (c.steps for run in answer.runs for n, c in run.lines.items() if group_of(n) == pane.group), default=1
         )
@@ -105,9 +114,11 @@ class PlotColumn(QScrollArea):
             words.append(self.tr("0 and below not drawn"))
         if odd:
             words.append(self.tr("not finite at {0}").format(odd))
+        if shaded and bands is not None:
+            words.append(plot_words.band_words(bands, self.tr))
         pane.badge.say(" · ".join(words))
         if answer.question.facts:
-            pane.plot.setAccessibleDescription(plot_words.in_words(pane.group, answer, facts, self.tr))
+            pane.plot.setAccessibleDescription(plot_words.in_words(pane.group, answer, facts, bands, self.tr))
 
     def _pane(self, group: Group) -> PlotPane:
         """The plot of a group; made once, then hidden and shown."""
@@ -161,3 +172,15 @@ class PlotColumn(QScrollArea):
         if plot.cross is not None:
             index = min(max(index + sign, 0), len(line.first) - 1)
         return min(max(float(line.x[index]), span.low), span.high)
+
+
+def _shaded(
+    answer: Answer, names: set[str], slots: Mapping[str, int], bands: Bands | None, log: bool
+) -> Iterator[Shaded]:
+    """The bands of some series, where their steps lie for the main run."""
+    if bands is None or not answer.runs:
+        return
+    main = answer.runs[0]
+    for name in sorted(names & bands.bands.keys(), key=lambda one: slots[one]):
+        shade = placed(bands.bands[name], answer.question.axis, main.steps, main.x, log)
+        yield Shaded(name, pen_of(slots[name], 0, len(answer.runs) > 1), shade)

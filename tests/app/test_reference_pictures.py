@@ -23,12 +23,13 @@ from pytestqt.qtbot import QtBot
 from app import look
 from app.main_window import MainWindow
 from app.screens import Screen
+from app.screens.run import RunScreen
 from backend.contract import liveness
 from backend.contract.project_file import ProjectFile
 
 from .scripted import ScriptedBackend
 from .test_every_screen import SCREENS, no_cache, opened
-from .views import empty_views, every_state, in_sight, views, waiting_views
+from .views import empty_views, every_state, in_sight, show_band, views, waiting_views
 
 __all__ = ["no_cache"]
 PICTURES = Path(__file__).parent / "pictures"
@@ -199,6 +200,12 @@ def test_every_screen_looks_as_it_did_in_the_dark(
             come_to_rest(qtbot, window)
             hide_folder(window, tmp_path)
             faults.append(differs(f"dark {key}", seen(window), tmp_path, renew))
+        window.show_screen("run", 1)
+        screen = window.screen_shown()
+        assert isinstance(screen, RunScreen)
+        show_band(qtbot, screen)
+        come_to_rest(qtbot, window)
+        faults.append(differs("dark run with a band", seen(window), tmp_path, renew))
     assert not any(faults), "\n".join(filter(None, faults))
 
 

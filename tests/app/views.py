@@ -214,6 +214,17 @@ def _views_of_runs(qtbot: QtBot, window: MainWindow, ids: dict[str, int]) -> Ite
     screen.curves.show_table(True)
     yield "run, the curves as a table"
     screen.curves.show_table(False)
+    show_band(qtbot, screen)
+    yield "run, with a band"
+    screen.curves.show_reference(None)
+
+
+def show_band(qtbot: QtBot, screen: RunScreen) -> None:
+    """Hold the run that is shown against run 2, as a person would."""
+    qtbot.waitUntil(screen.band.isEnabled)
+    screen.band.menu().aboutToShow.emit()
+    next(entry for entry in screen.band.menu().actions() if entry.text() == "second").trigger()
+    qtbot.waitUntil(lambda: any(pane.plot.bands for pane in screen.curves.plots.shown()))
 
 
 def _views_of_dialogs(qtbot: QtBot, window: MainWindow) -> Iterator[str]:

@@ -12,7 +12,7 @@ from app.main_window import MainWindow
 from app.models import run_words
 from app.screens.run import RunScreen
 from app.session import Session
-from backend.contract import launch
+from backend.contract import bands, launch
 from backend.contract.launch import LaunchError
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
@@ -218,6 +218,38 @@ def test_other_runs_are_laid_over_its_curves(qtbot: QtBot, screen: RunScreen, mo
     assert screen.overlay.menu().actions()[0].isChecked()
     screen.overlay.menu().actions()[0].trigger()
     assert shown == [[1, 2], [1]]
+
+
+def test_a_run_is_held_against_another_and_the_choice_is_kept_for_it(qtbot: QtBot, screen: RunScreen) -> None:
+    band = screen.band
+    qtbot.waitUntil(band.isEnabled)
+    band.setFocus()
+    band.menu().aboutToShow.emit()
+    assert [entry.text() for entry in band.menu().actions() if entry.text()] == ["No band", "second"]
+    band.menu().actions()[-1].trigger()
+    losses = screen.curves.panes["losses"]
+    qtbot.waitUntil(lambda: "band: 90 % of run 2 'second'" in losses.badge.text())
+    screen.show_item(2)
+    qtbot.waitUntil(lambda: screen._run is not None and screen._run.id == 2 and screen.curves.is_settled)
+    assert "band" not in losses.badge.text()
+    screen.show_item(1)
+    qtbot.waitUntil(lambda: "band: 90 % of run 2 'second'" in losses.badge.text())
+
+
+def test_a_band_that_ships_is_there_by_itself_for_a_run_of_its_preset(
+    qtbot: QtBot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bands, "FOLDER", tmp_path)
+    recipe = Recipe.from_values(RECIPE)
+    shipped = bands.Shipped(
+        *("dmd2", "one", "digits", "abc", {}, recipe.student.model_dump(), recipe.training.model_dump()),
+        *(("preview_frechet", 0.4), "def", ask(qtbot, session, lambda project: bands.bands_of(project, 2))),
+    )
+    (tmp_path / "dmd2.json").write_text(shipped.to_json())
+    screen = shown(qtbot, session)
+    qtbot.waitUntil(lambda: bool(screen.curves.panes))
+    badge = screen.curves.panes["losses"].badge
+    qtbot.waitUntil(lambda: "band: 90 % of a sound run of this preset" in badge.text())
 
 
 def test_checkpoints_and_attempts_are_marked(

@@ -12,8 +12,10 @@ from pytestqt.qtbot import QtBot
 
 from app import look
 from app.bench.curves import make_project, measure
+from app.models.band import Reference
 from app.models.curve_view import Span
 from app.session import Session
+from app.widgets.curve_plot import FILL, paler
 from app.widgets.curves import Curves, Mark
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
@@ -404,6 +406,99 @@ def test_a_plot_is_told_in_words(curves: Curves) -> None:
     assert words.startswith("matching of first: ")
     assert "at step 400, lowest" in words
     assert "falling." in words
+
+
+def show_band(qtbot: QtBot, curves: Curves, run: int = 2) -> None:
+    curves.show_reference(Reference("dmd2", run))
+    qtbot.waitUntil(lambda: all(pane.plot.bands for pane in curves.plots.shown()))
+    settled(qtbot, curves)
+
+
+@pytest.mark.parametrize("scheme", [look.LIGHT, look.DARK], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("axis", ["step", "images"])
+def test_a_band_is_shaded_behind_the_lines_and_nowhere_else(
+    qtbot: QtBot, qapp: QApplication, curves: Curves, scheme: look.Scheme, log: bool, axis: str
+) -> None:
+    look.use(qapp, scheme)
+    curves.axis_box.setCurrentIndex(curves.axis_box.findData(axis))
+    settled(qtbot, curves)
+    for name in ("fake_score", "preview_frechet"):  # one curve alone
+        curves.list.view.setCurrentIndex(curves.list.index_of(name))
+        qtbot.keyClick(curves.list.view, Qt.Key.Key_Space)
+    pane = curves.panes["losses"]
+    pane.log.setChecked(log)
+    show_band(qtbot, curves)
+    plot = pane.plot
+    (band,) = plot.bands
+    assert band.label == "matching"
+    image, ratio = plot.grab().toImage(), plot.devicePixelRatioF()
+    fill, surface = paler(look.series_colour(0), FILL).rgb(), look.colour("surface").rgb()
+    inside = outside = 0
+    for place in range(2, len(band.shade.x) - 2):
+        x = plot.pixel_of(float(band.shade.x[place]))
+        top, foot = (plot._pixel_of_y(float(side[place])) for side in (band.shade.high, band.shade.low))
+        rows = np.arange(plot._area().top() + 1, plot._area().bottom())
+        for y in rows:
+            is_filled = image.pixel(round(x * ratio), round(y * ratio)) == fill
+            if top + 2 < y < foot - 2:
+                inside += is_filled
+            elif y < top - 2 or y > foot + 2:
+                assert not is_filled
+                outside += image.pixel(round(x * ratio), round(y * ratio)) == surface
+    assert inside > 500
+    assert outside > 500
+    left = image.pixel(round((plot._area().left() - 3) * ratio), round(plot.height() * ratio / 2))
+    assert left == surface
+
+
+def test_a_band_says_whose_it_is_and_where_the_newest_value_lies(qtbot: QtBot, curves: Curves) -> None:
+    show_band(qtbot, curves)
+    pane = curves.panes["losses"]
+    assert pane.badge.text() == "raw · band: 90 % of run 2 'second'"
+    told = pane.plot.accessibleDescription()
+    assert told.endswith("Shaded is the band: 90 % of run 2 'second'.")
+    assert told.count("Within the band.") + told.count("Above the band.") + told.count("Below the band.") == 2
+    curves.show_reference(None)
+    settled(qtbot, curves)
+    assert pane.badge.text() == "raw"
+    assert not pane.plot.bands
+    assert "band" not in pane.plot.accessibleDescription()
+
+
+def test_a_band_stays_with_other_runs_over_it_and_a_series_that_is_added_gets_its_own(
+    qtbot: QtBot, curves: Curves
+) -> None:
+    show_band(qtbot, curves)
+    curves.list.view.setCurrentIndex(curves.list.index_of("student_gradient_norm"))
+    qtbot.keyClick(curves.list.view, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: "gradients" in groups(curves) and bool(curves.panes["gradients"].plot.bands))
+    assert len(curves.panes["losses"].plot.bands) == 2
+    curves.show_runs([1, 2])
+    settled(qtbot, curves)
+    assert {band.pen.slot for band in curves.panes["losses"].plot.bands} == {0}
+
+
+def test_a_band_far_away_leaves_the_lines_half_of_the_height(
+    qtbot: QtBot, open_session: Callable[[Path], Session], project_path: Path
+) -> None:
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(RECIPE))
+        attempt = project.begin_attempt(run)
+        project.record(attempt, [MetricRow(step, {"matching": 1000.0}) for step in range(1, 401)])
+    curves = shown(qtbot, open_session(project_path), [1])
+    plot = curves.panes["losses"].plot
+    before = plot.height_shown
+    assert before is not None
+    curves.show_reference(Reference("dmd2", run))
+    qtbot.waitUntil(lambda: bool(plot.bands))
+    after = plot.height_shown
+    assert after is not None
+    assert after.low == before.low
+    assert after.width == pytest.approx(2 * before.width)
+    plot.zoom_height(0.5)
+    assert plot.height_shown is not None
+    assert plot.height_shown.width == pytest.approx(before.width)
 
 
 def test_frames_can_be_measured(qtbot: QtBot, tmp_path: Path) -> None:
