@@ -69,7 +69,7 @@ def measure(name: str, project: Path) -> Shipped:
         settings=recipe.settings,
         student=recipe.student.model_dump(mode="json"),
         training=recipe.training.model_dump(mode="json"),
-        score=(score, latest[score][1] if score else float("nan")),
+        score=(score, latest[score][1] if score else 0.0),
         code=hashlib.sha256(b"".join(file.read_bytes() for file in sources_of(name))).hexdigest(),
         bands={curve: one for curve, one in found.items() if not bands.is_of_the_machine(curve)},
     )

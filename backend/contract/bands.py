@@ -72,7 +72,7 @@ class Shipped:
     """The bands of one sound run of a method's preset, with what tells whether a run can be held against them.
 
     teacher: name of a bundled one; teacher_hash: of its weights. settings: of the method, every one. score: name and
-    value of the last preview. code: SHA-256 of the method's files.
+    value of the last preview; without a name where it has none. code: SHA-256 of the method's files.
     """
 
     method: str
