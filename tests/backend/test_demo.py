@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend import demo, judge, students, studio, worker
+from backend import demo, judge, students, studio
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe, Training
 from backend.demo import RECIPE
