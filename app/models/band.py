@@ -27,10 +27,10 @@ Place = Literal["inside", "above", "below"]
 
 @dataclass(frozen=True)
 class Reference:
-    """Whose curves a band is of: those of a run of the project; or, where that is None, of the run that ships with the
-    program for a method."""
+    """Whose curves a band is of: those of a run of the project; or, where that is None, of a run that ships with the
+    program under a name."""
 
-    method: str
+    name: str
     run: int | None = None
 
 
@@ -38,13 +38,13 @@ class Reference:
 class Offers:
     """What the curves of a run can be held against. runs: others by id and name, those that ended first, newest first.
 
-    shipped: whether there is one of the same preset. fits: with batches of the same size, too.
+    shipped: the name of one of the same preset, empty for none. fits: with batches of the same size, too.
     """
 
     run: int
     method: str
     runs: tuple[tuple[int, str], ...] = ()
-    shipped: bool = False
+    shipped: str = ""
     fits: bool = False
 
 
@@ -91,15 +91,17 @@ def offers(project: ProjectFile, runs: Sequence[Run], run: int) -> Offers | None
     alike = [one for one in alike if states[one.id].step is not None]
     alike.sort(key=lambda one: states[one.id].state not in ENDED)
     method = str(own.recipe["method"])
-    shipped = bands.read_shipped(method)
-    is_preset, fits = (False, False) if shipped is None else _fits(shipped, own)
-    return Offers(run, method, tuple((one.id, one.name) for one in alike), is_preset, fits)
+    others = tuple((one.id, one.name) for one in alike)
+    found = {name: _fits(one, own) for name in (method, bands.DEMO) if (one := bands.read_shipped(name)) is not None}
+    for name, (is_preset, fits) in sorted(found.items(), key=lambda one: one[1], reverse=True):
+        return Offers(run, method, others, name if is_preset else "", fits)
+    return Offers(run, method, others)
 
 
 def read(project: ProjectFile, reference: Reference, names: frozenset[str]) -> Bands:
     """The bands of some curves; those that the reference has."""
     if reference.run is None:
-        shipped = bands.read_shipped(reference.method)
+        shipped = bands.read_shipped(reference.name)
         found = shipped.bands if shipped is not None else {}
         return Bands(reference, "", {name: band for name, band in found.items() if name in names})
     return Bands(reference, project.run(reference.run).name, bands.bands_of(project, reference.run, names))

@@ -38,7 +38,7 @@ class BandButton(IconButton):
     def reference(self) -> Reference | None:
         if self._run in self._chosen:
             return self._chosen[self._run]
-        return Reference(self._offers.method) if self._offers is not None and self._offers.fits else None
+        return Reference(self._offers.shipped) if self._offers is not None and self._offers.fits else None
 
     def show_run(self, run: int) -> None:
         """This run is shown; what there is for it is told later."""
@@ -51,7 +51,7 @@ class BandButton(IconButton):
             return
         before = self.reference
         self._offers = offers
-        self.setEnabled(bool(offers.runs) or offers.shipped)
+        self.setEnabled(bool(offers.runs or offers.shipped))
         if self.reference != before:
             self.changed.emit()
 
@@ -63,7 +63,7 @@ class BandButton(IconButton):
         group = QActionGroup(self._menu)  # one of them at a time
         entries: list[tuple[str, Reference | None]] = [(self.tr("No band"), None)]
         if offers.shipped:
-            entries.append((self.tr("A sound run of this preset"), Reference(offers.method)))
+            entries.append((self.tr("A sound run of this preset"), Reference(offers.shipped)))
         of_runs = [(name, Reference(offers.method, run)) for run, name in offers.runs]
         for words, reference in (*entries, *of_runs):
             if of_runs and reference == of_runs[0][1]:

@@ -1,9 +1,10 @@
 """Trains the first preset of methods on the bundled digits, and ships where their curves lay in `resources/curves`.
 
-    python -m backend.bundled.reference_curves [METHOD ...]
+    python -m backend.bundled.reference_curves [demo] [METHOD ...]
 
-The window shows such a band behind the curves of a run that was asked for the same. Without a method all are trained
-that can be on this teacher, minutes each. Seed 0, the real worker, and a preview often enough for a curve of its own.
+The window shows such a band behind the curves of a run that was asked for the same. `demo`: the recipe of the demo.
+Without a name it is trained, and all methods that can be on this teacher, minutes each. Seed 0, the real worker, and a
+preview often enough for a curve of its own.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from backend import studio
+from backend import demo, studio
 from backend.contract import bands
 from backend.contract.bands import Shipped
 from backend.contract.errors import UserError
@@ -28,7 +29,9 @@ SCORES = ("preview_frechet", "preview_sliced_wasserstein")
 
 
 def recipe_of(name: str) -> Recipe:
-    """A method's first preset, with batch and steps as it has them."""
+    """A method's first preset, with batch and steps as it has them; or the demo's recipe."""
+    if name == bands.DEMO:
+        return Recipe.from_json(demo.RECIPE.read_bytes())
     method = load_method(name)
     preset = next(iter(method.presets.values()), None)
     training = {**method.training, **(preset.training if preset else {}), "seed": 0}
@@ -62,15 +65,15 @@ def measure(name: str, project: Path) -> Shipped:
         teacher_hash = opened.run(run).teacher_hash
     score = next((one for one in SCORES if one in latest), "")
     return Shipped(
-        method=name,
-        preset=next(iter(load_method(name).presets), ""),
+        method=recipe.method,
+        preset="" if name == bands.DEMO else next(iter(load_method(name).presets), ""),
         teacher=recipe.teacher,
         teacher_hash=teacher_hash or "",
         settings=recipe.settings,
         student=recipe.student.model_dump(mode="json"),
         training=recipe.training.model_dump(mode="json"),
         score=(score, latest[score][1] if score else 0.0),
-        code=hashlib.sha256(b"".join(file.read_bytes() for file in sources_of(name))).hexdigest(),
+        code=hashlib.sha256(b"".join(file.read_bytes() for file in sources_of(recipe.method))).hexdigest(),
         bands={curve: one for curve, one in found.items() if not bands.is_of_the_machine(curve)},
     )
 
@@ -79,7 +82,7 @@ def main() -> None:
     """One method after the other, a line for each; what could not be trained is said and left as it was."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", metavar="METHOD")
-    for name in parser.parse_args().methods or method_names():
+    for name in parser.parse_args().methods or (bands.DEMO, *method_names()):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # its process may still end
             try:
                 found = measure(name, Path(folder) / "reference.distill")

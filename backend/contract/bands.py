@@ -23,6 +23,8 @@ Values = NDArray[np.float64]
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "curves"
 """Where the bands that ship with the program lie, a file for each method."""
+DEMO = "demo"
+"""The name of the one that is of the demo's recipe, which is no method's preset."""
 COLUMNS = 2048
 """Of the overview that a band is made of: as many as a wide plot draws, so that it is compared with its like."""
 PLACES = 60
@@ -71,6 +73,7 @@ class Band:
 class Shipped:
     """The bands of one sound run of a method's preset, with what tells whether a run can be held against them.
 
+    preset: empty where it is the demo's recipe.
     teacher: name of a bundled one; teacher_hash: of its weights. settings: of the method, every one. score: name and
     value of the last preview; without a name where it has none. code: SHA-256 of the method's files.
     """
@@ -105,9 +108,9 @@ class Shipped:
         return cls(bands=bands, score=tuple(found.pop("score")), **found)
 
 
-def read_shipped(method: str) -> Shipped | None:
-    """The bands that ship with the program for a method; None where there are none that can be read."""
-    file = FOLDER / f"{method}.json"
+def read_shipped(name: str) -> Shipped | None:
+    """The bands that ship with the program for a method, or for the demo; None where there are none to be read."""
+    file = FOLDER / f"{name}.json"
     try:
         return Shipped.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -101,7 +101,7 @@ def test_a_shipped_band_is_offered_to_runs_of_the_preset_alone(
     monkeypatch.setattr(bands, "FOLDER", tmp_path)
     ship(tmp_path)
     found = offered(project, added(project, "own", DECLARATION, **changes))
-    assert (found.shipped, found.fits) == (is_offered, fits)
+    assert (bool(found.shipped), found.fits) == (is_offered, fits)
 
 
 def test_what_a_later_program_adds_does_not_keep_a_shipped_band_away(
@@ -216,3 +216,11 @@ def test_a_band_widens_the_range_of_lines_to_twice_at_most(low: float, high: flo
 )
 def test_it_is_known_where_a_value_lies(step: int, value: float, place: str | None) -> None:
     assert band.place_of(STEADY, step, value) == place
+
+
+def test_the_demo_is_held_against_a_run_of_its_own(project: ProjectFile) -> None:
+    recipe = Recipe.from_json((bands.FOLDER.parent / "recipes" / "digits-demo.json").read_bytes())
+    run = project.add_run(recipe)
+    found = band.offers(project, project.runs(), run)
+    assert found is not None
+    assert (found.shipped, found.fits) == ("demo", True)

@@ -7,7 +7,7 @@ from pytestqt.qtbot import QtBot
 from app.models.band import Offers, Reference
 from app.widgets.band_button import BandButton
 
-OFFERS = Offers(1, "dmd2", ((3, "third"), (2, "a & b")), shipped=True)
+OFFERS = Offers(1, "dmd2", ((3, "third"), (2, "a & b")), shipped="dmd2")
 NONE, PRESET = "No band", "A sound run of this preset"
 
 
@@ -51,18 +51,18 @@ def test_what_fits_is_shown_until_a_person_chooses_and_a_choice_is_kept_for_its_
     qtbot: QtBot, button: BandButton
 ) -> None:
     with qtbot.waitSignal(button.changed):
-        button.show_offers(Offers(1, "dmd2", shipped=True, fits=True))
+        button.show_offers(Offers(1, "dmd2", shipped="dmd2", fits=True))
     assert button.reference == Reference("dmd2")
     choose(button, NONE)
     button.show_run(2)
     with qtbot.assertNotEmitted(button.changed):
         button.show_offers(OFFERS)  # of the run before
     assert not button.isEnabled()
-    button.show_offers(Offers(2, "dmd2", shipped=True, fits=True))
+    button.show_offers(Offers(2, "dmd2", shipped="dmd2", fits=True))
     assert button.reference == Reference("dmd2")
     button.show_run(1)
     assert checked(button) == []
-    button.show_offers(Offers(1, "dmd2", shipped=True, fits=True))
+    button.show_offers(Offers(1, "dmd2", shipped="dmd2", fits=True))
     assert checked(button) == [NONE]
 
 
