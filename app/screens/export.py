@@ -40,6 +40,8 @@ class ExportScreen(Screen):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._run: int | None = None
+        self._is_chosen = False
+        self._picks_anew = True
         self._found: Found | None = None
         self._wanted: str | None = None
         self.setAcceptDrops(True)
@@ -81,7 +83,7 @@ class ExportScreen(Screen):
 
     def show_item(self, item: object) -> None:
         """Export this run."""
-        if isinstance(item, int) and item != self._run:
+        if isinstance(item, int) and (item != self._run or not self._is_chosen):
             self._choose_run(item)
 
     # Parts
@@ -127,17 +129,21 @@ class ExportScreen(Screen):
     def _question(self) -> Question | None:
         if self._found is not None and not self.isVisible():
             return None
-        run = self._run
+        lacks = self._found is None or not self._found.checkpoints
+        run = None if not self._is_chosen and (self._picks_anew or lacks) else self._run
         return lambda project: export_words.find(project, run)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._reading.look_if_due()
+        # The screen is made before it is seen, and until a person chooses, the run is the newest that has a student.
+        self._picks_anew = not self.work.is_busy
+        self._reading.look_at_another()
 
     def _say(self, found: Found) -> None:
-        if self._run is not None and found.run != self._run:  # another run was chosen meanwhile
+        if self._is_chosen and found.run != self._run:  # another run was chosen meanwhile
             self._reading.look()
             return
+        self._picks_anew = False
         before, self._found = self._found, found
         another = before is None or before.run != found.run
         self._run = found.run
@@ -154,7 +160,7 @@ class ExportScreen(Screen):
         self._judge()
 
     def _choose_run(self, run: int) -> None:
-        self._run = run
+        self._run, self._is_chosen = run, True
         if not self.work.is_busy:
             self.work.clear()
         self._reading.look_at_another()

@@ -179,6 +179,27 @@ def test_a_place_is_chosen_in_a_dialog(qtbot, screen, tmp_path):
     assert screen.form.destination.text() == str(tmp_path / "here")
 
 
+def test_what_is_exported_is_the_newest_finished_run_until_one_is_chosen(
+    qtbot: QtBot, session: Session, project_path: Path
+) -> None:
+    made = built(ExportScreen, session)
+    qtbot.addWidget(made)
+    made.show()
+    qtbot.waitUntil(lambda: made.form.run.currentIndex() >= 0)
+    made.hide()
+    with ProjectFile.open(project_path) as project:
+        run = project.add_run(Recipe.from_values(project.run(1).recipe), name="newer")
+        project.end_attempt(project.begin_attempt(run), "finished")
+    made.show()
+    qtbot.waitUntil(lambda: made.form.run.currentText() == "newer")
+    made.form.run.setCurrentIndex(made.form.run.findText("first"))
+    made.form.run.activated.emit(made.form.run.currentIndex())
+    made.hide()
+    made.show()
+    qtbot.waitUntil(lambda: not made._reading._is_asking)
+    assert made.form.run.currentText() == "first"
+
+
 def test_an_empty_project_says_what_to_do(qtbot, open_session, tmp_path):
     ProjectFile.create(tmp_path / "empty.distill").close()
     screen = built(ExportScreen, open_session(tmp_path / "empty.distill"))
