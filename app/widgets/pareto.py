@@ -114,6 +114,10 @@ class Pareto(QWidget):
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(False, False)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).enableAutoSIPrefix(False)  # which writes 500 for 0.5, and says so where it is cut
+        # The titles of the axes hang over their edge by some pixels, and the view is smaller than its scene.
+        self.plot.plotItem.layout.setContentsMargins(2 * look.SPACE, look.SPACE, look.SPACE, 2 * look.SPACE)
         self._line = pg.PlotDataItem([], [])
         self._dots = pg.ScatterPlotItem(size=POINT_PIXELS, hoverable=True, tip=None)
         self._dots.sigClicked.connect(self._clicked)
