@@ -27,6 +27,7 @@ from app.models.quality import SECONDS, Axis, Measure, Point
 from app.models.run_words import figure as figure_words
 from app.models.runs_table import milliseconds
 from app.translations import said
+from app.widgets.elided_combo import ElidedCombo
 from backend.contract.rows import Evaluation, RunRow
 
 POINT_PIXELS = 11
@@ -83,7 +84,7 @@ class Pareto(QWidget):
     # Parts
 
     def _make_controls(self) -> None:
-        self.measure, self.figure, self.axis = (look.tell_whole(QComboBox()) for _ in range(3))
+        self.measure, self.figure, self.axis = (look.tell_whole(ElidedCombo()) for _ in range(3))
         self.axis.addItem(self.tr("Time per picture"), SECONDS)
         self.axis.addItem(self.tr("Network evaluations (NFE)"), "nfe")
         self.choices = QWidget()
