@@ -141,7 +141,7 @@ class SettingRow(QWidget):
         row.setSpacing(look.WIDE)
         about = QVBoxLayout()
         about.setSpacing(0)
-        head = look.label(said(field.label), "strong", parent=self)
+        head = look.label(said(field.label), "strong", wraps=True, parent=self)
         head.setBuddy(control)
         about.addWidget(head)
         self._range = look.label("", "caption", "muted", wraps=True, parent=self)

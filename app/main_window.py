@@ -39,7 +39,7 @@ from app.session import Session
 from app.translations import said
 from app.widgets.live_line import LiveLine
 from app.widgets.work_line import WorkLine
-from backend.contract import catalogue, launch
+from backend.contract import catalogue, demo, launch
 from backend.contract.errors import UserError
 from backend.contract.files import window_name
 from backend.contract.project_file import ProjectFile, remove_unfinished_copies
@@ -89,7 +89,7 @@ class MainWindow(QMainWindow):
         self.session: Session | None = None
         self.live: LiveRuns | None = None
         self.path: Path | None = None
-        self._demos: dict[int, Demo] = {}
+        self._demo: Demo | None = None
         self._after_opening: Then | None = None
         self._opening: OpenProject | None = None
         self._knock: single_instance.Knock | None = None
@@ -216,12 +216,7 @@ class MainWindow(QMainWindow):
     def start_demo_run(self) -> None:
         """Distil the bundled digits in the project of this window; the student is measured, exported and checked."""
         recipe = Recipe.from_json(DEMO_RECIPE.read_bytes())
-        self.start_run(recipe, self.tr("digits demo"), self._follow_demo)
-
-    def _follow_demo(self, run: int) -> None:
-        demo = Demo(self._open_session().project, self.work, self)
-        demo.done.connect(self._demo_is_done)
-        self._demos[run] = demo
+        self.start_run(recipe, self.tr("digits demo"), demo.promise)
 
     def _demo_is_done(self, run: int) -> None:
         self.say(self.tr("The student is trained, measured, exported and checked."))
@@ -229,18 +224,24 @@ class MainWindow(QMainWindow):
             self.show_screen("export", run)
 
     def start_run(
-        self, recipe: Recipe, name: str | None = None, started: Callable[[int], object] = lambda run: None
+        self,
+        recipe: Recipe,
+        name: str | None = None,
+        added: Callable[[ProjectFile, int], object] = lambda project, run: None,
     ) -> None:
-        """Add a run of a recipe that was checked, start its process and show it."""
+        """Add a run of a recipe that was checked, start its process and show it. added: writes what it is to bring."""
         session = self._open_session()
 
         def begin(project: ProjectFile) -> int:
-            run = project.add_run(recipe, name=name)
+            with project.transaction():
+                run = project.add_run(recipe, name=name)
+                added(project, run)
             launch.start_worker(project.path, run)
             return run
 
         def show(run: int) -> None:
-            started(run)
+            if self._demo is not None:
+                self._demo.look()
             self.show_screen("run", run)
 
         session.project.write(begin, show)
@@ -268,6 +269,9 @@ class MainWindow(QMainWindow):
         self.live = LiveRuns(project, self)
         self.live.changed.connect(lambda _: self._show_live())
         self.live.ended.connect(self._notify)
+        self._demo = Demo(project, self.work, self)
+        self._demo.done.connect(self._demo_is_done)
+        self._demo.look()
         self.menus.offer_project()
         then, self._after_opening = self._after_opening, None
         if then is not None:
@@ -469,8 +473,6 @@ class MainWindow(QMainWindow):
         if state.state == "lost":  # a worker that ends by itself starts the next of the queue; this one could not
             path = self._open_session().project.path
             self._open_session().project.write(lambda _: launch.start_next(path))
-        if state.state == "finished" and run.id in self._demos:
-            self._demos.pop(run.id).finish(run.id)
         sentence = words.format(run.name, said(state.reason))
         self.say(sentence)
         if not self.isActiveWindow():

@@ -19,6 +19,7 @@ from backend.assembly import (
     device_of,
     find_method,
     left_out,
+    method_of,
     pair_source,
     teacher_of,
 )
@@ -108,7 +109,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
     problems += guidance_problems(method, chosen, teacher)
     if problems:
         return known
-    known.warnings.extend(_warnings(recipe, method, chosen, asked, data))
+    known.warnings.extend(_warnings(recipe, method, chosen, asked, data, project))
 
     def start() -> Run:
         with ProjectFile.open(project, readonly=True) as opened:
@@ -142,7 +143,7 @@ def preflight(recipe: Recipe, project: Path, dry_run: bool = True, report: Repor
 
 
 def _warnings(
-    recipe: Recipe, method: Method[Any, Any], chosen: Any, teacher: Teacher, data: Data | None
+    recipe: Recipe, method: Method[Any, Any], chosen: Any, teacher: Teacher, data: Data | None, project: Path
 ) -> Iterator[Finding]:
     yield from _unused(recipe, method.needs(chosen), teacher)
     yield from left_out(recipe, teacher, data)
@@ -150,6 +151,7 @@ def _warnings(
     yield from _start_warnings(method, chosen, teacher)
     yield from (Finding("prompts", words) for words in (teacher.notes if teacher.prompts else ()))
     yield from _guidance_warnings(method, chosen, teacher)
+    yield from _other_guidance(recipe, method, chosen, project)  # of two about the guidance the last is beside it
 
 
 def _say_it_is_too_large(
@@ -333,6 +335,33 @@ def _chain_warnings(recipe: Recipe, method: Method[Any, Any], chosen: Any) -> li
         "teacher; choose such a run as student.start."
     )
     return [Finding("student.start", words)]
+
+
+def _other_guidance(recipe: Recipe, method: Method[Any, Any], chosen: Any, project: Path) -> list[Finding]:
+    """Whether the student that a run starts from was distilled under another guidance than this run distils under."""
+    start = recipe.student.start_checkpoint()
+    from_start = "pairs" in method.needs(chosen) and recipe.pairs.source == "start"  # whose pairs are made unguided
+    scale = None if from_start else _folded_in(method, chosen)
+    if start is None or scale is None:
+        return []
+    run = start[0]
+    try:
+        with ProjectFile.open(project, readonly=True) as opened:
+            before = _folded_in(*method_of(opened.recipe(run)))
+    except UserError:  # said where the run is begun, which cannot be either
+        return []
+    if before is None or before == scale:
+        return []
+    words = (
+        f"Run {run}, whose student this one starts from, was distilled under guidance {before:g}, and this run would "
+        f"go on under {scale:g}; set guidance_scale to {before:g}, or start from a run under {scale:g}."
+    )
+    return [Finding("settings.guidance_scale", words)]
+
+
+def _folded_in(method: Method[Any, Any], chosen: Any) -> float | None:
+    """The one guidance that a student learns; None where the method knows none, or it is told to the student."""
+    return None if "guidance" in method.inputs(chosen) else getattr(chosen, "guidance_scale", None)
 
 
 def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[Finding]:

@@ -52,7 +52,7 @@ from backend.contract.rows import Attempt, Checkpoint, Command, LogEvent, Run, R
 
 LIST_MILLISECONDS = 2000
 """No more often than this are the names of the project's runs read again."""
-CURVES_WIDTH, SIDE_WIDTH = 90 * look.SPACE, 75 * look.SPACE
+SIDE_WIDTH = 70 * look.SPACE
 TOP_HEIGHT, BOTTOM_HEIGHT = 60 * look.SPACE, 36 * look.SPACE
 
 
@@ -174,7 +174,6 @@ class RunScreen(Screen):
 
     def _curves(self) -> QWidget:
         place = QWidget()
-        place.setMinimumWidth(CURVES_WIDTH)
         column = QVBoxLayout(place)
         column.setContentsMargins(0, 0, look.GAP, 0)
         column.setSpacing(look.SPACE)

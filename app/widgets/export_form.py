@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 from app import look
 from app.models import export_words
 from app.models.export_words import FORMATS, Format, Found, Request
+from app.widgets.elided_combo import ElidedCombo
 from backend.contract.rows import Checkpoint, RunRow
 
 MOST_NFE = 250
@@ -47,7 +48,7 @@ class ExportForm(QFrame):
         inside.addWidget(look.label(self.tr("Export a student"), "title"))
         self.hint = look.label("", "body", "muted", wraps=True)
         inside.addWidget(self.hint)
-        self.run, self.checkpoint, self.weights = look.tell_whole(QComboBox()), QComboBox(), QComboBox()
+        self.run, self.checkpoint, self.weights = look.tell_whole(ElidedCombo()), QComboBox(), QComboBox()
         for words, box in (
             (self.tr("&Run"), self.run),
             (self.tr("&Checkpoint"), self.checkpoint),

@@ -27,6 +27,7 @@ from app.models.quality import SECONDS, Axis, Measure, Point
 from app.models.run_words import figure as figure_words
 from app.models.runs_table import milliseconds
 from app.translations import said
+from app.widgets.elided_combo import ElidedCombo
 from backend.contract.rows import Evaluation, RunRow
 
 POINT_PIXELS = 11
@@ -83,7 +84,7 @@ class Pareto(QWidget):
     # Parts
 
     def _make_controls(self) -> None:
-        self.measure, self.figure, self.axis = (look.tell_whole(QComboBox()) for _ in range(3))
+        self.measure, self.figure, self.axis = (look.tell_whole(ElidedCombo()) for _ in range(3))
         self.axis.addItem(self.tr("Time per picture"), SECONDS)
         self.axis.addItem(self.tr("Network evaluations (NFE)"), "nfe")
         self.choices = QWidget()
@@ -114,6 +115,10 @@ class Pareto(QWidget):
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(False, False)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).enableAutoSIPrefix(False)  # which writes 500 for 0.5, and says so where it is cut
+        # The titles of the axes hang over their edge by some pixels, and the view is smaller than its scene.
+        self.plot.plotItem.layout.setContentsMargins(2 * look.SPACE, look.SPACE, look.SPACE, 2 * look.SPACE)
         self._line = pg.PlotDataItem([], [])
         self._dots = pg.ScatterPlotItem(size=POINT_PIXELS, hoverable=True, tip=None)
         self._dots.sigClicked.connect(self._clicked)

@@ -50,6 +50,7 @@ class RecipeDiff(QWidget):
         whole.setSpacing(look.GAP)
         whole.addLayout(head)
         whole.addWidget(self.table, 1)
+        whole.addStretch(0)  # without a table the sentence stays where it is
         self.show_runs([])
 
     def show_runs(self, runs: Sequence[Run]) -> None:

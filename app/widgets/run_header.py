@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
@@ -24,6 +23,7 @@ from app import look
 from app.models import run_words
 from app.run_commands import RunCommands
 from app.translations import said
+from app.widgets.elided_combo import ElidedCombo
 from app.widgets.flow import Flow
 from app.widgets.icon_button import IconButton
 from app.widgets.vitals import Vitals
@@ -76,7 +76,7 @@ class RunHeader(QWidget):
 
     def _title(self) -> Flow:
         row = Flow()
-        self.runs = QComboBox()
+        self.runs = ElidedCombo()
         self.runs.setFont(look.font("heading"))
         self.runs.setAccessibleName(self.tr("Run"))
         self.runs.setToolTip(self.tr("Choose another run of this project"))

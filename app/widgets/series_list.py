@@ -23,6 +23,8 @@ CELL = 5 * look.SPACE
 LEAST_WIDTH = 51 * look.SPACE
 EDGES = 4 * look.SPACE
 """Of the view: its frame, and the bar that scrolls it."""
+OF_ITS_GROUP = "_gradient_norm"
+"""What the names of a whole group end with, which its title says."""
 SWATCH, LONG_SWATCH = 14, 28
 """How wide a sample of a line is, and where its dashes are to be told apart."""
 
@@ -155,8 +157,8 @@ class SeriesList(QWidget):
                 self._model.appendRow([title, _fixed(""), _fixed("")])
                 self.view.setFirstColumnSpanned(self._model.rowCount() - 1, QModelIndex(), True)
             if several and (entry.name, -1) not in self._rows:
-                self._add(entry, -1, _short(entry), _short(entry))
-            words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), _short(entry))
+                self._add(entry, -1, _short(entry), curve_words(entry.name))
+            words, tip = (f"    {entry.run}", entry.run) if several else (_short(entry), curve_words(entry.name))
             self._add(entry, entry.order, words, tip)
         named = [row[NAME].index() for (_, order), row in self._rows.items() if order == -1 or not several]
         self._names = max((self.view.sizeHintForIndex(index).width() for index in named), default=self._names)
@@ -164,6 +166,7 @@ class SeriesList(QWidget):
     def _add(self, entry: Entry, order: int, words: str, tip: str) -> None:
         name, value, low = _fixed(words), _fixed(""), _fixed("")
         name.setToolTip(tip)
+        name.setData(tip, Qt.ItemDataRole.AccessibleTextRole)
         name.setFont(look.font("caption"))
         name.setCheckable((entry.name, -1) not in self._rows)
         if order != -1:
@@ -213,7 +216,7 @@ class SeriesList(QWidget):
 
 def _short(entry: Entry) -> str:
     """Its name without what the title above it says."""
-    return curve_words(entry.name)
+    return curve_words(entry.name.removesuffix(OF_ITS_GROUP))
 
 
 def _fixed(words: str) -> QStandardItem:

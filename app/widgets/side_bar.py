@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from app import look
 from app.models.comparison import Pick, RunChoice, Wanted, common_teacher
+from app.widgets.elided_combo import ElidedCombo
 
 MOST_SEED = 2**31 - 1
 MOST_NFE = 250
@@ -84,7 +85,7 @@ class SideBar(QWidget):
         form.setContentsMargins(0, look.GAP, 0, 0)
         form.setSpacing(look.GAP)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.run = look.tell_whole(QComboBox())
+        self.run = look.tell_whole(ElidedCombo())
         self.checkpoint = QComboBox()
         for combo in (self.run, self.checkpoint):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -12,6 +12,7 @@ from app.forms import SettingsForm
 from app.models.fields import label_of
 from app.translations import said
 from app.widgets.choice_card import ChoiceCard
+from app.widgets.elided_combo import ElidedCombo
 from app.wizard.choices import ABOUT_STUDENT, PART_DEFAULTS, STUDENT_SCHEMA, Candidate
 from app.wizard.page import Page, State
 
@@ -30,7 +31,7 @@ class StudentPage(Page):
             self.tr("From the teacher's weights"), self.tr("The usual way: the student begins as the teacher.")
         )
         self.run = ChoiceCard(self.tr("From the student of another run"))
-        self.runs = look.tell_whole(QComboBox())
+        self.runs = look.tell_whole(ElidedCombo())
         self.runs.setAccessibleName(self.tr("Run to start from"))
         self.runs.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.run.content.addWidget(self.runs)

@@ -128,8 +128,8 @@ class LogEvent:
     """One line of what happened, for a person. kind: "info", "warning", "error", ...
 
     "health": a sign changed; data is {"sign", "level": "good" | "warning" | "bad", "reading"}. "set": settings were
-    changed while the run went on; data is name -> value. An event by which an attempt broke down may say in "go_back"
-    at which step the last good checkpoint is.
+    changed while the run went on; data is name -> value. "demo": what is to follow the training; see `demo`. An event
+    by which an attempt broke down may say in "go_back" at which step the last good checkpoint is.
     """
 
     id: int

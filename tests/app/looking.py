@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from html import unescape
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListView,
     QPlainTextEdit,
+    QScrollArea,
     QScrollBar,
     QSizeGrip,
+    QSplitter,
     QSplitterHandle,
     QStyle,
     QStyleOptionComboBox,
@@ -335,6 +338,24 @@ def overlapping(root: QWidget) -> list[str]:
             same = one.parentWidget() is other.parentWidget()
             if same and area.intersected(other_area).width() > 1 and area.intersected(other_area).height() > 1:
                 found.append(f"{describe(one)} and {describe(other)}")
+    return found
+
+
+def sideways(root: QWidget) -> list[str]:
+    """Pages that must be scrolled sideways, and parts of a splitter that reach over each other or out of it."""
+    found = []
+    for area in root.findChildren(QScrollArea):
+        if area.isVisibleTo(root) and area.widget() is not None and area.horizontalScrollBar().maximum() > 0:
+            found.append(f"{describe(area)} is {area.horizontalScrollBar().maximum()} too narrow")
+    for splitter in root.findChildren(QSplitter):
+        if not splitter.isVisibleTo(root):
+            continue
+        parts = map(splitter.widget, range(splitter.count()))
+        areas = [part.geometry() for part in parts if part is not None and part.isVisibleTo(root)]
+        if any(not splitter.rect().contains(area) for area in areas) or any(
+            one.intersects(other) for one, other in pairwise(areas)
+        ):
+            found.append(f"{describe(splitter)}: {[area.getRect() for area in areas]} in {splitter.size().toTuple()}")
     return found
 
 

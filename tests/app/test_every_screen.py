@@ -89,7 +89,7 @@ def test_every_view_is_named_reached_and_not_cut(
     ids = every_state(project_path)
     look.use(qapp, look.LIGHT if (scheme is look.DARK) == (qapp.devicePixelRatio() > 1) else look.DARK)
     window.resize(*size)
-    faults = faults_of_views(qtbot, window, ids)
+    faults = faults_of_views(qtbot, window, ids, looking.sideways)
     assert not faults, "\n".join(faults)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSettings, Qt, QUrl
@@ -16,13 +17,13 @@ from app.screens.run import RunScreen
 from app.screens.runs import RunsScreen
 from app.widgets.command_palette import CommandPalette
 from app.wizard.wizard import Wizard
-from backend.contract import launch
+from backend.contract import demo, launch
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import RunState
 
 from . import looking
-from .conftest import RECIPE, ask, fill
+from .conftest import RECIPE, fill
 from .scripted import ScriptedBackend, ScriptedJob
 
 
@@ -62,48 +63,139 @@ def test_one_click_starts_the_demo(
     assert recent.projects(settings) == [tmp_path / "digits-demo.distill"]
 
 
-def demo(qtbot: QtBot, window: MainWindow) -> int:
-    """The run of a demo that was begun, and has ended well."""
-    window.start_demo_run()
-    qtbot.waitUntil(lambda: window.is_settled and bool(window._demos))
-    (run,) = window._demos
-    assert window.live is not None
-    assert window.session is not None
-    window.live.ended.emit(ask(qtbot, window.session, lambda project: project.run(run)), RunState("finished"))
+def demo_that_was_left(path: Path, **filled: Any) -> int:
+    """The run of a demo whose window was closed while it trained. filled: what `fill` is told of how far it came."""
+    with ProjectFile.open(path) as project:
+        run = project.add_run(Recipe.from_json(DEMO_RECIPE.read_bytes()), name="digits demo")
+        demo.promise(project, run)
+        fill(project, run, **filled)
     return run
+
+
+def keep_figures(path: Path, run: int) -> None:
+    """What measuring leaves in the project."""
+    with ProjectFile.open(path) as project:
+        project.add_evaluation(run, 400, {"of": "student", "nfe": 1}, {"frechet": 0.2})
+
+
+def keep_export(path: Path, run: int) -> None:
+    """What exporting leaves in the project."""
+    with ProjectFile.open(path) as project:
+        project.add_export(run, "diffusers", str(path.parent / "student"), "abc", {})
+
+
+def trained_demo(qtbot: QtBot, window: MainWindow) -> int:
+    """The run of a demo that was begun in this window, and has ended well."""
+    window.start_demo_run()
+    assert window.session is not None
+    with ProjectFile.open(window.session.project.path) as project:
+        qtbot.waitUntil(lambda: window.is_settled and project.newest_event(demo.KIND) is not None)
+        event = project.newest_event(demo.KIND)
+        assert event is not None
+        fill(project, event.run)
+    return event.run
 
 
 @pytest.mark.usefixtures("started")
 def test_the_demo_goes_on_to_a_checked_export(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
-    run = demo(qtbot, scripted)
+    run = trained_demo(qtbot, scripted)
+    qtbot.waitUntil(lambda: len(jobs(scripted)) == 1)
     (measures,) = jobs(scripted)
     of = [str(project_path), str(run), "--checkpoint", "last"]
     assert measures.arguments == ["evaluate", *of]
     assert scripted.work.isVisible()
+    keep_figures(project_path, run)
     measures.end({})
-    _, exports = jobs(scripted)
+    qtbot.waitUntil(lambda: len(jobs(scripted)) == 2)
+    exports = jobs(scripted)[1]
     place = project_path.with_suffix(".files") / "exports" / f"run-{run}"
     assert exports.arguments == ["export", *of, "--out", str(place)]
+    keep_export(project_path, run)
     exports.end({"path": str(place)})
-    assert "measured, exported and checked" in scripted.statusBar().currentMessage()
     qtbot.waitUntil(lambda: type(scripted.screen_shown()).__name__ == "ExportScreen" and scripted.is_settled)
+    assert "measured, exported and checked" in scripted.statusBar().currentMessage()
+    assert len(jobs(scripted)) == 2
 
 
-@pytest.mark.usefixtures("started")
-def test_a_demo_whose_measuring_is_cancelled_ends_there(qtbot: QtBot, scripted: MainWindow) -> None:
-    demo(qtbot, scripted)
-    scripted.work.cancel.click()
-    assert len(jobs(scripted)) == 1
-    assert not scripted.work.isVisible()
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_demo_whose_measuring_has_no_answer_ends_there(
+    qtbot: QtBot, empty: MainWindow, project_path: Path, end: str
+) -> None:
+    demo_that_was_left(project_path)
+    empty.open_project(project_path)
+    qtbot.waitUntil(lambda: len(jobs(empty)) == 1)
+    if end == "cancelled":
+        empty.work.cancel.click()
+        assert not empty.work.isVisible()
+    else:
+        jobs(empty)[0].end("The disk is full; free some space.")
+        assert "The disk is full" in empty.work.words.text()
+    qtbot.waitUntil(lambda: empty.is_settled)
+    assert len(jobs(empty)) == 1
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert demo.left(project) is None  # nor does the next window go on
 
 
 @pytest.mark.usefixtures("started")
 def test_a_demo_waits_for_a_copy_that_is_being_made(qtbot: QtBot, scripted: MainWindow, project_path: Path) -> None:
     scripted.copy_to(project_path.with_name("home.distill"))
-    demo(qtbot, scripted)
+    trained_demo(qtbot, scripted)
     (copies,) = jobs(scripted)
     copies.end({})
-    assert [job.arguments[0] for job in jobs(scripted)] == ["copy", "evaluate"]
+    qtbot.waitUntil(lambda: [job.arguments[0] for job in jobs(scripted)] == ["copy", "evaluate"])
+
+
+def test_a_demo_that_was_left_is_gone_on_with_when_it_is_opened(
+    qtbot: QtBot, empty: MainWindow, project_path: Path
+) -> None:
+    run = demo_that_was_left(project_path)
+    keep_figures(project_path, run)
+    empty.open_project(project_path)
+    qtbot.waitUntil(lambda: [job.arguments[0] for job in jobs(empty)] == ["export"])
+    assert jobs(empty)[0].arguments[2] == str(run)
+
+
+def test_closing_the_window_of_a_demo_takes_nothing_back(qtbot: QtBot, empty: MainWindow, project_path: Path) -> None:
+    run = demo_that_was_left(project_path)
+    empty.open_project(project_path)
+    qtbot.waitUntil(lambda: len(jobs(empty)) == 1)
+    empty.close()
+    assert jobs(empty)[0].is_cancelled
+    with ProjectFile.open(project_path, readonly=True) as project:
+        assert demo.left(project) == demo.Left(run, "evaluate")
+
+
+def test_a_demo_that_still_trains_is_followed_to_its_end(qtbot: QtBot, empty: MainWindow, project_path: Path) -> None:
+    run = demo_that_was_left(project_path, finished=False)  # this process is its worker
+    with qtbot.waitSignal(empty.project_shown):
+        empty.open_project(project_path)
+    qtbot.waitUntil(lambda: empty.is_settled)
+    assert jobs(empty) == []
+    with ProjectFile.open(project_path) as project:
+        project.end_attempt(project.attempts(run)[-1].id, "finished")
+    qtbot.waitUntil(lambda: [job.arguments[0] for job in jobs(empty)] == ["evaluate"])
+
+
+def test_a_demo_that_is_done_is_left_alone(qtbot: QtBot, empty: MainWindow, project_path: Path) -> None:
+    run = demo_that_was_left(project_path)
+    keep_figures(project_path, run)
+    keep_export(project_path, run)
+    with qtbot.waitSignal(empty.project_shown):
+        empty.open_project(project_path)
+    qtbot.waitUntil(lambda: empty.is_settled)
+    assert jobs(empty) == []
+    assert "measured" not in empty.statusBar().currentMessage()
+
+
+def test_what_another_has_done_of_a_demo_is_not_done_again(qtbot: QtBot, empty: MainWindow, project_path: Path) -> None:
+    run = demo_that_was_left(project_path)
+    empty.open_project(project_path)
+    qtbot.waitUntil(lambda: len(jobs(empty)) == 1)
+    keep_export(project_path, run)  # while this window measures
+    keep_figures(project_path, run)
+    jobs(empty)[0].end({})
+    qtbot.waitUntil(lambda: "measured, exported and checked" in empty.statusBar().currentMessage())
+    assert len(jobs(empty)) == 1
 
 
 def test_a_project_opens_with_what_it_is_about(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:

@@ -156,6 +156,47 @@ def test_a_method_that_goes_on_from_another_run_does_not_start_from_the_teacher_
     assert wanted is None or words in said[0].words
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "scales"),
+    [
+        (("dmd2", {"guidance_scale": 2.0}), ("dmd2", {}), ("2", "1")),
+        (("dmd2", {}), ("sid", {"guidance_scale": 1.5}), ("1", "1.5")),
+        (("dmd2", {"guidance_scale": 2}), ("sid", {"guidance_scale": 2.0}), None),
+        (("gdd", {}), ("dmd2", {"guidance_scale": 2.0}), None),  # has no such setting
+        (("dmd2", {"guidance_scale": 2.0}), ("gdd", {}), None),
+        (("guidance", {"guidance_scale": 2.0}), ("dmd2", {}), None),  # is told its guidance, and has learnt a range
+        (("dmd2", {"guidance_scale": 2.0}), ("guidance", {}), None),
+        (("dmd2", {"guidance_scale": 2.0}), ("reflow", {}), ("2", "1")),
+        (("dmd2", {"guidance_scale": 2.0}), ("reflow", {"pairs": "start"}), None),  # guides nothing
+    ],
+)
+def test_a_student_of_another_guidance_is_not_gone_on_with_in_silence(project, first, then, scales):
+    pairs = {"source": then[1].get("pairs", "teacher")}
+    settings = {name: value for name, value in then[1].items() if name != "pairs"}
+    with ProjectFile.open(project) as opened:
+        run = opened.add_run(Recipe.from_values({"teacher": "digits", "method": first[0], "settings": first[1]}))
+    asked = {"teacher": "digits", "method": then[0], "settings": settings, "pairs": pairs}
+    asked["data"] = "digits" if then[0] == "gdd" else None
+    warnings = look({**asked, "student": {"start": f"run:{run}@last"}}, project, dry_run=False).warnings
+    said = [one for one in warnings if "guidance" in one.words]
+    if scales is None:
+        assert said == []
+    else:
+        before, now = scales
+        words = (
+            f"Run {run}, whose student this one starts from, was distilled under guidance {before}, and this run would "
+            f"go on under {now}; set guidance_scale to {before}, or start from a run under {now}."
+        )
+        assert said == [Finding("settings.guidance_scale", words)]
+    assert not any("guidance" in one.words for one in look(asked, project, dry_run=False).warnings)
+
+
+def test_a_start_that_there_is_not_is_a_problem_and_no_fault(project):
+    found = look({"teacher": "digits", "method": "dmd2", "student": {"start": "run:9@best"}}, project, dry_run=False)
+    assert [one.field for one in found.problems] == ["student.start"]
+    assert found.warnings == []
+
+
 def test_data_that_is_not_used_is_named(lab, project):
     asked = {**lab.recipe(), "data": "digits"}
     (found,) = look(asked, project, dry_run=False).warnings

@@ -40,6 +40,11 @@ class Events(Tables):
         )
         return [read(LogEvent, row) for row in rows]
 
+    def newest_event(self, kind: str) -> LogEvent | None:
+        """The newest event of a kind, of whichever run."""
+        row = self._db.first(f"SELECT {columns(LogEvent)} FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,))
+        return None if row is None else read(LogEvent, row)
+
     def live_settings(self, run: int) -> dict[str, float]:
         """What was changed while a run went on (its events of the kind "set"), as it is in force now."""
         changed: dict[str, float] = {}

@@ -218,6 +218,14 @@ def test_the_table_is_copied(qtbot, screen):
     assert lines[1].startswith("second,Finished,dmd2")
 
 
+def test_recipes_that_are_the_same_are_said_to_be_so_at_the_top(qtbot, screen):
+    select(screen, 1, 2)
+    screen.show_diff.trigger()
+    qtbot.waitUntil(lambda: "ask for the same" in screen.diff.words.text() and screen.diff.isVisible())
+    assert screen.diff.table.isHidden()
+    assert screen.diff.words.geometry().bottom() < screen.diff.height() / 4
+
+
 def test_quality_and_speed_are_drawn_and_a_row_chooses_its_run(qtbot, screen, project_path):
     recipe = {"measured_in": "net", "count": 100, "seed": 1, "nfe": 1}
 
@@ -242,6 +250,20 @@ def test_quality_and_speed_are_drawn_and_a_row_chooses_its_run(qtbot, screen, pr
     with qtbot.waitSignal(quality.chosen) as said:
         quality._dots.sigClicked.emit(quality._dots, [spot], None)
     assert said.args == [1]
+
+
+def test_the_axes_say_the_figures_as_they_are_and_their_titles_are_not_cut(qtbot, screen, project_path):
+    recipe = {"measured_in": "net", "count": 100, "seed": 1, "nfe": 1, "of": "student"}
+    figures = {"frechet": 0.5, "seconds_per_image": 0.001}
+    change(project_path, lambda p: [p.add_evaluation(run, 400, recipe, figures) for run in (1, 2)])
+    screen.tabs.setCurrentIndex(1)
+    quality = screen._make_quality()
+    qtbot.waitUntil(lambda: len(quality.points) == 2)
+    title = quality.plot.getAxis("bottom").label
+    space = title.document().documentMargin()
+    words = title.mapRectToScene(title.boundingRect().adjusted(space, space, -space, -space))
+    assert words.bottom() <= quality.plot.viewport().rect().bottom()
+    assert quality.plot.getAxis("left").labelString().count("0.001") == 0  # the figures are below 1, and stay so
 
 
 def _rows() -> QItemSelectionModel.SelectionFlag:

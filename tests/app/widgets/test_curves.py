@@ -67,6 +67,14 @@ def test_losses_and_the_score_are_shown_and_a_series_can_be_added(qtbot: QtBot, 
     qtbot.waitUntil(lambda: groups(curves) == {"losses", "scores"})
 
 
+def test_a_name_leaves_out_what_the_title_above_it_says_and_its_tool_tip_has_all(curves: Curves) -> None:
+    index = curves.list.index_of("student_gradient_norm")
+    assert index.data() == "student"
+    assert index.siblingAtRow(index.row() - 1).data() == "Gradient norms"
+    for role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
+        assert index.data(role) == "student gradient norm"
+
+
 def test_without_any_series_it_says_what_to_do(qtbot: QtBot, curves: Curves) -> None:
     for name in ("matching", "fake_score", "preview_frechet"):
         curves.list.view.setCurrentIndex(curves.list.index_of(name))
