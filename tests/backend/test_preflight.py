@@ -88,7 +88,7 @@ def test_a_dry_run_measures_and_leaves_no_trace(lab, project, monkeypatch):
     assert torch.get_num_threads() == threads
 
 
-def test_a_dry_run_draws_as_many_at_once_as_any_preview(lab, project, monkeypatch):
+def test_a_dry_run_draws_as_many_as_any_preview(lab, project, monkeypatch):
     drawn, draw = [], judge.draw
 
     def seen(net, sampler, teacher, cond, *rest):
@@ -97,7 +97,8 @@ def test_a_dry_run_draws_as_many_at_once_as_any_preview(lab, project, monkeypatc
 
     monkeypatch.setattr(judge, "draw", seen)
     assert look(lab.recipe(batch_size=2), project).ok
-    assert drawn == [(judge.BATCH, 1), (judge.PREVIEW_SAMPLES, 1), (judge.PREVIEW_SAMPLES, 1)]
+    scored = [(judge.BATCH, 1)] * (judge.SCORED_SAMPLES // judge.BATCH)
+    assert drawn == [*scored, (judge.PREVIEW_SAMPLES, 1), (judge.PREVIEW_SAMPLES, 1)]
 
 
 def test_pairs_and_latents_that_a_dry_run_leaves_out_are_counted(lab, monkeypatch):
