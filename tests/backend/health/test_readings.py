@@ -147,12 +147,12 @@ def test_all_is_not_said_to_be_well_before_losses_are_judged() -> None:
 @pytest.mark.parametrize(
     ("out", "expected"),
     [
-        ([0.0, 0.0, 0.01], "good"),
+        ([0.0, 0.08, 0.08], "good"),
         ([0.0, 0.0, 0.4], "good"),  # one reading alone is no sign
-        ([0.0, 0.4, 0.05], "warning"),
+        ([0.0, 0.4, 0.15], "warning"),
         ([0.0, 0.4, 0.3], "bad"),
         ([0.5, 0.4, 0.3], "warning"),  # it was never within
-        ([0.5, 0.4, 0.3, 0.01], "good"),
+        ([0.5, 0.4, 0.3, 0.04], "good"),
         ([0.4, 0.3], None),
     ],
 )
