@@ -4,6 +4,9 @@
 
 asks the command line about each, in a process of its own, and says how long the answer takes: at most `PROMISED`
 seconds where no weights are needed. `test_refusals` asks the same in one process.
+
+What the methods need is learnt first, as the window does when it is started for the first time, and `distill teachers
+PATH` too: before that, pictures and captions are refused in as many seconds as it takes to load every method.
 """
 
 import io
@@ -242,7 +245,7 @@ def each(folder: Path) -> Iterator[tuple[str, float, bool]]:
     """Every misconfiguration with how long its answer took, and whether the promise is for it."""
     models = cache(lambda name: tiny.write(name, folder / name))
     asked("new", folder / "lab")
-    asked("methods")  # so that a catalogue is kept, as it is once the window was open
+    asked("describe")  # so that a catalogue is kept, as it is once the window was open
     for name, case in CASES.items():
         place = folder / "case"
         wish = folder / "recipe.json"
