@@ -89,10 +89,12 @@ class RunScreen(Screen):
         column.insertWidget(0, self.header)
         yield
         self.curves = Curves(session.project, session.settings)
+        yield
         self._across.addWidget(self._curves())
         yield
-        self.samples, self.triptych = SampleHistory(self.pictures), Triptych(self.pictures)
-        self.health = HealthPanel()
+        self.samples, self.health = SampleHistory(self.pictures), HealthPanel()
+        yield
+        self.triptych = Triptych(self.pictures)
         yield
         _fill(
             self.side,
@@ -103,6 +105,7 @@ class RunScreen(Screen):
         self._across.addWidget(self.side)
         yield
         self.log, self.notes = LogView(session), Notes(session)
+        yield
         self.live_settings, self.checkpoints = LiveSettings(), GoBack()
         yield
         _fill(

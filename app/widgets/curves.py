@@ -81,7 +81,8 @@ class Curves(QWidget):
         self.axis_box.currentIndexChanged.connect(lambda: self._change_axis(self.axis_box.currentData()))
         self.list = SeriesList()
         self.list.chosen_changed.connect(self._choose)
-        self.table = CurveTable(project)
+        self._project = project
+        self._table: CurveTable | None = None
         self.empty = QLabel()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
@@ -105,7 +106,12 @@ class Curves(QWidget):
         return plots
 
     def _build(self) -> None:
+        # From the outside to the inside: what is put into a larger whole is styled once more with all that it holds.
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(look.GAP)
         bar = QHBoxLayout()
+        layout.addLayout(bar)
         bar.setSpacing(look.GAP)
         over = look.label(self.tr("Over"), "body", "muted")
         over.setBuddy(self.axis_box)
@@ -126,24 +132,20 @@ class Curves(QWidget):
         self.table_button.setToolTip(self.tr("The same figures as a table, to read or to copy"))
         self.table_button.toggled.connect(self.show_table)
         bar.addWidget(self.table_button)
-        for page in (self.empty, self.plots, self.table):
-            self._stack.addWidget(page)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
+        layout.addWidget(self.splitter, 1)
         frame, surface = look.card()
-        surface.setContentsMargins(1, 1, 1, 1)
-        surface.addWidget(self._stack)
         frame.setMinimumWidth(PANE_WIDTH)
         self.splitter.addWidget(frame)
+        surface.setContentsMargins(1, 1, 1, 1)
+        surface.addWidget(self._stack)
+        for page in (self.empty, self.plots):
+            self._stack.addWidget(page)
         self.splitter.addWidget(self.list)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
         self.splitter.setSizes([174 * look.SPACE, 78 * look.SPACE])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(look.GAP)
-        layout.addLayout(bar)
-        layout.addWidget(self.splitter, 1)
 
     def _make_commands(self) -> list[QAction]:
         axes = [
@@ -195,6 +197,15 @@ class Curves(QWidget):
         """Show what happened at some steps of the main run."""
         self._marks = list(marks)
         self._place_marks()
+
+    @property
+    def table(self) -> CurveTable:
+        """The same figures in rows; made when they are first asked for."""
+        if self._table is None:
+            self._table = CurveTable(self._project)
+            self._stack.addWidget(self._table)
+            self._order_tabs()
+        return self._table
 
     @property
     def panes(self) -> dict[Group, PlotPane]:
@@ -316,7 +327,9 @@ class Curves(QWidget):
         chain: list[QWidget] = [self.table_button]
         for pane in sorted(self.panes.values(), key=lambda one: GROUPS.index(one.group)):
             chain += [pane.smoothing, pane.log, pane.clip, pane.plot]
-        chain += [self.table.view, self.table.copy_button, self.list.view]
+        if self._table is not None:
+            chain += [self._table.view, self._table.copy_button]
+        chain.append(self.list.view)
         for before, after in pairwise(chain):
             QWidget.setTabOrder(before, after)
 
