@@ -19,6 +19,8 @@ from backend.contract.catalogue import Catalogue
 from backend.contract.launch import worker_environment
 
 GONE_MILLISECONDS = 1000
+AHEAD_MILLISECONDS = 10_000
+"""What nobody looks at yet leaves the processor to a run that may just be starting."""
 
 
 class Job(QObject):
@@ -114,6 +116,10 @@ class Backend(QObject):
         super().__init__(parent)
         self.catalogue: Catalogue | None = None
         self._describing: Job | None = None
+        self._ahead = QTimer(self)
+        self._ahead.setSingleShot(True)
+        self._ahead.setInterval(AHEAD_MILLISECONDS)
+        self._ahead.timeout.connect(self.refresh_catalogue)
         self._jobs: set[Job] = set()
 
     def ask(
@@ -140,25 +146,32 @@ class Backend(QObject):
         """Whether everything that was asked has been answered."""
         return not self._jobs
 
-    def want_catalogue(self) -> None:
-        """Have `catalogue_arrived` follow: from the cache at once, else from the backend in some seconds."""
+    def want_catalogue(self, ahead: bool = False) -> None:
+        """Have `catalogue_arrived` follow: from the cache at once, else from the backend in some seconds.
+
+        ahead: nobody waits for it yet; the backend is asked later, unless somebody does before.
+        """
         if self.catalogue is not None:
             self.catalogue_arrived.emit(self.catalogue)
             return
         cached = catalogue.load_cached(catalogue.default_key())
         if cached is not None:
             self._know(cached)
+        elif ahead:
+            self._ahead.start()
         else:
             self.refresh_catalogue()
 
     def refresh_catalogue(self) -> None:
         """Ask the backend anew: a method or device may have come or gone."""
+        self._ahead.stop()
         if self._describing is None:
             self._describing = self.ask(["describe"], self._described, self._not_described)
             self._describing.ended.connect(self._described_at_last)
 
     def close(self) -> None:
         """Cancel what is on its way."""
+        self._ahead.stop()
         for job in list(self._jobs):
             job.cancel()
             job.wait()

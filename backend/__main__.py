@@ -23,6 +23,7 @@ from backend.contract.checked import Preflight
 from backend.contract.errors import UserError
 from backend.contract.rows import Verb
 from backend.contract.settings import parse_assignments
+from backend.importing import uncollected
 from backend.memory import keep_freed
 from backend.progress import process_began
 from backend.text_tables import number, table
@@ -222,9 +223,10 @@ def teachers(
 @app.command()
 def describe(as_json: Json = True) -> None:
     """Print everything the backend offers on this machine, for other programs."""
-    from backend.describe import catalogue as make  # noqa: PLC0415
+    with uncollected():  # what methods need is imported as they are tried
+        from backend.describe import catalogue as make  # noqa: PLC0415
 
-    made = make()
+        made = make()
     catalogue.store_cached(catalogue.default_key(), made)
     print(made.to_json())
 

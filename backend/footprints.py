@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.contract.errors import UserError
-from backend.contract.launch import worker_environment
+from backend.contract.launch import WORKER, worker_environment
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
@@ -34,8 +34,8 @@ import sys
 import backend.worker
 from backend.memory import peak_bytes
 from backend.teachers import folder_of
-from backend.teachers.diffusers_folder import inspect
 if sys.argv[1] != "mixture-2d":
+    from backend.teachers.diffusers_folder import inspect
     inspect(folder_of(sys.argv[1]))
 print(peak_bytes())
 """
@@ -100,7 +100,7 @@ def measured(recipe: Recipe) -> dict[str, Any]:
         if not said["ok"]:
             problem = " ".join(said.get("problems", [])) or said.get("error") or answer.stderr[-500:]
             return _failed(problem or "Preflight gave no answer.")
-        _ask("backend.worker", str(path), str(run))
+        _ask(WORKER, str(path), str(run))
         with ProjectFile.open(path, readonly=True) as project:
             reasons = [attempt.reason or "" for attempt in project.attempts(run) if attempt.outcome != "finished"]
             peaks = [event.data["peak_bytes"] for event in project.events_after(run) if "peak_bytes" in event.data]

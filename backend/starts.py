@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.contract.errors import UserError
-from backend.contract.launch import worker_environment
+from backend.contract.launch import WORKER, worker_environment
 from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 
@@ -42,7 +42,7 @@ def _start(path: Path, recipe: Recipe, cache: Path) -> dict[str, float]:
     with ProjectFile.create(path) as project:
         run = project.add_run(recipe)
     environment = worker_environment() | {"DISTILL_STUDIO_CACHE": str(cache)}
-    worker = subprocess.Popen([sys.executable, "-P", "-m", "backend.worker", str(path), str(run)], env=environment)
+    worker = subprocess.Popen([sys.executable, "-P", "-m", WORKER, str(path), str(run)], env=environment)
     try:
         with ProjectFile.open(path, readonly=True) as project:
             while True:

@@ -1,16 +1,14 @@
 """The process that works on a run: project file -> train() -> project file.
 
-    python -m backend.worker PROJECT RUN
+    python -m backend.worker_process PROJECT RUN
 
 It takes the recipe from the project, goes on from the last checkpoint where there is one, and is told what to do
 through the project's command rows. It ends with an outcome and a sentence in its attempt; exit status 0 or 1.
 """
 
 import copy
-import faulthandler
 import gc
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -117,12 +115,10 @@ class Worker:
         untrained, sampler = None, run.sampler
         if run.step == 0:
             self.recorder.event("info", "Draws the student as it is before training.")
-            self._record_samples(0, "preview", run.exported, sampler, {})
-            self._show_views()
-            leave(run.teacher.codec, run.device)
-            self.previewed_step = 0
-            # Scoring can take half a minute, and whoever started the run waits for its first point.
+            # Whoever started the run waits for its first point; a student that is scored is copied, and drawn after it.
             untrained = copy.deepcopy(run.exported) if judge.can_measure(run.teacher) else None
+            if untrained is None:
+                self._show_untrained(run.exported, sampler)
         self.starting.done("first preview")
         begun = time.monotonic()
         for progress in train(run):
@@ -134,6 +130,7 @@ class Worker:
             self.starting.step(self.recorder)
             if run.step == 1:  # what is slow comes after the first point
                 if untrained is not None:
+                    self._show_untrained(untrained, sampler)
                     self._score(untrained, sampler, 0)
                     untrained = None
                 self._show_teacher()
@@ -146,6 +143,12 @@ class Worker:
         if self.previewed_step != run.step:
             self.save(self.preview())
         self.save()
+
+    def _show_untrained(self, net: Denoiser, sampler: Sampler) -> None:
+        self._record_samples(0, "preview", net, sampler, {})
+        self._show_views()
+        leave(self.run.teacher.codec, self.run.device)
+        self.previewed_step = 0
 
     def _show_and_save_what_is_due(self) -> None:
         step, training = self.run.step, self.run.training
@@ -460,8 +463,3 @@ def _heed_signals(worker: Worker) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-
-
-if __name__ == "__main__":
-    faulthandler.enable()  # what crashes in a library leaves its place in the log
-    sys.exit(main(sys.argv[1:]))

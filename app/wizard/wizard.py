@@ -118,7 +118,7 @@ class Wizard(Screen):
         backend.catalogue_failed.connect(self._say_no_catalogue)
         project.changed.connect(self._ask_about_runs)
         yield
-        backend.want_catalogue()
+        backend.want_catalogue(ahead=True)
 
     def _add_page(self, page: Page) -> None:
         self.pages[page.key] = page
@@ -391,6 +391,8 @@ class Wizard(Screen):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        if self.session.backend.catalogue is None:
+            self.session.backend.want_catalogue()
         self._ask_about_runs()
 
     def hideEvent(self, event: QHideEvent) -> None:

@@ -25,6 +25,7 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import in_words, why_not_live
 from backend.contract.rows import Attempt, RunState, Verb
 
+WORKER = "backend.worker_process"
 POLL_SECONDS = 0.05
 """Another process answers through the project file or by its end, and neither calls anybody: so it is asked again."""
 
@@ -51,7 +52,7 @@ class LaunchError(UserError):
 def start_worker(project_path: str | Path, run: int, *, command: Sequence[str] | None = None) -> int:
     """Start a process that works on a run; the id of the attempt. Returns before the process is ready.
 
-    command: what to start instead of `python -m backend.worker`; it gets the project's path and the
+    command: what to start instead of `python -m backend.worker_process`; it gets the project's path and the
     run's id as its last two arguments. Relative names in the recipe are relative to the project's folder.
     Raises `LaunchError` when nothing could be started, `ProjectFileError` when the run has a process.
     """
@@ -247,7 +248,7 @@ def _worker_command() -> list[str]:
     """Python without the current folder on its path: a project must never bring code along."""
     python = Path(sys.executable)
     windowed = python.with_name("pythonw.exe")
-    return [str(windowed if windowed.exists() else python), "-P", "-m", "backend.worker"]
+    return [str(windowed if windowed.exists() else python), "-P", "-m", WORKER]
 
 
 def _launch(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:

@@ -6,14 +6,16 @@ number of them live beside the teacher at the cost of their adapters, and none m
 
 import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from backend.contract.recipe import RecipeError
 from backend.networks.denoiser import Denoiser
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer  # peft takes seconds to import: only a network that gets adapters needs it
 
 ADAPTER = "default"
 _ADAPTED = (nn.Linear, nn.Conv2d)
@@ -27,6 +29,8 @@ def with_adapters(base: Denoiser, rank: int, alpha: int | None = None) -> Denois
     convolutions of more inputs and outputs than the rank, but for what the network keeps fixed. Raises `RecipeError`
     where there is none.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415
+
     twin = shared_copy(base)
     names = list(adaptable(twin, rank))
     if not names:
@@ -57,9 +61,13 @@ def shared_copy(base: Denoiser) -> Denoiser:
     return copy.deepcopy(base, memo)
 
 
-def adapted(net: nn.Module) -> list[LoraLayer]:
+def adapted(net: nn.Module) -> "list[LoraLayer]":
     """The layers of `net` that have adapters."""
-    return [module for module in net.modules() if isinstance(module, LoraLayer)]
+    return [layer for _, layer in _adapted(net)]
+
+
+def _adapted(net: nn.Module) -> "list[tuple[str, LoraLayer]]":
+    return [(name, module) for name, module in net.named_modules() if hasattr(module, "lora_A")]
 
 
 def own_parameters(net: nn.Module) -> list[nn.Parameter]:
@@ -108,9 +116,8 @@ def merged(net: Denoiser) -> Denoiser:
     if any(hasattr(layer.lora_A[ADAPTER], "gate") for layer in adapted(net)):
         raise ValueError("Adapters that are told the guidance scale must be settled at one before they are merged.")
     twin = copy.deepcopy(net)
-    for name, module in list(twin.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(twin.get_submodule(parent), child, module.base_layer)
+    for name, layer in _adapted(twin):
+        layer.merge()
+        parent, _, child = name.rpartition(".")
+        setattr(twin.get_submodule(parent), child, layer.base_layer)
     return twin

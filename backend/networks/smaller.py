@@ -9,8 +9,6 @@ from backend.contract.recipe import RecipeError
 from backend.networks.adapters import adapted
 from backend.networks.denoiser import Denoiser
 from backend.networks.mlp import MLP
-from backend.networks.unet2d import UNet2D
-from backend.networks.unet2d_condition import UNet2DCondition
 
 
 def narrower(net: Denoiser, width: float) -> Denoiser:
@@ -31,11 +29,15 @@ def narrower(net: Denoiser, width: float) -> Denoiser:
 
 def _narrower(network: nn.Module, width: float) -> nn.Module | None:
     """The narrower network; None where it is of a kind that has no single width."""
+    if isinstance(network, MLP):
+        first = network.head.in_features
+        classes = network.null_label or 0
+        return MLP(network.shape[0], max(1, round(width * first)), len(network.layers), classes, network.scale)
+    # Imported here because diffusers takes seconds, and who only says what a method is needs none of it.
+    from backend.networks.unet2d import UNet2D  # noqa: PLC0415
+    from backend.networks.unet2d_condition import UNet2DCondition  # noqa: PLC0415
+
     match network:
-        case MLP():
-            first = network.head.in_features
-            classes = network.null_label or 0
-            return MLP(network.shape[0], max(1, round(width * first)), len(network.layers), classes, network.scale)
         case UNet2D():
             return UNet2D(_narrower_unet(network.unet, width), network.null_label)
         case UNet2DCondition():

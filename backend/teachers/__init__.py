@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.contract.errors import UserError
+from backend.importing import uncollected
 from backend.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def load_teacher(
         from backend.teachers import mixture_2d  # noqa: PLC0415
 
         return mixture_2d.load(where, seed)
-    from backend.teachers import diffusers_folder, single_file  # noqa: PLC0415
+    with uncollected():
+        from backend.teachers import diffusers_folder, single_file  # noqa: PLC0415
 
     folder = folder_of(where, fetch=True)
     folder = single_file.converted(folder) if folder.is_file() else folder

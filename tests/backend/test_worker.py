@@ -22,6 +22,7 @@ from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS, Attempt
 from backend.methods import load_method
+from backend.train import Run, train
 
 DISTRIBUTION_MATCHING = losses.distribution_matching
 
@@ -100,14 +101,42 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
 def test_the_first_thing_shown_is_the_student_then_its_score_then_the_teacher_in_full(
     project: Path, small: str
 ) -> None:
-    run = add(project, small, steps=1)
+    run = add(project, small, steps=2)
     work(project, run)
     with ProjectFile.open(project, readonly=True) as opened:
-        kinds = [sample.kind for sample in opened.samples_after(run) if sample.step == 0]
+        kinds = [(sample.kind, sample.step) for sample in opened.samples_after(run) if sample.step < 2]
         scores = opened.find_series(run, "preview_frechet")
         assert scores is not None
-        assert opened.points(scores).steps.tolist() == [0, 1]
-    assert list(dict.fromkeys(kinds)) == ["preview", *VIEWS, "teacher_at_student_nfe", "teacher"]
+        assert opened.points(scores).steps.tolist() == [0, 2]
+    views = [(kind, 1) for kind in VIEWS]
+    assert list(dict.fromkeys(kinds)) == [("preview", 0), *views, ("teacher_at_student_nfe", 0), ("teacher", 0)]
+
+
+def test_the_student_that_is_shown_after_the_first_step_is_the_one_before_it(
+    project: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn late, so that the first point comes early."""
+    shown: dict[int, list[torch.Tensor]] = {}
+    before: list[torch.Tensor] = []
+    record = worker.Worker._record_samples
+
+    def recording(it: worker.Worker, step: int, kind: str, net: torch.nn.Module, *rest: Any) -> None:
+        if kind == "preview":
+            shown[step] = [p.detach().clone() for p in net.parameters()]
+        record(it, step, kind, net, *rest)  # type: ignore[arg-type]
+
+    def training(run: Run) -> Iterator[Any]:
+        before.extend(p.detach().clone() for p in run.exported.parameters())
+        for progress in train(run):
+            for parameter in run.exported.parameters():
+                parameter.detach().add_(0.01)  # a step that certainly changes the student
+            yield progress
+
+    monkeypatch.setattr(worker.Worker, "_record_samples", recording)
+    monkeypatch.setattr(worker, "train", training)
+    work(project, add(project, small, steps=1))
+    assert all(map(torch.equal, shown[0], before))
+    assert not all(map(torch.equal, shown[1], before))
 
 
 def test_a_run_added_without_its_methods_declaration_gets_it_from_the_worker(project: Path, small: str) -> None:
@@ -153,7 +182,7 @@ def test_a_codec_leaves_the_device_after_every_preview(
         if before != left and after[1] != before[1]:
             assert after == left, where  # nothing is trained between the last that is drawn and this
             steps.append(before[1])
-    assert steps == [0, 1, 2, 4]
+    assert steps == [1, 1, 2, 4]  # the student before training, and then its teacher, are drawn after the first step
 
 
 def test_out_of_memory_says_what_to_lower_in_order(project: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,7 +296,7 @@ def until_heard(path, run):
 def test_the_worker_is_started_without_the_folder_that_it_is_started_in(path, run):
     """A project must not bring code along: a module lying beside it is not imported."""
     (path.parent / "pydantic.py").write_text("raise SystemExit('code of the project ran')")
-    assert launch._worker_command()[1:] == ["-P", "-m", "backend.worker"]
+    assert launch._worker_command()[1:] == ["-P", "-m", "backend.worker_process"]
     launch.start_worker(path, run, command=[*launch._worker_command()[:2], "-c", OBEDIENT])
     until(path, run, "running")
 
