@@ -119,7 +119,7 @@ class Worker:
             untrained = copy.deepcopy(run.exported) if judge.can_measure(run.teacher) else None
             if untrained is None:
                 self._show_untrained(run.exported, sampler)
-        self.starting.done("first preview")
+        self.starting.done("untrained student")
         begun = time.monotonic()
         for progress in train(run):
             numbers = {name: float(value) for name, value in progress.metrics.items()}  # type: ignore[arg-type]

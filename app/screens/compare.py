@@ -371,7 +371,9 @@ class CompareScreen(Screen):
             elif points:
                 parts.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
             else:
-                parts.append(self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}"))
+                parts.append(
+                    self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}").replace(" %", "\u00a0%")
+                )
         if side.step is not None:
             parts.append(self.tr("step {0}").format(side.step))
         parts.append(self.tr("seed {0}").format(comparison.seed))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import look
 from app.models import run_words
-from app.translations import said
 from app.widgets.icon_button import IconButton
-from backend.contract import recipe
+from app.widgets.setting_form import SettingForm
 from backend.contract.rows import Checkpoint, RunState
 
 FACTOR = "learning_rate_factor"
@@ -29,27 +28,16 @@ class GoBack(QWidget):
         self._factor_in_force = 1.0
         self._may = False
         self._checkpoints: list[Checkpoint] = []
-        form = QFormLayout()
-        form.setContentsMargins(0, look.GAP, look.GAP, 0)
-        form.setHorizontalSpacing(look.MARGIN)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        form = SettingForm()
         self.steps = QComboBox()
         self.steps.setAccessibleName(self.tr("Checkpoint to go back to"))
         self.steps.setMinimumWidth(60 * look.SPACE)
         self.steps.currentIndexChanged.connect(lambda _: self._show())
         form.addRow(self.tr("Checkpoint"), self.steps)
-        declared = recipe.Training.model_json_schema()["properties"][FACTOR]
-        self.factor = look.padded(QDoubleSpinBox())
-        self.factor.setDecimals(3)
-        self.factor.setSingleStep(0.1)
-        self.factor.setRange(declared["minimum"], declared["maximum"])
+        factor = form.add_setting(FACTOR)
+        assert isinstance(factor, QDoubleSpinBox)
+        self.factor = factor
         self.factor.setValue(1.0)
-        self.factor.setMinimumWidth(40 * look.SPACE)
-        words = said(declared["description"])
-        self.factor.setAccessibleName(words)
-        form.addRow(words, self.factor)
         row = QHBoxLayout()
         self.button = IconButton("history", self.tr("Go back"))
         self.button.clicked.connect(self._ask)

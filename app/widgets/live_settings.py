@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QPushButton,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -20,10 +17,9 @@ from PySide6.QtWidgets import (
 from app import look
 from app.models.fields import label_of
 from app.translations import said
+from app.widgets.setting_form import SettingForm
 from backend.contract import recipe
 from backend.contract.rows import Command, RunState
-
-MOST = 10**7
 
 
 class LiveSettings(QWidget):
@@ -38,24 +34,11 @@ class LiveSettings(QWidget):
         self._shown: dict[str, float] = {}
         self._is_live = False
         content = QWidget()
-        form = QFormLayout(content)
-        form.setContentsMargins(0, look.GAP, look.GAP, 0)
-        form.setHorizontalSpacing(look.MARGIN)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        declared = recipe.Training.model_json_schema()["properties"]
-        self.fields: dict[str, QSpinBox | QDoubleSpinBox] = {}
-        for name in recipe.LIVE_SETTINGS:
-            field = look.padded(_field(declared[name]))
-            field.setSuffix(f" {said(declared[name].get('unit', ''))}".rstrip())
-            field.setMinimumWidth(40 * look.SPACE)
-            words = said(declared[name]["description"])
-            field.setAccessibleName(words)
+        form = SettingForm(content)
+        self.fields = {name: form.add_setting(name) for name in recipe.LIVE_SETTINGS}
+        for name, field in self.fields.items():
             field.setToolTip(said(label_of(name)))
             field.valueChanged.connect(self._show)
-            form.addRow(words, field)
-            self.fields[name] = field
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -133,16 +116,3 @@ class LiveSettings(QWidget):
             self.result.setText(self.tr("Only a run that goes on can be changed. Duplicate it to try other settings."))
         else:
             self.result.setText(self.tr("A change counts from the next step on, and is noted in the log."))
-
-
-def _field(declared: Mapping[str, Any]) -> QSpinBox | QDoubleSpinBox:
-    """A field for a setting, as its schema declares it: of whole numbers, or of others."""
-    if declared["type"] == "integer":
-        whole = QSpinBox()
-        whole.setRange(int(declared.get("minimum", 0)), int(declared.get("maximum", MOST)))
-        return whole
-    field = QDoubleSpinBox()
-    field.setDecimals(3)
-    field.setSingleStep(0.1)
-    field.setRange(declared["minimum"], declared["maximum"])
-    return field

@@ -27,7 +27,7 @@ def test_a_start_with_an_empty_cache_and_one_with_what_is_kept(tiny_model: Calla
     asked = {"captions": {"method": "dmd2"}}
     first, second = starts.rows(asked, str(tiny_model("sd")), 2)
     assert (first["cache"], second["cache"]) == ("empty", "kept")
-    parts = ["imports", "teacher, prompts and data", "first preview", "first step"]
+    parts = ["imports", "teacher, prompts and data", "untrained student", "first step"]
     assert list(first["seconds"]) == list(second["seconds"]) == parts
     assert second["seconds"]["teacher, prompts and data"] < first["seconds"]["teacher, prompts and data"]
     lines, heads = start_table([first, second])

@@ -90,7 +90,7 @@ def test_a_finished_run_has_its_last_step_saved_and_shown(project: Path) -> None
         assert max(sample.step for sample in opened.samples_after(run)) == 30
         assert "preview_frechet" in opened.latest_metrics(run)
         (start,) = (event.data["start"] for event in opened.events_after(run) if "start" in event.data)
-        assert list(start) == ["imports", "teacher, prompts and data", "first preview", "first step"]
+        assert list(start) == ["imports", "teacher, prompts and data", "untrained student", "first step"]
         (told,) = (event for event in opened.events_after(run) if "machine" in event.data)
         assert told.data["machine"]["libraries"]["torch"] == version("torch")
         assert f", torch {version('torch')}, " in told.text

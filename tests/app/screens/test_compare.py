@@ -104,7 +104,7 @@ def test_a_comparison_that_was_kept_is_there_without_the_backend(shown: CompareS
     assert len(canvases(shown)) == 3
     names, figures = zip(*captions(shown), strict=True)
     assert names == ("Teacher, 1 NFE", "Student, 1 NFE", "Teacher, 50 NFE")
-    assert figures[1] == "1 ms per picture · 50× faster · 16 % from the teacher in full · step 400 · seed 7"
+    assert figures[1] == "1 ms per picture · 50× faster · 16\u00a0% from the teacher in full · step 400 · seed 7"
     assert figures[2] == "50 ms per picture · seed 7"
     assert "Student, 1 NFE: 1 ms per picture" in shown.view.accessibleDescription()
 
