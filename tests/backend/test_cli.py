@@ -356,7 +356,8 @@ def test_samples_are_written_one_by_one_and_as_sheets(distill, lab, tmp_path):
     assert {Path(sheet).name for sheet in sheets} == {
         "teacher-00000000.png",
         "teacher_at_student_nfe-00000000.png",
-        *(f"{kind}-{step:08d}.png" for kind in ("preview", *VIEWS) for step in (0, 3, 6)),
+        *(f"preview-{step:08d}.png" for step in (0, 3, 6)),
+        *(f"{view}-{step:08d}.png" for view in VIEWS for step in (1, 3, 6)),
     }
     with Image.open(sheets[0]) as sheet:
         assert sheet.size == (338, 134)  # 10 by 4, each 16 pixels enlarged twice, 2 apart
