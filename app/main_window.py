@@ -6,22 +6,17 @@ Without a project it shows the welcome.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QUndoGroup
 from PySide6.QtWidgets import (
     QApplication,
-    QButtonGroup,
-    QCheckBox,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QMainWindow,
     QMessageBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -37,7 +32,9 @@ from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
 from app.session import Session
 from app.translations import said
+from app.widgets.closing_question import ClosingQuestion
 from app.widgets.live_line import LiveLine
+from app.widgets.rail import Place, Rail
 from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, demo, launch
 from backend.contract.errors import UserError
@@ -54,24 +51,13 @@ Then = Callable[["MainWindow"], object]
 """What the window that has opened a project is to do first."""
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A screen before it is made. place: its module and class."""
-
-    key: str
-    words: str
-    icon: str
-    place: str
-    shortcut: str
-
-
-def _places(tr: Callable[[str], str]) -> list[_Place]:
+def _places(tr: Callable[[str], str]) -> list[Place]:
     return [
-        _Place("wizard", tr("New run"), "plus", "app.wizard.wizard:Wizard", "Ctrl+1"),
-        _Place("run", tr("Run"), "activity", "app.screens.run:RunScreen", "Ctrl+2"),
-        _Place("compare", tr("Compare"), "columns-2", "app.screens.compare:CompareScreen", "Ctrl+3"),
-        _Place("runs", tr("Runs"), "table", "app.screens.runs:RunsScreen", "Ctrl+4"),
-        _Place("export", tr("Export"), "share", "app.screens.export:ExportScreen", "Ctrl+5"),
+        Place("wizard", tr("New run"), "plus", "app.wizard.wizard:Wizard", "Ctrl+1"),
+        Place("run", tr("Run"), "activity", "app.screens.run:RunScreen", "Ctrl+2"),
+        Place("compare", tr("Compare"), "columns-2", "app.screens.compare:CompareScreen", "Ctrl+3"),
+        Place("runs", tr("Runs"), "table", "app.screens.runs:RunsScreen", "Ctrl+4"),
+        Place("export", tr("Export"), "share", "app.screens.export:ExportScreen", "Ctrl+5"),
     ]
 
 
@@ -105,13 +91,14 @@ class MainWindow(QMainWindow):
         self._stack = ScreenStack({place.key: place.place for place in self.places.values()})
         self._stack.made.connect(self._connect_screen)
         self._stack.shown.connect(self._screen_is_shown)
-        self._rail = self._make_rail()
-        self._rail.hide()
+        self.rail = Rail(self.places.values())
+        self.rail.wanted.connect(self.show_screen)
+        self.rail.hide()
         whole = QWidget()
         row = QHBoxLayout(whole)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        row.addWidget(self._rail)
+        row.addWidget(self.rail)
         middle = QVBoxLayout()
         middle.setSpacing(0)
         middle.addWidget(self._stack, 1)
@@ -220,7 +207,7 @@ class MainWindow(QMainWindow):
 
     def _demo_is_done(self, run: int) -> None:
         self.say(self.tr("The student is trained, measured, exported and checked."))
-        if self._buttons["run"].isChecked():  # whoever has gone on to something else is not taken from it
+        if self.rail.chosen == "run":  # whoever has gone on to something else is not taken from it
             self.show_screen("export", run)
 
     def start_run(
@@ -265,7 +252,7 @@ class MainWindow(QMainWindow):
         recent.remember(self.settings, project.path)
         self.setWindowTitle(self.tr("{0} - Distill Studio").format(project.path.stem))
         self.setWindowFilePath(str(project.path))
-        self._rail.show()
+        self.rail.show()
         self.live = LiveRuns(project, self)
         self.live.changed.connect(lambda _: self._show_live())
         self.live.ended.connect(self._notify)
@@ -284,7 +271,7 @@ class MainWindow(QMainWindow):
             self.session.project.ask(_first_screen, self._show_first, failed=self._refuse)
 
     def _show_first(self, first: tuple[str, int | None]) -> None:
-        if not any(button.isChecked() for button in self._buttons.values()):  # a person may have been quicker
+        if self.rail.chosen is None:  # a person may have been quicker
             self.show_screen(*first)
 
     def _not_opened(self, project: OpenProject, words: str) -> None:
@@ -311,7 +298,7 @@ class MainWindow(QMainWindow):
     def show_screen(self, key: str, item: object = None) -> None:
         """Show a screen, and in it what another one leads to."""
         if self.session is not None:
-            self._buttons[key].setChecked(True)
+            self.rail.choose(key)
             self._stack.show_screen(key, item)
 
     def _connect_screen(self, key: str, screen: Screen) -> None:
@@ -344,42 +331,12 @@ class MainWindow(QMainWindow):
         self._welcome.new_wanted.connect(self.new_project)
         self._welcome.open_wanted.connect(self.choose_project)
         self._welcome.project_chosen.connect(self.open_project)
-        self._group.setExclusive(False)  # or one of the rail would stay chosen
-        for button in self._buttons.values():
-            button.setChecked(False)
-        self._group.setExclusive(True)
+        self.rail.choose(None)
         self._stack.show_page(self._welcome)
         self._welcome.setFocus()
         if before is not None:  # what was opened last has changed since
             self._stack.removeWidget(before)
             before.deleteLater()
-
-    def _make_rail(self) -> QFrame:
-        rail = QFrame()
-        rail.setObjectName("rail")
-        column = QVBoxLayout(rail)
-        column.setContentsMargins(look.GAP, look.MARGIN, look.GAP, look.MARGIN)
-        column.setSpacing(look.SPACE)
-        self._group = QButtonGroup(self)
-        self._buttons: dict[str, QToolButton] = {}
-        for place in self.places.values():
-            button = QToolButton()
-            button.setText(place.words)
-            button.setProperty("icon_name", place.icon)
-            button.setIcon(look.icon(place.icon))
-            button.setIconSize(QSize(20, 20))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            button.setCheckable(True)
-            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            button.setAccessibleName(place.words)
-            button.setToolTip(f"{place.words} ({place.shortcut})")
-            button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
-            button.clicked.connect(lambda _=False, key=place.key: self.show_screen(key))
-            self._group.addButton(button)
-            column.addWidget(button)
-            self._buttons[place.key] = button
-        column.addStretch(1)
-        return rail
 
     # What the menus offer
 
@@ -532,48 +489,24 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
 
     def _ask_to_close(self, runs: Sequence[Run]) -> None:
-        box = QMessageBox(self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        if len(runs) == 1:
-            box.setText(self.tr("{0} goes on without the window.").format(runs[0].name))
-            box.setInformativeText(self.tr("It trains in a process of its own. Open the project again to see it."))
-        else:
-            names = ", ".join(run.name for run in runs[:-1])
-            box.setText(self.tr("{0} and {1} go on without the window.").format(names, runs[-1].name))
-            box.setInformativeText(self.tr("Each trains in a process of its own. Open the project again to see them."))
-        leave = box.addButton(self.tr("Close window"), QMessageBox.ButtonRole.AcceptRole)
-        words = self.tr("Stop run, then close") if len(runs) == 1 else self.tr("Stop the runs, then close")
-        stop = box.addButton(words, QMessageBox.ButtonRole.DestructiveRole)
-        box.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(leave)
-        quietly = QCheckBox(self.tr("Do not ask again"))
-        box.setCheckBox(quietly)
-
-        def decided() -> None:
-            if box.clickedButton() not in (leave, stop):
-                return
-            self.settings.setValue("window/closes_quietly", quietly.isChecked())
-            if box.clickedButton() is stop:
+        def decided(stops: bool, quietly: bool) -> None:
+            self.settings.setValue("window/closes_quietly", quietly)
+            if stops:
                 project = self._open_session().project
                 for run in runs:  # each by itself: one that has ended meanwhile refuses, and keeps no other from it
                     project.write(partial(_stop, run.id))
             self._may_close = True
             self.close()
 
-        box.finished.connect(decided)
-        box.open()
+        question = ClosingQuestion(runs, self)
+        question.decided.connect(decided)
+        question.open()
 
     def come_to_front(self) -> None:
         """Be seen, also where it was made small or lies behind others."""
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.raise_()
         self.activateWindow()
-
-    def changeEvent(self, event: object) -> None:
-        super().changeEvent(event)  # type: ignore[arg-type]
-        if getattr(event, "type", lambda: None)() == event.Type.PaletteChange:  # type: ignore[attr-defined]
-            for button in getattr(self, "_buttons", {}).values():
-                button.setIcon(look.icon(button.property("icon_name")))
 
 
 _windows: list[MainWindow] = []

@@ -55,7 +55,7 @@ def test_overlay_shows_the_curves_of_every_chosen_run(qtbot: QtBot, window: Main
     assert shown.watcher.run == 2  # as they stand in the table
     assert shown.overlay.runs == [1]
     assert shown.header.runs.currentData() == 2
-    assert window._buttons["run"].isChecked()
+    assert window.rail.chosen == "run"
     shown.header.run_chosen.emit(1)  # another run by itself has nothing over it
     qtbot.waitUntil(lambda: shown.curves.is_settled and lines(shown) == {pair for pair in BOTH if not pair[1]})
     assert shown.watcher.run == 1

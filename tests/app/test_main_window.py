@@ -210,10 +210,10 @@ def test_a_screen_that_is_chosen_while_the_project_opens_stays(
 ) -> None:
     window.open_project(project_path)
     qtbot.waitUntil(lambda: window.session is not None)
-    window._buttons["export"].click()
+    window.rail.buttons["export"].click()
     window._show_first(("runs", None))  # the answer, however late
     qtbot.waitUntil(lambda: window.is_settled and type(window.screen_shown()).__name__ == "ExportScreen")
-    assert window._buttons["export"].isChecked()
+    assert window.rail.chosen == "export"
 
 
 def test_a_run_in_progress_is_shown_first_and_told_of(qtbot: QtBot, window: MainWindow, project_path: Path) -> None:
@@ -421,12 +421,12 @@ def test_the_welcome_is_found_again_with_what_was_opened_last(
     command = next(a for menu in menus for a in menu.actions() if a.text() == "Welcome")
     command.trigger()
     assert type(window.screen_shown()).__name__ == "WelcomeScreen"
-    assert not any(button.isChecked() for button in window._buttons.values())
+    assert window.rail.chosen is None
     assert window.session is not None
     button(window, "lab").click()  # its own project: back to it
     qtbot.waitUntil(lambda: type(window.screen_shown()).__name__ == "RunsScreen")
     command.trigger()
-    window._buttons["export"].click()
+    window.rail.buttons["export"].click()
     qtbot.waitUntil(lambda: window.is_settled and type(window.screen_shown()).__name__ == "ExportScreen")
 
 
