@@ -7,8 +7,6 @@ crosshair costs nothing. It knows no project: the curves widget gives it columns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
@@ -31,103 +29,18 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import look
 from app.models import curve_view, ticks
-from app.models.band import Shade
-from app.models.curve_view import Columns, Scaled, Span, Values
+from app.models.curve_view import Columns, Span, Values
 from app.models.ink import column_spans, ink
 from app.models.ticks import Tick
+from app.widgets.curve_lines import EDGE, FILL, Line, Mark, Shaded, paler
 
 FEW = 40
 """So few points in sight are drawn as dots, too."""
 ZOOM_IN, ZOOM_OUT = (Qt.Key.Key_Plus, Qt.Key.Key_Equal), (Qt.Key.Key_Minus, Qt.Key.Key_Underscore)
 CATCH = 6
 """How many pixels beside a mark still mean it."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Something that happened at a step."""
-
-    step: int
-    words: str
-    kind: Literal["best", "checkpoint", "attempt"]
-
-
-@dataclass(frozen=True)
-class Pen:
-    """How a line is drawn. slot: of its colour. dash: pixels on, off, on, ...; empty for a full line."""
-
-    slot: int
-    dash: tuple[int, ...] = ()
-
-
-DASHES: tuple[tuple[int, ...], ...] = (
-    (),
-    (10, 4),
-    (2, 3),
-    (10, 3, 2, 3),
-    (5, 5),
-    (10, 3, 2, 3, 2, 3),
-    (22, 6),
-    (3, 8),
-)
-
-
-def pen_of(place: int, order: int, several: bool) -> Pen:
-    """The pen of a series of a run. place: of the series in its plot; order: of the run, 0 for the main one.
-
-    A colour for each series; where several runs lie over each other, a colour for each run, which is what is compared
-    then, and a kind of dash for each series: of noisy lines, colours are told apart and dashes hardly.
-    """
-    return Pen(order, DASHES[place % len(DASHES)]) if several else Pen(place)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve of one run. order: 0 for the main run, which lies on top, then the others.
-
-    smooth: y of the smoothed line at the columns, drawn over them; None where it is not smoothed.
-    """
-
-    label: str
-    pen: Pen
-    order: int
-    scaled: Scaled
-    smooth: Values | None = None
-    is_superseded: bool = False
-
-    @property
-    def columns(self) -> Columns:
-        return self.scaled.columns
-
-    def colour(self) -> QColor:
-        colour = look.series_colour(self.pen.slot)
-        return paler(colour, 0.4) if self.is_superseded else colour
-
-    def dash(self, ratio: float) -> tuple[int, ...]:
-        """Its pen's, in pixels of the screen. ratio: how many of these a pixel of the window has."""
-        return tuple(max(round(part * ratio), 1) for part in self.pen.dash)
-
-
-@dataclass(frozen=True)
-class Shaded:
-    """Where a curve may lie: a pale band behind all lines, in the colour of its own."""
-
-    label: str
-    pen: Pen
-    shade: Shade
-
-
-FILL, EDGE = 0.13, 0.3
-"""How much of its colour a band has, and its edge, which is seen where bands lie over each other."""
 FAR = 20_000.0
 """Pixels; what is farther away is drawn there."""
-
-
-def paler(colour: QColor, share: float) -> QColor:
-    """So much of a colour on the surface; opaque, because see-through lines cost ten times as much."""
-    under = look.colour("surface")
-    parts = zip(colour.getRgb()[:3], under.getRgb()[:3], strict=True)  # type: ignore[index]
-    return QColor(*(round(c * share + u * (1 - share)) for c, u in parts))
 
 
 class CurvePlot(QWidget):

@@ -32,7 +32,8 @@ from app.models.curve_data import Answer, Question, RunCurves
 from app.models.curve_rows import Column
 from app.models.curve_view import GROUPS, Axis, Group, Span, group_of
 from app.open_project import OpenProject
-from app.widgets.curve_plot import ZOOM_IN, ZOOM_OUT, CurvePlot, Mark, pen_of
+from app.widgets.curve_lines import Mark, pen_of
+from app.widgets.curve_plot import ZOOM_IN, ZOOM_OUT, CurvePlot
 from app.widgets.curve_table import CurveTable
 from app.widgets.elided_label import ElidedLabel
 from app.widgets.icon_button import IconButton, action

@@ -16,7 +16,8 @@ from app.models.band import Bands, placed
 from app.models.curve_data import Answer, RunCurves
 from app.models.curve_view import GROUPS, Axis, Columns, Group, Span, group_of, scaled
 from app.models.smoothing import smoothed
-from app.widgets.curve_plot import CurvePlot, Line, Mark, Shaded, pen_of
+from app.widgets.curve_lines import Line, Mark, Shaded, pen_of
+from app.widgets.curve_plot import CurvePlot
 from app.widgets.plot_pane import PlotPane
 
 PANE_HEIGHT = 43 * look.SPACE

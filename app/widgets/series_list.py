@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QHeaderView, QTreeView, QVBoxLayout, QWidget
 
 from app import look
 from app.translations import curve_words
-from app.widgets.curve_plot import Pen
+from app.widgets.curve_lines import Pen
 
 NAME, VALUE, LOWEST = range(3)
 CELL = 5 * look.SPACE

@@ -15,7 +15,7 @@ from app.bench.curves import make_project, measure
 from app.models.band import Reference
 from app.models.curve_view import Span
 from app.session import Session
-from app.widgets.curve_plot import FILL, paler
+from app.widgets.curve_lines import FILL, paler
 from app.widgets.curves import Curves, Mark
 from backend.contract.metrics import MetricRow
 from backend.contract.project_file import ProjectFile
