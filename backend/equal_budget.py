@@ -75,13 +75,13 @@ def cells(methods: Sequence[str] = (), seeds: Sequence[int] = SEEDS) -> Iterator
     """What there is to measure, seed by seed, so that a table that is stopped is narrow and not short."""
     for seed in seeds:
         for name in methods or method_names():
-            for nfe, settings in _ways(name).items():
+            for nfe, settings in ways(name).items():
                 yield Cell(name, settings, nfe, seed)
                 if nfe == 1 and name in LONGER:
                     yield Cell(name, settings, nfe, seed, LONGER[name])
 
 
-def _ways(name: str) -> dict[int, dict[str, Any]]:
+def ways(name: str) -> dict[int, dict[str, Any]]:
     """By number of evaluations the settings of a method; none of one whose students take many."""
     method = load_method(name)
     fields = method.settings.model_fields

@@ -49,9 +49,13 @@ def levels(path: Path) -> tuple[float, ...]:
 def triptych(run: Run) -> Iterator[Row]:
     """Every view at every level, level by level; nothing of samples that cannot be drawn (volumes, vectors not in 2-D).
 
-    The teacher is the method's own, with its guidance, because that is whom the student follows.
+    The teacher is the method's own, with its guidance, because that is whom the student follows; where each sample has
+    its own, with the one that the student is told, or else at which the teacher is meant to be sampled.
     """
     teacher = getattr(run.nets, "teacher", run.teacher.denoiser)
+    if isinstance(teacher, Guided) and teacher.scale is None:
+        told = run.sampler.guidance
+        teacher = Guided(teacher.denoiser, run.teacher.guidance_scale if told is None else told)
     fake_score = getattr(run.nets, "fake_score", None)
     show = _how_to_show(run.student.shape)
     if show is None or not isinstance(teacher, Denoiser | Guided):

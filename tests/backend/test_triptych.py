@@ -12,6 +12,7 @@ from backend import train
 from backend.assembly import start_run
 from backend.contract.recipe import Recipe
 from backend.contract.rows import VIEWS
+from backend.methods import method_names
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving, linear_betas
 from backend.noise import Path as NoisePath
 from backend.teachers import load_teacher
@@ -20,7 +21,8 @@ from backend.triptych import SHARES, levels, triptych
 
 def start(teacher: str | Path, method: str = "dmd2", **settings: Any) -> train.Run:
     training = {"steps": 5, "batch_size": 2, "threads": 1}
-    asked = {"teacher": str(teacher), "method": method, "settings": settings, "training": training}
+    pairs = {"count": 4, "steps": 2}
+    asked = {"teacher": str(teacher), "method": method, "settings": settings, "training": training, "pairs": pairs}
     return start_run(Recipe.from_values(asked))
 
 
@@ -79,6 +81,24 @@ def test_a_method_without_a_fake_score_network_has_no_view_of_it(
     method: str, tiny_teacher: Callable[..., Path]
 ) -> None:
     assert {row.kind for row in triptych(start(tiny_teacher(), method))} == set(VIEWS[:-1])
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_can_be_looked_at(name: str, tiny_teacher: Callable[..., Path]) -> None:
+    kinds = {row.kind for row in triptych(start(tiny_teacher(), name))}
+    assert kinds >= set(VIEWS) - {"fake_score_view"}
+
+
+def test_a_guidance_that_the_student_is_told_is_its_teachers(tiny_teacher: Callable[..., Path]) -> None:
+    plain, strong = (
+        {
+            (row.kind, row.position): row.image
+            for row in triptych(start(tiny_teacher(), "guidance", guidance_scale=scale))
+        }
+        for scale in (1.0, 5.0)
+    )
+    assert difference(plain["student_view", 2], strong["student_view", 2]) == 0  # it has not learnt yet what it is told
+    assert difference(plain["teacher_view", 2], strong["teacher_view", 2]) > 1
 
 
 def test_points_are_scattered() -> None:

@@ -1,0 +1,76 @@
+"""A student of every method, in as many steps as the table of equal budgets has it, out to plain diffusers.
+
+    pytest -m long -n 0 tests/end_to_end/test_every_method.py
+
+prints a table of the largest differences that fresh processes found. Two steps of training suffice: what leaves must be
+what was shown, however good it is. Of students that are more than a network of diffusers, the weights leave alone.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backend import equal_budget, judge
+from backend.methods import method_names
+
+from ..conftest import Answer
+
+Distill = Callable[..., Answer]
+NEAR = 1e-5
+FEW = {"steps": 2, "batch_size": 4, "preview_every": 0, "checkpoint_every": 0, "threads": 1}
+PAIRS = {"count": 16, "steps": 2}
+MANY = 50
+WAYS = {name: equal_budget.ways(name) or {MANY: {}} for name in method_names()}
+CASES = [pytest.param(name, nfe, id=f"{name}-{nfe}") for name, ways in WAYS.items() for nfe in ways]
+END_TIME = "is told its end time at each step"
+WEIGHTS_ALONE = {
+    "arcflow": (1, "answers with a curved velocity for a whole step"),
+    "phased_dmd": (1, "is 2 networks, each for a part of the noise"),
+    "meanflow": (2, END_TIME),
+    "twinflow": (2, END_TIME),
+}
+"""From how many steps on diffusers has no network for a method's student, and what the refusal says of it."""
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[dict[str, float]]:
+    """By method and steps: the difference that a fresh process found."""
+    made: dict[str, float] = {}
+    yield made
+    print()
+    for name, difference in made.items():
+        print(f"{name:<24}{difference:.1e}")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(("name", "nfe"), CASES)
+def test_what_leaves_is_what_was_shown(
+    name: str,
+    nfe: int,
+    tmp_path: Path,
+    distill: Distill,
+    found: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(judge, "SCORED_SAMPLES", 20)  # of what the run says about students that have learnt nothing
+    monkeypatch.setattr(judge, "TEACHER_NFE", 2)
+    project, recipe, out = tmp_path / "every.distill", tmp_path / "recipe.json", tmp_path / "student"
+    asked = {"teacher": "digits", "method": name, "settings": WAYS[name][nfe], "training": FEW, "pairs": PAIRS}
+    recipe.write_text(json.dumps(asked))
+    assert distill("new", project).status == 0
+    run = distill("run", project, "--recipe", recipe, "--json")
+    assert (run.status, run.json["state"]) == (0, "finished"), run.err
+    done = distill("export", project, 1, "--out", out, "--json")
+    steps, why = WEIGHTS_ALONE.get(name, (MANY + 1, ""))
+    if nfe >= steps:
+        assert (done.status, out.exists()) == (2, False), done.err
+        assert why in done.json["error"]
+        alone = distill("export", project, 1, "--format", "safetensors", "--out", f"{out}.safetensors", "--json")
+        assert alone.status == 0, alone.err
+        return
+    assert done.status == 0, done.err
+    found[f"{name}, {nfe}"] = done.json["max_abs_difference"]
+    assert done.json["max_abs_difference"] < NEAR
