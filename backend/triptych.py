@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from backend import pictures
+from backend.networks import Condition
 from backend.networks.denoiser import Denoiser, Guided
 from backend.noise import Path, per_sample
-from backend.samplers import normal, sample, times
+from backend.samplers import Sampler, normal, sample, times
 from backend.train import Run
 
 PICTURES = 10
@@ -77,9 +78,18 @@ def triptych(run: Run) -> Iterator[Row]:
             "teacher_view": teacher(noised, t, cond).x0,
         }
         if isinstance(fake_score, Denoiser):
-            views["fake_score_view"] = fake_score(noised, t, cond).x0
+            views["fake_score_view"] = fake_score(noised, t, _within_step(fake_score, run.sampler, level, cond, x)).x0
         for kind, seen in views.items():
             yield Row(kind, position, level, show(run.teacher.codec.decode(seen)))
+
+
+def _within_step(net: Denoiser, sampler: Sampler, level: float, cond: Condition, like: Tensor) -> Condition:
+    """The condition as a fake score takes it that is told how long the student's steps are: the one around a level."""
+    if "step_length" not in net.inputs:
+        return cond
+    ends = (*sampler.levels, 0.0)
+    begin = max((k for k in range(sampler.nfe) if ends[k] >= level), default=0)
+    return cond.with_part("step_length", times(ends[begin] - ends[begin + 1], like))
 
 
 def _how_to_show(shape: tuple[int, ...]) -> Callable[[Tensor], Image.Image] | None:

@@ -1,5 +1,6 @@
 """The views are what they say, at levels that suit the path, and training does not notice them."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,25 @@ def test_a_method_without_a_fake_score_network_has_no_view_of_it(
 def test_every_method_can_be_looked_at(name: str, tiny_teacher: Callable[..., Path]) -> None:
     kinds = {row.kind for row in triptych(start(tiny_teacher(), name))}
     assert kinds >= set(VIEWS) - {"fake_score_view"}
+
+
+def test_a_fake_score_that_is_told_the_steps_length_is_told_that_of_the_step_around_each_level(
+    tiny_teacher: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(tiny_teacher(), "tdm", several_budgets=True)
+    told: list[float] = []
+    ask = type(run.nets.fake_score).forward
+
+    def asked(net: Any, noised: torch.Tensor, t: torch.Tensor, cond: Any) -> Any:
+        if net is run.nets.fake_score:
+            told.append(cond.part("step_length")[0].item())
+        return ask(net, noised, t, cond)
+
+    monkeypatch.setattr(type(run.nets.fake_score), "forward", asked)
+    rows = list(triptych(run))
+    ends = (*run.sampler.levels, 0.0)
+    expected = [next(a - b for a, b in itertools.pairwise(ends) if a >= row.t >= b) for row in rows[::4]]
+    assert told == pytest.approx(expected)
 
 
 def test_a_guidance_that_the_student_is_told_is_its_teachers(tiny_teacher: Callable[..., Path]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend import equal_budget, judge
-from backend.methods import method_names
+from backend.methods import load_method, method_names
 
 from ..conftest import Answer
 
@@ -74,3 +74,35 @@ def test_what_leaves_is_what_was_shown(
     assert done.status == 0, done.err
     found[f"{name}, {nfe}"] = done.json["max_abs_difference"]
     assert done.json["max_abs_difference"] < NEAR
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name in WAYS for key in load_method(name).presets])
+def test_every_preset_runs(
+    name: str,
+    key: str,
+    tmp_path: Path,
+    distill: Distill,
+    tiny_teacher: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From its first preview to its last, with all that a worker shows and watches."""
+    monkeypatch.setattr(judge, "SCORED_SAMPLES", 20)
+    monkeypatch.setattr(judge, "TEACHER_NFE", 2)
+    preset = load_method(name).presets[key]
+    project, recipe = tmp_path / "presets.distill", tmp_path / "recipe.json"
+    training = {**preset.training, **FEW, "preview_every": 1}
+    wide = (
+        (80, 80) if preset.settings.get("rank", preset.student.get("rank")) else (16, 32)
+    )  # than adapters of the rank
+    asked = {
+        "teacher": str(tiny_teacher(channels=wide)),
+        "method": name,
+        "settings": dict(preset.settings),
+        "pairs": PAIRS,
+    }
+    recipe.write_text(json.dumps({**asked, "training": training, "student": dict(preset.student)}))
+    assert distill("new", project).status == 0
+    run = distill("run", project, "--recipe", recipe, "--json")
+    assert (run.status, run.json.get("state")) == (0, "finished"), run.err
