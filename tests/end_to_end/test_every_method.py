@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from backend import equal_budget, judge
 from backend.methods import load_method, method_names
 
+from ..backend.teachers import tiny
 from ..conftest import Answer
 
 Distill = Callable[..., Answer]
@@ -32,6 +34,23 @@ WEIGHTS_ALONE = {
     "twinflow": (2, END_TIME),
 }
 """From how many steps on diffusers has no network for a method's student, and what the refusal says of it."""
+
+
+NOT_FOR_POINTS = {
+    **dict.fromkeys(("guidance", "adapter_guidance", "lora_guidance"), "This teacher has no unconditional mode"),
+    "msd": "this teacher takes neither",
+    "snoopi": "takes neither classes nor prompts to be guided by",
+}
+"""Methods that guide or part conditions, of which the points of the plane have none."""
+
+
+def captioned(folder: Path) -> Path:
+    """Pictures of noise, each with a prompt beside it."""
+    folder.mkdir()
+    for number, prompt in enumerate(tiny.PROMPTS):
+        Image.effect_noise((64, 64), 40.0 + number).convert("RGB").save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(prompt)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -105,4 +124,28 @@ def test_every_preset_runs(
     recipe.write_text(json.dumps({**asked, "training": training, "student": dict(preset.student)}))
     assert distill("new", project).status == 0
     run = distill("run", project, "--recipe", recipe, "--json")
+    assert (run.status, run.json.get("state")) == (0, "finished"), run.err
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("teacher", ["mixture-2d", "sd", "sd3"])
+@pytest.mark.parametrize("name", WAYS)
+def test_every_method_runs_on_points_and_prompts(
+    name: str, teacher: str, tmp_path: Path, distill: Distill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it is said before that this teacher is none for it, and why."""
+    monkeypatch.setattr(judge, "SCORED_SAMPLES", 20)
+    monkeypatch.setattr(judge, "TEACHER_NFE", 2)
+    monkeypatch.setenv("DISTILL_STUDIO_CACHE", str(tmp_path / "cache"))
+    project, recipe = tmp_path / "others.distill", tmp_path / "recipe.json"
+    asked: dict[str, object] = {"teacher": teacher, "method": name, "pairs": PAIRS, "training": FEW}
+    if teacher != "mixture-2d":
+        asked |= {"teacher": str(tiny.write(teacher, tmp_path)), "data": str(captioned(tmp_path / "data"))}
+    recipe.write_text(json.dumps(asked))
+    assert distill("new", project).status == 0
+    run = distill("run", project, "--recipe", recipe, "--json")
+    if teacher == "mixture-2d" and name in NOT_FOR_POINTS:
+        assert (run.status, NOT_FOR_POINTS[name] in run.json["error"]) == (2, True), run.err
+        return
     assert (run.status, run.json.get("state")) == (0, "finished"), run.err
