@@ -185,6 +185,16 @@ def test_the_student_has_its_turn_first_and_every_so_often(
         assert names == ([True, False] if turn == "1" else [False])
 
 
+def test_of_several_steps_the_fake_score_learns_the_one_that_is_shown_before_the_student_follows_it(
+    untrained: Callable[[str], Teacher],
+) -> None:
+    s = dmd2.Settings(student_steps=4, fake_score_updates=2)
+    made = dmd2.build(untrained("edm"), s)
+    for step, expected in ((0, ["fake_score", "student"]), (1, ["fake_score"])):
+        updates = dmd2.step(made, replace(batch(4), step=step), s)
+        assert [next(n for n in ("fake_score", "student") if getattr(made, n) is u.net) for u in updates] == expected
+
+
 def test_several_steps_are_trained_on_the_students_own_trajectory(untrained: Callable[[str], Teacher]) -> None:
     s = dmd2.Settings(student_steps=3)
     made = dmd2.build(untrained("flow"), s)
