@@ -1,7 +1,4 @@
-"""The process that works on a run, as it is started: `backend.worker`, imported as fast as may be.
-
-python -m backend.worker_process PROJECT RUN
-"""
+"""A run's process: `python -m backend.worker_process PROJECT RUN`. It is `backend.worker`, imported as fast as may be."""
 
 import faulthandler
 import sys

@@ -371,9 +371,8 @@ class CompareScreen(Screen):
             elif points:
                 parts.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
             else:
-                parts.append(
-                    self.tr("{0} % from the teacher in full").format(f"{100 * distance:.2g}").replace(" %", "\u00a0%")
-                )
+                words = self.tr("{0} % from the teacher in full").replace(" %", "\u00a0%")  # no line begins with %
+                parts.append(words.format(f"{100 * distance:.2g}"))
         if side.step is not None:
             parts.append(self.tr("step {0}").format(side.step))
         parts.append(self.tr("seed {0}").format(comparison.seed))

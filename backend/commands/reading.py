@@ -3,8 +3,9 @@
 import csv
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,42 +16,33 @@ from backend.text_tables import number, table
 
 def runs(project: Project, as_json: Json = False) -> None:
     """List the runs of a project: states, steps, last metrics."""
-    path = studio.project_path(project)
-    rows = studio.runs(path)
-    _say_if_stalled(path)
-
-    def show() -> None:
-        if not rows:
-            print("No runs yet; `distill run` makes one.")
-            return
-        cells = [
-            [str(r["run"]), r["name"], r["method"], r["state"], f"{r['step']}/{r['steps']}", r["reason"]] for r in rows
-        ]
-        table(cells, ["run", "name", "method", "state", "step", "reason"])
-
-    answer({"runs": rows}, as_json, show)
+    heads = ("run", "name", "method", "state", "step", "reason")
+    _answer_rows("runs", studio.runs, project, as_json, heads, "No runs yet; `distill run` makes one.")
 
 
 def queue(project: Project, as_json: Json = False) -> None:
     """List the runs that wait to be started, in their order. Each run starts the next as it ends."""
+    heads = ("run", "name", "method", "step")
+    _answer_rows("queue", studio.queue, project, as_json, heads, "No run waits; `distill run --queue` adds one.")
+
+
+def _answer_rows(
+    key: str, read: Callable[[Path], list[dict[str, Any]]], project: str, as_json: bool, heads: Sequence[str], none: str
+) -> None:
+    """Runs as rows, of each what `heads` names; `none` where there are none."""
     path = studio.project_path(project)
-    rows = studio.queue(path)
-    _say_if_stalled(path)
+    rows = read(path)
+    if stalled := studio.stalled(path):
+        say(stalled)
 
     def show() -> None:
-        if not rows:
-            print("No run waits; `distill run --queue` adds one.")
-            return
-        cells = [[str(r["run"]), r["name"], r["method"], f"{r['step']}/{r['steps']}"] for r in rows]
-        table(cells, ["run", "name", "method", "step"])
+        if rows:
+            of = [{**row, "step": f"{row['step']}/{row['steps']}"} for row in rows]
+            table([[str(row[head]) for head in heads] for row in of], list(heads))
+        else:
+            print(none)
 
-    answer({"queue": rows}, as_json, show)
-
-
-def _say_if_stalled(path: Path) -> None:
-    words = studio.stalled(path)
-    if words:
-        say(words)
+    answer({key: rows}, as_json, show)
 
 
 def log(project: Project, run: RunName, as_json: Json = False) -> None:
