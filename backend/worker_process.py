@@ -1,4 +1,4 @@
-"""A run's process: `python -m backend.worker_process PROJECT RUN`. It is `backend.worker`, imported as fast as may be."""
+"""A run's process, `python -m backend.worker_process PROJECT RUN`: `backend.worker`, imported as fast as may be."""
 
 import faulthandler
 import sys
