@@ -48,8 +48,13 @@ class Settings(BaseSettings):
     )
     time_mean: float = setting(-0.4, "Mean of the logit-normal times", low=-4, high=4, advanced=True)
     time_spread: float = setting(1.0, "Spread of the logit-normal times", low=0.1, high=4, advanced=True)
+    # With the teacher's velocity a step of no length has no error at first. Evened out, what little it gets then outweighs
+    # all others, and the student stays the teacher: of `digits` in one step, the Frechet distance is 13.5 in place of 1.9.
     weight_power: float = setting(
-        1.0, "How far the loss evens out the samples' errors; 0 leaves large ones in charge", low=0, high=1
+        0.0,
+        "How far the loss evens out the samples' errors; 0 leaves large ones in charge, 1 suits the velocity from data",
+        low=0,
+        high=1,
     )
     weight_offset: float = setting(1e-2, "Squared error below which it no longer does", low=1e-6, high=1, advanced=True)
     derivative: derivatives.Way = setting(
@@ -207,7 +212,7 @@ METHOD = Method(
         "paper": Preset(
             "From data, as published",
             "The velocity of noise and data, times and shares of the paper; the teacher is only where it starts.",
-            {"velocity": "data", "times": "logit-normal", "instantaneous_share": 0.75},
+            {"velocity": "data", "times": "logit-normal", "instantaneous_share": 0.75, "weight_power": 1.0},
             {"steps": 4000},
         ),
     },

@@ -29,7 +29,12 @@ class Settings(BaseSettings):
     discretisation: int = setting(40, "Points of the time grid", low=3, high=1000, unit="points")
     eta: float = setting(0.2, "Share of fresh noise in the teacher's steps; 0 is deterministic", low=0, high=1)
     teacher_steps: int = setting(3, "Steps that the teacher takes between two points", low=1, high=10, unit="steps")
-    gan_weight: float = setting(0.4, "Weight of the adversarial loss; 0 leaves it out", low=0, high=10)
+    gan_weight: float = setting(
+        0.05,
+        "Weight of the adversarial loss; more is sharper in one step, coarse in several; 0 leaves it out",
+        low=0,
+        high=10,
+    )
     target_ema: float = setting(0.95, "Share of the target kept at each step", low=0, high=0.9999)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "Discriminator's learning rate", low=1e-7, high=1e-2)
