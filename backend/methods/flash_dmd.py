@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         high=1,
     )
     gan_weight: float = setting(0.1, "Weight of the adversarial loss at the clean steps", low=1e-4, high=10)
-    learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
+    # Slower than where scores correct every step: what the noisy steps learn spills onto the clean ones. Four steps of
+    # `digits` came to a Frechet distance of 1.2 with 2e-4 and of 0.6 with this.
+    learning_rate: float = setting(5e-5, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(4e-4, "Discriminator's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
