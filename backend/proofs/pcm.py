@@ -27,7 +27,6 @@ PROOF = Proof(
     bench="ring8:trigonometric",
     figure="coupling_rmse",
     good=0.089,
-    bad=0.2,
     without=without_edges,
     settings={"learning_rate": 1e-3},
     training={"steps": 2500, "batch_size": 512},

@@ -12,7 +12,7 @@ from torch import Tensor
 from backend.boundary import euler
 from backend.contract.settings import problems
 from backend.methods import Batch, Update, load_method, pcm
-from backend.networks import Condition, Denoiser, Guided
+from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.heads import Heads
 from backend.samplers import heun, step, times
 from backend.teachers import Teacher
@@ -111,7 +111,7 @@ def test_the_loss_is_that_of_two_ends_of_the_teachers_step_at_the_edge(
     reached = solve(nets.teacher, noised, at.t, at.t_next, cond)
 
     def at_the_edge(state: Tensor, t: Tensor) -> Tensor:
-        made = nets.student(state, t, cond)
+        made: Prediction = nets.student(state, t, cond)
         alpha, sigma = path.alpha(at.edge).float()[:, None], path.sigma(at.edge).float()[:, None]
         return alpha * made.x0 + sigma * made.noise
 
