@@ -29,10 +29,7 @@ from backend.teachers import Teacher
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
     boundary: float = setting(
-        1.0,
-        "Noise level sigma/alpha from which up the student learns; 1 suits data of spread 0.5",
-        low=0.05,
-        high=10,
+        1.0, "Noise level sigma/alpha from which up the student learns; 1 suits data of spread 0.5", low=0.05, high=10
     )
     boundary_share: float = setting(
         0.25, "Share of the batch that sits on the boundary; with 0 the student forgets where to lead", low=0, high=0.9
@@ -48,12 +45,8 @@ class Settings(BaseSettings):
     trajectory: Literal["teacher", "data"] = setting(
         "teacher", "What neighbouring points lie on: the teacher's trajectory, or the data's, with the same noise"
     )
-    solver: Literal["heun", "euler"] = setting("heun", "How the teacher steps: heun takes two evaluations, euler one")
     halvings: int = setting(
-        4, "How often the first gap between neighbours is halved; few are biased, many slow to learn", low=0, high=8
-    )
-    curriculum: Literal["fixed", "shrinking gap"] = setting(
-        "fixed", "Whether the gap is that from the first step on, or halves on the way"
+        2, "How often a gap of half the noise is halved between neighbours; few are biased, many slow", low=0, high=8
     )
     target_ema: float = setting(
         0.95, "Share of the target kept at each step; 0 takes the student itself", low=0, high=0.9999
@@ -89,8 +82,8 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     student = teacher.trainable()
     if boundary_time(s, student) >= (first := first_level(s.first_level, student)):
         raise RecipeError(
-            f"The boundary is noise level {s.boundary:g}, and the student starts at time {first:.4g}, where there is no "
-            "more noise than that; lower boundary, or raise first_level."
+            f"The boundary is noise level {s.boundary:g}, and the student starts at time {first:.4g}, where there is "
+            "no more noise than that; lower boundary, or raise first_level."
         )
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, follower(student), follower(student))
 
@@ -120,7 +113,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         if s.trajectory == "data":
             reached = nets.student.path.noised(x0, noise, t_next)
         else:
-            reached = {"heun": heun, "euler": euler}[s.solver](nets.teacher, noised, t, t_next, cond)
+            reached = heun(nets.teacher, noised, t, t_next, cond)
         answer = answers(nets, reached, t_next, cond, held, s)
     made = led_to_start(nets.student, noised, t, cond)
     errors = distances(made, answer, s)
@@ -139,14 +132,13 @@ def step_ends(batch: Batch, net: Denoiser, held: int, s: Settings) -> tuple[Tens
     low = boundary_time(s, net)
     t = batch.times(low, first_level(s.first_level, net))
     t[:held] = low
-    halvings = s.halvings if s.curriculum == "fixed" else batch.step * (s.halvings + 1) // batch.total
-    t_next = torch.minimum(net.path.t_of_ratio(nearer(net.path.ratio(t), halvings, GAP_STAGES)), t)
+    t_next = torch.minimum(net.path.t_of_ratio(nearer(net.path.ratio(t), s.halvings, GAP_STAGES)), t)
     t_next[held:] = t_next[held:].clamp(min=low)
     return t, t_next
 
 
 def answers(nets: Nets, reached: Tensor, t: Tensor, cond: Condition, held: int, s: Settings) -> Tensor:
-    """Where the trajectories through `reached` (B, ...) at times t start: the truncated consistency function (eq. 6).
+    """Where the trajectories through `reached` (B, ...) at times t start: the truncated consistency function.
 
     It is the first stage below the boundary, where the first `held` are, and the target from there up.
     """
@@ -169,7 +161,7 @@ def followed(teacher: Guided, noised: Tensor, t: Tensor, cond: Condition, steps:
 
 
 def distances(x: Tensor, y: Tensor, s: Settings) -> Tensor:
-    """Of each sample, (B,): the mean square, or pseudo-Huber with c that grows with its size (arXiv:2310.14189, 3.3)."""
+    """Of each sample, (B,): the mean square, or pseudo-Huber, whose c grows with its size (arXiv:2310.14189, 3.3)."""
     squares = (x - y).square().flatten(1)
     if s.distance == "l2":
         return squares.mean(1)
@@ -180,9 +172,8 @@ def distances(x: Tensor, y: Tensor, s: Settings) -> Tensor:
 def cost(s: Settings) -> float:
     """Per step: the student's update, target or first stage, and the teacher's evaluations, doubled by guidance."""
     guided = 2 if s.guidance_scale != 1 else 1
-    stepping = 0 if s.trajectory == "data" else guided * (2 if s.solver == "heun" else 1)
-    first_stage = guided * s.teacher_steps or 1
-    return 3 + (1 - s.boundary_share) + s.boundary_share * first_stage + stepping
+    answering = 1 - s.boundary_share + s.boundary_share * (guided * s.teacher_steps or 1)
+    return 3 + answering + (2 * guided if s.trajectory == "teacher" else 0)
 
 
 METHOD = Method(
@@ -202,6 +193,30 @@ METHOD = Method(
     training={"steps": 1000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
     presets={
         "second-stage": Preset("Second stage", "One step, for a run that starts from consistency distillation."),
+        "alone": Preset(
+            "Without a first stage",
+            "One step from the teacher alone, which answers at the boundary in eight steps.",
+            {"student_steps": 1, "teacher_steps": 8},
+        ),
+        "two-steps": Preset(
+            "Two steps, without a first stage",
+            "From the teacher alone; the second step is taken at the boundary.",
+            {"student_steps": 2, "teacher_steps": 8},
+        ),
+        "four-steps": Preset(
+            "Four steps, without a first stage",
+            "From the teacher alone, four steps with noise between them, down to the boundary.",
+            {"student_steps": 4, "teacher_steps": 8},
+        ),
     },
-    notes="",
+    notes=(
+        "Meant to start from a run of consistency distillation (student.start), whose student is the first stage and "
+        "stays so; it cannot become better than that one's answers at the boundary. Started from the teacher, the "
+        "first stage would be one evaluation of it, a blurry mean: there let the teacher answer in several steps "
+        "(teacher_steps), which is ours. By default neighbours lie on the teacher's trajectory, while the paper's lie "
+        "on the data's; the gap is Easy Consistency Tuning's but longer, for short runs, and ends on the boundary "
+        "where it would cross it. Times are even on the path's own clock and not log-Student, all count alike, the "
+        "distance is l2, the target a moving average, and networks run without dropout. With several steps the last "
+        "is at the boundary."
+    ),
 )
