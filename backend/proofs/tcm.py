@@ -1,13 +1,14 @@
-"""TCM: what the first stage says at the boundary is all that tells the student where trajectories start."""
+"""TCM: what the first stage says at the boundary is all that leads the student; without it the student stands still."""
 
 from dataclasses import replace
 from functools import cache
 
 import torch
 
-from backend import losses, proofs
+from backend import proofs
 from backend.contract.recipe import Training
 from backend.methods import consistency
+from backend.methods.tcm import Settings
 from backend.proofs import Proof
 from backend.proofs.benches import Bench
 from backend.train import Run, start, train
@@ -29,22 +30,22 @@ def _after_consistency(bench: Bench) -> Bench:
     return replace(bench, teacher=replace(teacher, trainable=run.exported.copy))
 
 
-def forget_the_first_stage(run: Run) -> None:
-    """The stub: the run starts from the teacher, whose one evaluation is then what is said at the boundary."""
-    teacher = proofs.BENCHES["ring8"]().teacher.trainable()
-    for net in (run.nets.student, run.nets.target, run.nets.first_stage, run.average):
-        losses.copy_weights(net, teacher)
+def leave_the_boundary_out(run: Run) -> None:
+    """The stub: nothing of the batch sits on the boundary, and the run goes on from its first stage all the same."""
+    assert isinstance(run.settings, Settings)
+    run.settings = run.settings.model_copy(update={"boundary_share": 0.0})
 
 
 PROOF = Proof(
-    claim="The student learns at high noise where trajectories start, from what the first stage says at the boundary.",
+    claim="What the first stage says at the boundary spreads to where sampling starts, as good as it is there.",
     bench="ring8 after consistency",
     own=after_consistency,
     figure="coupling_rmse",
-    good=0.12,
-    bad=0.3,
-    change=forget_the_first_stage,
+    good=0.087,
+    bad=0.15,
+    change=leave_the_boundary_out,
     settings={"learning_rate": 1e-3},
     training={"steps": 1000, "batch_size": 512},
-    expected="",
+    expected="no figure, so that of the first stage's own answers at the boundary, 0.086, while its one step is at "
+    "0.23; consistency distillation reaches 0.079 after 6,000 steps",
 )
