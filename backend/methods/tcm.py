@@ -143,14 +143,14 @@ def answers(nets: Nets, reached: Tensor, t: Tensor, cond: Condition, held: int, 
     It is the first stage below the boundary, where the first `held` are, and the target from there up.
     """
     below, above = slice(None, held), slice(held, None)
-    made = [led_to_start(nets.target, reached[above], t[above], cond[above])] if held < len(t) else []
-    if not held:
-        return made[0]
-    if s.teacher_steps:
-        start = followed(nets.teacher, reached[below], t[below], cond[below], s.teacher_steps)
-    else:
-        start = led_to_start(nets.first_stage, reached[below], t[below], cond[below])
-    return torch.cat([start, *made])
+    made = list[Tensor]()
+    if held and s.teacher_steps:
+        made.append(followed(nets.teacher, reached[below], t[below], cond[below], s.teacher_steps))
+    elif held:
+        made.append(led_to_start(nets.first_stage, reached[below], t[below], cond[below]))
+    if held < len(t):
+        made.append(led_to_start(nets.target, reached[above], t[above], cond[above]))
+    return torch.cat(made)
 
 
 def followed(teacher: Guided, noised: Tensor, t: Tensor, cond: Condition, steps: int) -> Tensor:
@@ -165,7 +165,7 @@ def distances(x: Tensor, y: Tensor, s: Settings) -> Tensor:
     squares = (x - y).square().flatten(1)
     if s.distance == "l2":
         return squares.mean(1)
-    c = 0.00054 * squares.shape[1] ** 0.5
+    c: float = 0.00054 * squares.shape[1] ** 0.5
     return (squares.sum(1) + c**2).sqrt() - c
 
 
