@@ -19,6 +19,7 @@ from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
+from backend.networks.adapters import follower
 from backend.networks.heads import Heads, example_features
 from backend.noise import Path, per_sample, transition
 from backend.optimizers import adam
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
         "Between student and target; pseudo-huber, the paper's, gives small differences as much pull as large ones",
     )
     huber_offset: float = setting(1e-3, "Difference below which pseudo-huber is quadratic", low=1e-5, high=1)
+    target_ema: float = setting(
+        0.95, "Share of the target kept at each step; 0 takes the student itself, as the paper does", low=0, high=0.9999
+    )
     gan_weight: float = setting(0.0, "Weight of the adversarial loss at the phases' edges; 0 is none", low=0, high=10)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "Discriminator's learning rate", low=1e-7, high=1e-2)
@@ -51,13 +55,15 @@ class Nets:
     teacher: Guided
     features: Denoiser  # the teacher, asked for its feature maps alone
     student: Denoiser
+    target: Denoiser
     discriminator: Heads
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
     features = teacher.feature_network()
     heads = Heads(example_features(features, teacher.each_condition(2)))
-    return Nets(Guided(teacher.denoiser, s.guidance_scale), features, teacher.trainable(), heads)
+    student = teacher.trainable()
+    return Nets(Guided(teacher.denoiser, s.guidance_scale), features, student, follower(student), heads)
 
 
 def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
@@ -77,7 +83,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     noised = nets.student.path.noised(x0, batch.noise(), at.t)
     with torch.no_grad():
         reached = {"euler": euler, "heun": heun}[s.solver](nets.teacher, noised, at.t, at.t_next, cond)
-        answer = led_to_edge(nets.student, reached, at.t_next, at.edge, cond)
+        answer = led_to_edge(nets.target, reached, at.t_next, at.edge, cond)
     x = led_to_edge(nets.student, noised, at.t, at.edge, cond)
     terms = {"consistency": distance(x, answer, s.distance, s.huber_offset)}
     if s.gan_weight:
@@ -90,6 +96,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         on_real, on_fake = (logits(nets, state, at.edge, level, cond, batch) for state in (answer, x.detach()))
         loss = {"discriminator": losses.discriminator_hinge([on_real], [on_fake])}
         yield Update(nets.discriminator, loss, losses.discriminator_metrics(on_real, on_fake))
+    losses.ema_update(nets.target, nets.student, s.target_ema)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def logits(nets: Nets, state: Tensor, edge: Tensor, level: Tensor, cond: Conditi
 
 
 def cost(s: Settings) -> float:
-    """Student, its own target, the teacher; half the features forward and back for its turn, half on real and fake."""
+    """Student, target, the teacher; half the features forward and back for its turn, half on real and fake."""
     guided = 2 if s.guidance_scale != 1 else 1
     return 3 + 1 + guided * (2 if s.solver == "heun" else 1) + (2 if s.gan_weight else 0)
 
@@ -154,6 +161,7 @@ METHOD = Method(
     sampler=sampler,
     cost=cost,
     needs=lambda s: ("real data",),
+    followers=("target",),
     only_as_trained=lambda s: True,
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.995, "gradient_clip": 10.0},
     presets={

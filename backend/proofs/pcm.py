@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
+from backend import losses
 from backend.boundary import distance, euler, led_to_start
 from backend.methods import Batch, Update
 from backend.methods.pcm import Nets, Settings, points, sampler
@@ -17,9 +18,10 @@ def without_edges(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     noised = nets.student.path.noised(x0, batch.noise(), at.t)
     with torch.no_grad():
         reached = euler(nets.teacher, noised, at.t, at.t_next, cond)
-        answer = led_to_start(nets.student, reached, at.t_next, cond)
+        answer = led_to_start(nets.target, reached, at.t_next, cond)
     x = led_to_start(nets.student, noised, at.t, cond)
     yield Update(nets.student, {"consistency": distance(x, answer, s.distance, s.huber_offset)})
+    losses.ema_update(nets.target, nets.student, s.target_ema)
 
 
 PROOF = Proof(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from backend.networks.heads import Heads
 from backend.samplers import heun, step, times
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, paths
+from backend.train import Run, train
 
 KINDS = tuple(paths())
 CPU = torch.device("cpu")
@@ -102,7 +103,9 @@ def test_the_loss_is_that_of_two_ends_of_the_teachers_step_at_the_edge(
     kind: str, solver: Any, solve: Callable[..., Tensor], untrained: Callable[[str], Teacher]
 ) -> None:
     nets, s = built(untrained(kind), solver=solver)
-    (update,) = pcm.step(nets, batch(), s)
+    with torch.no_grad():
+        nets.target.network.get_parameter("head.bias").add_(0.1)  # not the student any more
+    update = next(pcm.step(nets, batch(), s))
     again = batch()
     x0, cond = again.real
     at = pcm.points(again, edges_of(nets, s), s.discretisation)
@@ -110,20 +113,21 @@ def test_the_loss_is_that_of_two_ends_of_the_teachers_step_at_the_edge(
     noised = path.noised(x0, again.noise(), at.t)
     reached = solve(nets.teacher, noised, at.t, at.t_next, cond)
 
-    def at_the_edge(state: Tensor, t: Tensor) -> Tensor:
-        made: Prediction = nets.student(state, t, cond)
+    def at_the_edge(net: Denoiser, state: Tensor, t: Tensor) -> Tensor:
+        made: Prediction = net(state, t, cond)
         alpha, sigma = path.alpha(at.edge).float()[:, None], path.sigma(at.edge).float()[:, None]
         return alpha * made.x0 + sigma * made.noise
 
-    expected = (at_the_edge(noised, at.t) - at_the_edge(reached, at.t_next)).square().mean()
+    answer = at_the_edge(nets.target, reached, at.t_next)
+    expected = (at_the_edge(nets.student, noised, at.t) - answer).square().mean()
     torch.testing.assert_close(update.losses["consistency"], expected)
     last = at.t_next == at.edge
     assert bool(last.any())  # whose answer is the teacher's step itself
-    torch.testing.assert_close(at_the_edge(reached, at.t_next)[last], reached[last], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer[last], reached[last], rtol=1e-4, atol=1e-4)
 
 
 def test_of_one_phase_it_is_consistency_distillation(untrained: Callable[[str], Teacher]) -> None:
-    """On the same grid, whose target is the student itself as it is before its first step."""
+    """On the same grid."""
     (mine,) = updates(untrained("edm"), student_steps=1, discretisation=48)
     method = load_method("consistency")
     s = method.settings(solver="euler", discretisation=49)
@@ -196,9 +200,8 @@ class Straight(torch.nn.Module):
 def test_where_trajectories_are_straight_the_exact_student_has_nothing_to_learn(phases: int) -> None:
     """Every point of a phase leads to the same state at its edge, in one step of any length."""
     exact, s = Denoiser(Straight(), paths()["flow"][0], "flow"), pcm.Settings(student_steps=phases)
-    nets = pcm.Nets(Guided(exact, 1.0), exact, exact, Heads([]))
-    of = replace(batch(), real_samples=Straight.point.expand(64, 2))
-    (update,) = pcm.step(nets, of, s)
+    nets = pcm.Nets(Guided(exact, 1.0), exact, exact, exact, Heads([]))
+    update = next(pcm.step(nets, replace(batch(), real_samples=Straight.point.expand(64, 2)), s))
     assert float(update.losses["consistency"]) < 1e-10
 
 
@@ -206,37 +209,39 @@ def test_where_trajectories_are_straight_the_exact_student_has_nothing_to_learn(
 def test_every_updates_gradient_is_that_of_differences(
     kind: str, untrained: Callable[[str], Teacher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer, which is the student's own without gradient, is held while the student is moved."""
-    nets, s = built(untrained(kind), gan_weight=0.3, distance="pseudo-huber", huber_offset=0.1, first_level=0.9)
-    for net in (nets.features, nets.student, nets.discriminator):
-        net.double()
-    lead, held = pcm.led_to_edge, list[Tensor]()
-
-    def holding(*given: Any) -> Tensor:
-        if torch.is_grad_enabled():
-            return lead(*given)
-        held.append(lead(*given))
-        return held[0]
-
-    monkeypatch.setattr(pcm, "led_to_edge", holding)
     monkeypatch.setattr(Tensor, "float", Tensor.double)  # as which logits are taken, too coarse for differences
-    h = 1e-5
+    nets, s = built(untrained(kind), gan_weight=0.3, distance="pseudo-huber", huber_offset=0.1, first_level=0.9)
+    for net in (nets.features, nets.student, nets.target, nets.discriminator):
+        net.double()
     for place, name in enumerate(("network.head.weight", "heads.0.out.weight")):
 
         def value(place: int = place) -> Tensor:
             of = batch(16)
             assert of.real_samples is not None
-            update = list(pcm.step(nets, replace(of, real_samples=of.real_samples.double()), s))[place]
+            taken = pcm.step(nets, replace(of, real_samples=of.real_samples.double()), s)
+            update = list(islice(taken, place + 1))[place]  # what follows the last would move the target
             return torch.stack([term.double() for term in update.losses.values()]).sum()
 
-        weight = (nets.student, nets.discriminator)[place].get_parameter(name)
+        weight, h, ends = (nets.student, nets.discriminator)[place].get_parameter(name), 1e-5, []
         (gradient,) = torch.autograd.grad(value(), weight)
-        ends = []
         for way in (h, -2 * h):
             with torch.no_grad():
                 weight.add_(way * gradient / gradient.norm())
             ends.append(float(value().detach()))
         assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float(gradient.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize("target_ema", [0.0, 0.7])
+def test_the_target_follows_the_student(
+    target_ema: float, begin: Callable[..., Run], untrained: Callable[[str], Teacher]
+) -> None:
+    run = begin("pcm", untrained("flow"), steps=2, target_ema=target_ema, learning_rate=1e-2)
+    expected = [p.detach().clone() for p in run.student.parameters()]
+    for _ in train(run):
+        pairs = zip(expected, run.student.parameters(), strict=True)
+        expected = [target_ema * old + (1 - target_ema) * new.detach() for old, new in pairs]
+        for mine, theirs in zip(run.nets.target.parameters(), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +256,9 @@ def test_too_few_steps_are_refused_in_a_sentence(asked: dict[str, Any], word: st
 @pytest.mark.parametrize("gan_weight", [0.0, 0.1])
 def test_its_cost_counts_every_evaluation(solver: Any, gan_weight: float, untrained: Callable[[str], Teacher]) -> None:
     nets, s = built(untrained("edm"), solver=solver, gan_weight=gan_weight)
-    rows = {"teacher": 0, "student": 0}
-    for name, net in (("teacher", nets.teacher), ("student", nets.student)):
-        net.register_forward_pre_hook(
-            lambda module, given, name=name: rows.__setitem__(name, rows[name] + len(given[0]))
-        )
+    rows: list[int] = []
+    for net in (nets.teacher, nets.student, nets.target):
+        net.register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
     list(pcm.step(nets, batch(16), s))
-    counted = rows["teacher"] + rows["student"] + 2 * 16  # the update's backward
+    counted = sum(rows) + 2 * 16  # the update's backward
     assert pcm.cost(s) == counted / 16 + (2 if gan_weight else 0)
