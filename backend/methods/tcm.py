@@ -196,7 +196,7 @@ METHOD = Method(
         "alone": Preset(
             "Without a first stage",
             "One step from the teacher alone, which answers at the boundary in eight steps.",
-            {"student_steps": 1, "teacher_steps": 8},
+            {"teacher_steps": 8},
         ),
         "two-steps": Preset(
             "Two steps, without a first stage",
