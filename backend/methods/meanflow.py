@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     time_mean: float = setting(-0.4, "Mean of the logit-normal times", low=-4, high=4, advanced=True)
     time_spread: float = setting(1.0, "Spread of the logit-normal times", low=0.1, high=4, advanced=True)
     # With the teacher's velocity a step of no length has no error at first. Evened out, the little it then gets would
-    # outweigh all others, and the student stay the teacher: `digits` in one step has a Frechet distance of 13.5, not 1.9.
+    # outweigh all others, and the student stay the teacher: in one step of `digits`, Frechet distance 13.5 and not 1.9.
     weight_power: float = setting(
         0.0,
         "How far the loss evens out the samples' errors; 0 leaves large ones in charge, 1 suits the velocity from data",
