@@ -153,7 +153,8 @@ class Method(Generic[S, N]):
     needs: what a run must have, given its settings. cost: network evaluations per step and sample, in units of one
     forward of the teacher (a forward and backward of a trained network counts 3, to the input only 2).
     stage_sampler: of a method with stages, how the student is used as it stands after `step` of `total` steps; at the
-    end it must be `sampler`. followers: the nets that are averages of the student and so start where it starts.
+    end it must be `sampler`. followers: the nets that start where the student starts: its
+    averages, or what it was.
     accumulates: whether, given its settings, its losses are means over samples, so that batches may be averaged.
     meant_start: given its settings, the run whose student it is meant to start from, in words; "" where the teacher
     does.

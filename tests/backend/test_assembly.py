@@ -76,7 +76,9 @@ def check_start(lab, earlier, weights):
     assert any(not torch.equal(value, wanted[name]) for name, value in untouched.items())
 
 
-@pytest.mark.parametrize(("method", "follower"), [("consistency", "target"), ("progressive", "next_teacher")])
+@pytest.mark.parametrize(
+    ("method", "follower"), [("consistency", "target"), ("progressive", "next_teacher"), ("tcm", "first_stage")]
+)
 def test_an_average_of_the_student_starts_where_the_student_starts(lab, method, follower, monkeypatch):
     monkeypatch.setattr(assembly, "_same_use", lambda *_: None)  # dmd2's students are sampled otherwise
     with ProjectFile.open(lab.project, readonly=True) as project:

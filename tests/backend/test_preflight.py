@@ -141,6 +141,8 @@ def test_a_guided_teacher_is_not_learnt_from_without_guidance_in_silence(project
         ("adm", {}, "a run of adversarial pre-training"),
         ("adm", {"student_steps": 4, "discriminator_updates": 2}, "a run of adversarial pre-training"),
         ("adm", {"student_steps": 4}, None),
+        ("tcm", {}, "a run of consistency distillation"),
+        ("tcm", {"teacher_steps": 8}, None),
         ("nitrofusion", {"teacher_steps": 2}, "a one-step student of another method"),
         ("reflow", {"distilled_share": 1.0}, "a straightened student, with pairs.source start"),
         ("reflow", {}, None),

@@ -158,11 +158,12 @@ def test_the_discriminator_sees_answer_and_student_at_one_level_of_their_phase(
 ) -> None:
     nets, s = built(untrained("flow"), gan_weight=0.1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    whole = pcm.logits
+    whole, found = pcm.logits, list[Tensor]()
 
     def watched(nets: pcm.Nets, state: Tensor, edge: Tensor, level: Tensor, *more: Any) -> Tensor:
         seen.append((state, edge, level))
-        return whole(nets, state, edge, level, *more)
+        found.append(whole(nets, state, edge, level, *more))
+        return found[-1]
 
     monkeypatch.setattr(pcm, "logits", watched)
     first, second = pcm.step(nets, batch(512), s)
@@ -176,6 +177,9 @@ def test_the_discriminator_sees_answer_and_student_at_one_level_of_their_phase(
     assert fake.requires_grad
     assert not real.requires_grad
     assert not again.requires_grad
+    for_student, on_real, on_fake = found
+    torch.testing.assert_close(first.losses["gan"], -0.1 * for_student.mean())
+    torch.testing.assert_close(second.losses["discriminator"], ((1 - on_real).relu() + (1 + on_fake).relu()).mean())
     into = (level - edge) / 0.25  # four phases of equal length
     assert 0 <= float(into.min()) < 0.05
     assert 0.95 < float(into.max()) <= 1
