@@ -30,6 +30,7 @@ END_TIME = "is told its end time at each step"
 WEIGHTS_ALONE = {
     "arcflow": (1, "answers with a curved velocity for a whole step"),
     "phased_dmd": (1, "is 2 networks, each for a part of the noise"),
+    "ctm": (2, END_TIME),
     "meanflow": (2, END_TIME),
     "twinflow": (2, END_TIME),
 }
