@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend import losses, train
+from backend import train
 from backend.contract.settings import problems
 from backend.methods import Batch, Update, ctm
 from backend.networks import Condition, Guided
@@ -155,7 +155,7 @@ def test_the_teacher_walks_to_where_it_must_in_its_own_steps(monkeypatch: pytest
 def test_the_denoising_loss_pulls_as_hard_as_the_trajectorys(
     untrained: Callable[[str], Teacher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, ask = [], ctm.told
+    made, ask = list[Tensor](), ctm.told
 
     def seen(*given: Any) -> Any:
         prediction = ask(*given)
