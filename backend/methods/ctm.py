@@ -35,10 +35,16 @@ class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=16, unit="steps")
     discretisation: int = setting(18, "Points of the time grid", low=3, high=1000, unit="points")
     longest_span: int = setting(
-        4, "Most points that the teacher walks at once, drawn anew each step; more are exact and dear", low=1, high=39
+        2, "Most points that the teacher walks at once, drawn anew each step; more are exact and dear", low=1, high=39
     )
     denoising_weight: float = setting(
-        1.0, "Weight of the denoising loss; without it the map over short distances goes astray", low=0, high=10
+        0.1, "How hard denoising pulls beside the trajectories' 1; without it short distances go astray", low=0, high=10
+    )
+    denoising_share: float = setting(
+        0.25, "Share of the batch that denoises too; more is steadier and dearer", low=0.05, high=1, advanced=True
+    )
+    start_share: float = setting(
+        0.5, "Share of the batch whose steps lead to the start: more helps one step, less several", low=0, high=1
     )
     target_ema: float = setting(0.95, "Share of the target kept at each step; 0 is unstable", low=0, high=0.9999)
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
@@ -100,9 +106,9 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     noised = path.noised(x0, batch.noise(), t)
     with torch.no_grad():
         reached = teacher_steps(nets.teacher, noised, t, u, span, cond)
-        answer = led_to_start(nets.target, led(nets.student, reached, u, end, cond), end, cond)
+        answer = led_on(nets.target, led(nets.student, reached, u, end, cond), end, cond, s)
     made = told(nets.student, noised, t, end, cond)
-    x = led_to_start(nets.target, jump(made, path, end), end, cond)  # the gradient passes through the target
+    x = led_on(nets.target, jump(made, path, end), end, cond, s)  # the gradient passes through the target
     trajectory = (x - answer).square().mean()
     terms, metrics = {"trajectory": trajectory}, {}
     if s.denoising_weight:
@@ -125,11 +131,13 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
 def points(batch: Batch, s: Settings, first: float) -> tuple[Tensor, Tensor, Tensor, int]:
     """Times t > u >= end of a grid from 0 to `first`, (B,) each, and how many points lie from t to u.
 
+    Steps of the first share of the batch end at the start, those of the rest at any point from u on alike.
     The grid is even in t, which on the variance exploding path is the Karras grid.
     """
     span = 1 + batch.index(s.longest_span)
     u = batch.indices(s.discretisation - span)
     end = torch.minimum((batch.times() * (u + 1)).floor(), u)
+    end[: at_start(len(end), s)] = 0
     spacing = times(first / (s.discretisation - 1), u)
     return (u + span) * spacing, u * spacing, end * spacing, span
 
@@ -152,14 +160,25 @@ def led(net: Denoiser, noised: Tensor, t: Tensor, end: Tensor, cond: Condition) 
     return jump(told(net, noised, t, end, cond), net.path, end)
 
 
-def led_to_start(net: Denoiser, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
-    return led(net, noised, t, times(0.0, noised), cond)
+def led_on(target: Denoiser, state: Tensor, t: Tensor, cond: Condition, s: Settings) -> Tensor:
+    """Where the target leads states (B, ...) at times t: to the start, at which the first share of the batch is."""
+    there = at_start(len(t), s)
+    if there == len(t):
+        return state
+    rest = state[there:]
+    return torch.cat([state[:there], led(target, rest, t[there:], times(0.0, rest), cond[there:])])
+
+
+def at_start(size: int, s: Settings) -> int:
+    """How many samples of a batch have a step that leads to the start."""
+    return round(s.start_share * size)
 
 
 def denoising(nets: Nets, batch: Batch, s: Settings) -> tuple[Prediction, Tensor]:
     """g(x, t, t) at noised real samples, and its loss; under guidance, the loss is against the guided teacher."""
-    x0, cond = batch.real
-    t, noise = batch.times(0.0, first_level(s.first_level, nets.student)), batch.noise()
+    rows = slice(max(1, round(s.denoising_share * len(batch.cond))))
+    x0, cond = (part[rows] for part in batch.real)
+    t, noise = batch.times(0.0, first_level(s.first_level, nets.student))[rows], batch.noise()[rows]
     noised = nets.student.path.noised(x0, noise, t)
     made = told(nets.student, noised, t, t, cond)
     if s.guidance_scale != 1:
@@ -184,11 +203,11 @@ def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch, s: Settings) ->
 
 
 def cost(s: Settings) -> float:
-    """Student, its target, what the target passes back twice, the teacher's steps; denoising; the discriminator."""
-    guided = 2 if s.guidance_scale != 1 else 1
-    denoising = 3 + 1 + (2 if guided == 2 else 0) if s.denoising_weight else 0  # the balance passes back once more
+    """Student and answer, what the target leads on and passes back, the teacher's steps; denoising; discriminator."""
+    guided, target = 2 if s.guidance_scale != 1 else 1, 1 - s.start_share
+    denoising = target + s.denoising_share * (3 + (2 if guided == 2 else 0))  # the balance passes back once more
     adversarial = (1.5 + 1) * (1 - s.gan_start) if s.gan_weight else 0
-    return 3 + 2 + 2 + guided * (s.longest_span + 1) + denoising + adversarial
+    return 3 + 1 + 3 * target + guided * (s.longest_span + 1) + (denoising if s.denoising_weight else 0) + adversarial
 
 
 METHOD = Method(
@@ -208,19 +227,24 @@ METHOD = Method(
     training={"steps": 1500, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
         "one-step": Preset("One step", "One network evaluation for a picture."),
+        "two-steps": Preset("Two steps", "Two evaluations.", {"student_steps": 2, "denoising_weight": 0.3}),
         "four-steps": Preset(
-            "Four steps", "Four evaluations, each told where its step ends; the same training.", {"student_steps": 4}
+            "Four steps",
+            "Four evaluations; denoising pulls as hard as the trajectories, as published, so that steps join up.",
+            {"student_steps": 4, "denoising_weight": 1.0},
         ),
         "sharper": Preset(
             "Sharper",
-            "A discriminator joins in the second half, as published, and leads beyond the teacher.",
+            "A discriminator on real data joins in the second half, as published, and leads beyond the teacher.",
             {"gan_weight": 1.0},
         ),
     },
     notes=(
         "Terms are balanced at the student's output, not at its last layer, which adapters leave alone. The teacher "
-        "walks up to 4 of 17 steps at once, the paper's up to 17. The distance is l2 and never LPIPS, the grid even in "
-        "t on every path. Under guidance, denoising is learnt from the guided teacher. The discriminator is heads on "
-        "the teacher's features. Steps are deterministic (gamma 0); those that noise anew are left out."
+        "walks up to 2 of 17 steps at once, the paper's up to 17. The distance is l2 and never LPIPS, the grid even in "
+        "t on every path. At the output noise does not average out over a batch, so that denoising weighs less than the "
+        "paper's 1 for few steps. Half of the steps end at the start, in the paper as many as chance has it. Under "
+        "guidance, denoising is learnt from the guided teacher. The discriminator is heads on the teacher's features. "
+        "Steps are deterministic (gamma 0); those that noise anew are left out."
     ),
 )

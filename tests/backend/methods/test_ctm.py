@@ -100,7 +100,7 @@ def test_over_no_distance_any_network_leads_to_the_point_itself(kind: str, untra
     x, cond = torch.randn(256, 2, dtype=torch.float64), Condition.none(256)
     for t in (times(level, x) for level in (0.0, 0.3, 0.9)):
         torch.testing.assert_close(ctm.led(net, x, t, t, cond), x, rtol=0, atol=1e-9)
-    assert not torch.allclose(ctm.led_to_start(net, x, times(0.9, x), cond), x, atol=0.1)
+    assert not torch.allclose(ctm.led(net, x, times(0.9, x), times(0.0, x), cond), x, atol=0.1)
 
 
 def test_on_edms_path_it_is_the_papers_map(untrained: Callable[[str], Teacher]) -> None:
@@ -115,7 +115,7 @@ def test_on_edms_path_it_is_the_papers_map(untrained: Callable[[str], Teacher]) 
 
 
 def test_steps_begin_and_end_on_the_grid_in_order() -> None:
-    s = ctm.Settings(discretisation=18, longest_span=4)
+    s = ctm.Settings(discretisation=18, longest_span=4, start_share=0.25)
     spans = set()
     for seed in range(20):
         t, u, end, span = ctm.points(batch(300, seed=seed), s, 0.9)
@@ -123,14 +123,15 @@ def test_steps_begin_and_end_on_the_grid_in_order() -> None:
             torch.testing.assert_close((at * 17 / 0.9).round() * 0.9 / 17, at)
         torch.testing.assert_close(t - u, torch.full_like(t, span * 0.9 / 17))
         assert bool((end <= u).all())
-        assert float(end.min()) == 0
+        assert bool((end[:75] == 0).all())
+        assert bool((end[75:] > 0).any())
         assert float(t.max()) == pytest.approx(0.9)
         spans.add(span)
     assert spans == {1, 2, 3, 4}
 
 
 def test_a_step_ends_anywhere_before_the_teachers_alike() -> None:
-    _, u, end, _ = ctm.points(batch(20_000), ctm.Settings(discretisation=5, longest_span=1), 1.0)
+    _, u, end, _ = ctm.points(batch(20_000), ctm.Settings(discretisation=5, longest_span=1, start_share=0), 1.0)
     assert set((4 * u).tolist()) == {0, 1, 2, 3}
     for k in range(4):
         ends = (4 * end[u == k / 4]).round()
@@ -191,6 +192,21 @@ def test_the_target_is_passed_through_and_not_moved(untrained: Callable[[str], T
         torch.testing.assert_close(mine, 0.7 * old + 0.3 * new)
 
 
+@pytest.mark.parametrize(("share", "rows"), [(0.0, 8), (0.75, 2), (1.0, 0)])
+def test_the_target_leads_on_what_is_not_at_the_start(
+    share: float, rows: int, untrained: Callable[[str], Teacher]
+) -> None:
+    nets, s = moved_nets("flow", untrained, start_share=share)
+    seen: list[int] = []
+    nets.target.register_forward_hook(lambda net, given, out: seen.append(len(given[0])))
+    x, cond = torch.randn(8, 2), Condition.none(8)
+    t = torch.linspace(0.2, 0.9, 8, dtype=torch.float64)
+    led = ctm.led_on(nets.target, x, t, cond, s)
+    assert sum(seen) == rows
+    assert torch.equal(led[: 8 - rows], x[: 8 - rows])
+    torch.testing.assert_close(led[8 - rows :], ctm.led(nets.target, x, t, torch.zeros_like(t), cond)[8 - rows :])
+
+
 @pytest.mark.usefixtures("_in_float64")
 @pytest.mark.parametrize("kind", ["flow", "edm"])
 def test_its_terms_have_the_gradient_of_their_losses(
@@ -209,7 +225,7 @@ def test_its_terms_have_the_gradient_of_their_losses(
 
 
 def test_denoising_is_the_networks_own_loss_at_the_time_it_is_told(untrained: Callable[[str], Teacher]) -> None:
-    nets, s = moved_nets("edm", untrained)
+    nets, s = moved_nets("edm", untrained, denoising_share=1.0)
     seen: list[tuple[Any, ...]] = []
     nets.student.register_forward_pre_hook(lambda net, given: seen.append(given))
     made, loss = ctm.denoising(nets, batch(64), s)
@@ -264,8 +280,8 @@ def test_its_cost_counts_every_evaluation(
     for span in range(s.longest_span):
         monkeypatch.setattr(Batch, "index", lambda given, count, span=span: span)
         list(ctm.step(nets, Batch(0, 1, cond, (2,), torch.Generator(), CPU, real, cond), s))
-    # The student's, and the target's; with denoising the student's once more, and the target's for the balance.
-    backwards = 2 + 1 + (2 + 1 if weight else 0)
+    # Of the student and what the target leads on; with denoising of its rows, and of the target for the balance.
+    backwards = 2 + 0.5 + (2 * 0.25 + 0.5 if weight else 0)
     assert ctm.cost(s) == sum(seen) / (8 * s.longest_span) + backwards
 
 
@@ -289,7 +305,7 @@ def test_more_steps_of_the_exact_maps_are_as_exact_as_one(kind: str) -> None:
 
 @pytest.mark.long
 def test_more_steps_come_nearer_to_the_exact_flow_and_over_no_distance_it_denoises(begin, ring8):
-    run = begin("ctm", ring8.teacher, 600, 512, learning_rate=1e-3)
+    run = begin("ctm", ring8.teacher, 600, 512, learning_rate=1e-3, longest_span=4, start_share=0, denoising_weight=1)
     list(train.train(run))
     found = [ring8.coupling(run.average, ctm.sampler(ctm.Settings(student_steps=n), run.student)) for n in (1, 4)]
     assert found[1] < 0.9 * found[0]
