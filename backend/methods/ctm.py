@@ -177,7 +177,8 @@ def at_start(size: int, s: Settings) -> int:
 def denoising(nets: Nets, batch: Batch, s: Settings) -> tuple[Prediction, Tensor]:
     """g(x, t, t) at noised real samples, and its loss; under guidance, the loss is against the guided teacher."""
     rows = slice(max(1, round(s.denoising_share * len(batch.cond))))
-    x0, cond = (part[rows] for part in batch.real)
+    x0, cond = batch.real
+    x0, cond = x0[rows], cond[rows]
     t, noise = batch.times(0.0, first_level(s.first_level, nets.student))[rows], batch.noise()[rows]
     noised = nets.student.path.noised(x0, noise, t)
     made = told(nets.student, noised, t, t, cond)
@@ -240,11 +241,11 @@ METHOD = Method(
         ),
     },
     notes=(
-        "Terms are balanced at the student's output, not at its last layer, which adapters leave alone. The teacher "
+        "Terms are balanced at the student's output, not at its last layer, which adapters leave alone. There noise "
+        "does not average out over a batch, so denoising weighs less than the paper's 1 for few steps. The teacher "
         "walks up to 2 of 17 steps at once, the paper's up to 17. The distance is l2 and never LPIPS, the grid even in "
-        "t on every path. At the output noise does not average out over a batch, so that denoising weighs less than the "
-        "paper's 1 for few steps. Half of the steps end at the start, in the paper as many as chance has it. Under "
-        "guidance, denoising is learnt from the guided teacher. The discriminator is heads on the teacher's features. "
-        "Steps are deterministic (gamma 0); those that noise anew are left out."
+        "t on every path. Half of the steps end at the start, in the paper as many as chance has it. Under guidance, "
+        "denoising is learnt from the guided teacher. The discriminator is heads on the teacher's features. Steps are "
+        "deterministic (gamma 0); those that noise anew are left out."
     ),
 )
