@@ -70,8 +70,13 @@ def _needs_when(method: Method[Any, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _refuses(method: Method[Any, Any]) -> tuple[Lacking, ...]:
-    """What a teacher may not lack for the method's defaults, found by trying on teachers of a few numbers."""
+    """What a teacher may not lack for the method's defaults, found by trying on teachers of a few numbers.
+
+    They are too coarse to be differentiated exactly, which is not what they lack.
+    """
     defaults = method.settings()
+    if "derivative" in method.settings.model_fields:
+        defaults = defaults.model_copy(update={"derivative": "differences"})
     return tuple(lacking for lacking in LACKING if _refuses_one(method, defaults, _without(lacking)))
 
 

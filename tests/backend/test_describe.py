@@ -82,13 +82,14 @@ def test_methods_are_sorted_by_whether_data_must_be_brought():
 
 
 def test_methods_that_are_guided_or_share_classes_out_refuse_teachers_without():
-    guided = {"adapter_guidance", "guidance", "meanflow", "scm", "snoopi", "swiftbrush"}
+    guided = {"adapter_guidance", "guidance", "snoopi", "swiftbrush"}
     unconditional = set(describe.methods_for(teacher(data="x"))["methods_refusing"])
     of_classes = set(describe.methods_for(teacher(data="x", condition="class", classes=10))["methods_refusing"])
     assert unconditional >= {*guided, "msd"}
     assert guided <= of_classes
     assert "msd" not in of_classes
-    assert not {"dmd2", "consistency", "progressive", "gdd", "reflow", "tdm"} & (unconditional | of_classes)
+    free = {"dmd2", "consistency", "progressive", "gdd", "reflow", "tdm", "scm", "meanflow", "ctm"}
+    assert not free & (unconditional | of_classes)
 
 
 @pytest.mark.parametrize("name", method_names())
