@@ -305,7 +305,8 @@ def test_more_steps_of_the_exact_maps_are_as_exact_as_one(kind: str) -> None:
 
 @pytest.mark.long
 def test_more_steps_come_nearer_to_the_exact_flow_and_over_no_distance_it_denoises(begin, ring8):
-    run = begin("ctm", ring8.teacher, 600, 512, learning_rate=1e-3, longest_span=4, start_share=0, denoising_weight=1)
+    published = {"longest_span": 4, "start_share": 0, "denoising_weight": 1, "denoising_share": 1}
+    run = begin("ctm", ring8.teacher, 800, 512, learning_rate=1e-3, **published)
     list(train.train(run))
     found = [ring8.coupling(run.average, ctm.sampler(ctm.Settings(student_steps=n), run.student)) for n in (1, 4)]
     assert found[1] < 0.9 * found[0]
