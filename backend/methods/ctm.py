@@ -243,9 +243,10 @@ METHOD = Method(
     notes=(
         "Terms are balanced at the student's output, not at its last layer, which adapters leave alone. There noise "
         "does not average out over a batch, so denoising weighs less than the paper's 1 for few steps. The teacher "
-        "walks up to 2 of 17 steps at once, the paper's up to 17. The distance is l2 and never LPIPS, the grid even in "
-        "t on every path. Half of the steps end at the start, in the paper as many as chance has it. Under guidance, "
-        "denoising is learnt from the guided teacher. The discriminator is heads on the teacher's features. Steps are "
-        "deterministic (gamma 0); those that noise anew are left out."
+        "walks up to 2 of 17 steps at once, the paper's up to 17. The distance is l2 and never LPIPS, the grid even "
+        "in t on every path. Half of the steps end at the start, in the paper as many as chance has it. A quarter of "
+        "a batch denoises too, all of it in the paper; the target keeps 0.95 of itself where the paper's long runs "
+        "keep 0.999. Under guidance, denoising is learnt from the guided teacher. The discriminator is heads on the "
+        "teacher's features. Steps are deterministic (gamma 0); those that noise anew are left out."
     ),
 )
