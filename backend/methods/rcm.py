@@ -69,7 +69,7 @@ def optimizers(nets: Nets, s: Settings) -> Mapping[str, Optimizer]:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     since = batch.step - math.ceil(s.warmup_share * batch.total)
     if since < 0 or not s.matching_weight:
-        yield consistency(nets, batch, s)
+        yield scm.consistency(nets, batch, s, tangent)
         return
     student_turn = since % s.fake_score_updates == 0
     with torch.set_grad_enabled(student_turn):
@@ -79,32 +79,10 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     prediction = nets.fake_score(nets.fake_score.path.noised(made, noise, t), t, batch.cond)
     yield Update(nets.fake_score, {"fake_score": losses.denoising(prediction, made, noise)})
     if student_turn:
-        update = consistency(nets, batch, s)
+        update = scm.consistency(nets, batch, s, tangent)
         matched, difference = matching(nets, x, batch, s)
         terms = {**update.losses, "matching": s.matching_weight * matched}
         yield replace(update, losses=terms, metrics={**update.metrics, "score_difference": difference}, sample=x)
-
-
-def consistency(nets: Nets, batch: Batch, s: Settings) -> Update:
-    """sCM's step, with rCM's tangent."""
-    x0, cond = batch.real
-    student, t = nets.student, scm.drawn_times(batch, nets.student, s)
-    noise = batch.noise()
-    noised = student.path.noised(x0, noise, t)
-    if s.trajectory == "teacher":
-        with torch.no_grad():
-            there = nets.teacher(noised, t, cond)
-        x0, noise = there.x0, there.noise
-    prediction = student(noised, t, cond)
-    own = trigflow.turn_of(prediction, trigflow.spread(student))
-    warmup = 1.0 if s.warmup_share == 0 else min(1.0, batch.step / (s.warmup_share * batch.total))
-    g, spoilt = losses.normalised(tangent(student, prediction, t, cond, x0, noise, warmup, s), s.tangent_offset)
-    errors = losses.sample_mean((own - own.detach() - g).square())
-    metrics = {"tangent": g.square().mean().sqrt(), "spoilt_tangents": spoilt}
-    if s.learned_weight:
-        weighed = losses.uncertainty(errors, nets.weight(trigflow.angle(student, t)))
-        return Update((student, nets.weight), {"tangent_loss": weighed}, metrics)
-    return Update(student, {"tangent_loss": errors.mean()}, metrics)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ tangent, is one derivative of the network in the TrigFlow coordinates, where x =
 its unstable half is let in slowly, and the student follows it. The trajectory is the teacher's (sCD) or the data's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +86,11 @@ def first_level(s: Settings, net: Denoiser) -> float:
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
+    yield consistency(nets, batch, s, tangent)
+
+
+def consistency(nets: Nets, batch: Batch, s: Settings, tangent: Callable[..., Tensor]) -> Update:
+    """The student's update along a `tangent`, which is let in during the warm-up (algorithm 1)."""
     data, cond = batch.real
     student, t = nets.student, drawn_times(batch, nets.student, s)
     noise = batch.noise()
@@ -99,14 +104,13 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     own = trigflow.turn_of(prediction, trigflow.spread(student))
     warmup = 1.0 if s.warmup_share == 0 else min(1.0, batch.step / (s.warmup_share * batch.total))
     g, spoilt = losses.normalised(tangent(student, prediction, t, cond, x0, noise, warmup, s), s.tangent_offset)
-    # The gradient of F's square distance from itself, moved by the tangent, is the tangent (algorithm 1).
+    # The gradient of F's square distance from itself, moved by the tangent, is the tangent.
     errors = losses.sample_mean((own - own.detach() - g).square())
     metrics = {"tangent": g.square().mean().sqrt(), "spoilt_tangents": spoilt}
     if s.learned_weight:
         weighed = losses.uncertainty(errors, nets.weight(trigflow.angle(student, t)))
-        yield Update((student, nets.weight), {"tangent_loss": weighed}, metrics)
-    else:
-        yield Update(student, {"tangent_loss": errors.mean()}, metrics)
+        return Update((student, nets.weight), {"tangent_loss": weighed}, metrics)
+    return Update(student, {"tangent_loss": errors.mean()}, metrics)
 
 
 def drawn_times(batch: Batch, net: Denoiser, s: Settings) -> Tensor:
