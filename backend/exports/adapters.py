@@ -12,10 +12,12 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from backend.exports import ExportError
-from backend.exports.usage import module_of
 from backend.exports.writing import save_weights
 from backend.networks import Denoiser
 from backend.networks.adapters import ADAPTER, adapted
+from backend.networks.experts import Experts
+from backend.networks.momentum import Momentum
+from backend.networks.told import module_of
 from backend.teachers.layouts import Layout
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
@@ -39,6 +41,11 @@ def refuse(student: Denoiser, model: Layout | None) -> None:
         name = "A pixel U-Net" if model is None else model.family.title
         raise ExportError(
             f"{name} takes no LoRA in diffusers; export the student as diffusers or safetensors, its adapters merged."
+        )
+    if isinstance(student.network, Experts | Momentum):
+        raise ExportError(
+            "This student is more than one network with adapters, for which a LoRA has no place; export it as "
+            "diffusers or safetensors, its adapters merged."
         )
     if student.inputs:
         told = " and ".join(number.replace("_", " ") for number in student.inputs)

@@ -3,6 +3,7 @@
 ```
 unet/, scheduler/, model_index.json   what diffusers reads; of a student of latents also the teacher's autoencoder,
                                       tokenizers and text encoders
+unet_2/, steps.safetensors, momentum.safetensors   what a student has beside one network (`by_step`)
 sample.py                             the few lines that use it (`sample_script`)
 expected.safetensors, samples.png     the pictures they must make
 README.md                             the model card
@@ -27,20 +28,20 @@ from torch import Tensor, nn
 
 from backend.exports import Export, ExportError, Facts, Format, pipeline_parts
 from backend.exports import adapters as lora
+from backend.exports.by_step import MOMENTUM, STEPS, ByStep, by_step, first_network, refuse
 from backend.exports.model_card import model_card
 from backend.exports.pipelines import FamilyKey
 from backend.exports.sample_script import Sheet, script
-from backend.exports.usage import Usage, usage_of
+from backend.exports.usage import Usage
 from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.dit import DiT
-from backend.networks.experts import Experts
 from backend.networks.gates import settled
-from backend.networks.momentum import Momentum
 from backend.networks.steering import negative_prompt
+from backend.networks.told import module_of
 from backend.networks.unet2d import UNet2D
-from backend.samplers import Sampler, normal, sample, told
+from backend.samplers import Sampler, normal, sample
 from backend.teachers import Teacher
 from backend.teachers.layouts import Layout, layout
 
@@ -71,12 +72,15 @@ def write(
     adapters = student
     if alone:
         lora.refuse(student, model)
-    student = folded(merged(student).to("cpu", torch.float32).eval(), sampler)
-    usage, module = usage_of(student, sampler)
+    whole = merged(student).to("cpu", torch.float32).eval()
+    refuse(whole, sampler)
+    pictures = expected(whole, sampler, cond, seed, teacher)
+    parts = by_step(whole, sampler)
+    student = parts.student
+    usage, module = parts.usage(sampler)
     sheet = sheet_of(student, sampler, cond, seed, model, teacher)
     if alone and model is not None:
         sheet = replace(sheet, base=str(model.folder.absolute()))
-    pictures = expected(student, sampler, cond, seed, teacher)
     weights = lora.DIFFUSERS if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
         draft.mkdir()
@@ -88,6 +92,7 @@ def write(
             if model is not None:
                 pipeline_parts.write(model, usage.scheduler, draft)
             _save_network(draft / weights, module, header)
+            _save_rest(draft, weights, parts, header)
         text = script(usage, sheet)
         (draft / "sample.py").write_text(text, encoding="utf-8")
         save_weights({"samples": pictures}, draft / "expected.safetensors", {"seed": str(seed)})
@@ -116,18 +121,8 @@ def write(
 
 
 def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
-    """The teacher's folder, whose parts go along; None for a student that is one network. Raises `ExportError`."""
-    if isinstance(student.network, Experts):
-        raise ExportError(
-            f"This student is {len(student.network.experts)} networks, each for a part of the noise, and a diffusers "
-            "pipeline has a place for one; export its weights as safetensors, which holds them all."
-        )
-    if isinstance(student.network, Momentum):
-        raise ExportError(
-            "This student answers with a curved velocity for a whole step, for which diffusers has neither network nor "
-            "scheduler; export its weights as safetensors, which holds all it needs."
-        )
-    if isinstance(student.network, UNet2D):
+    """The teacher's folder, whose parts go along; None for a student of pixels. Raises `ExportError`."""
+    if isinstance(first_network(student.network), UNet2D):
         return None
     if teacher is None or teacher.folder is None:
         raise ExportError(
@@ -135,32 +130,6 @@ def _model_of(student: Denoiser, teacher: Teacher | None) -> Layout | None:
             "Students of picture teachers can be exported as diffusers."
         )
     return layout(teacher.folder)
-
-
-def folded(student: Denoiser, sampler: Sampler) -> Denoiser:
-    """The student without the numbers it is told, where these are the same at every step: guidance, a sign, and the end
-    of a single step. Their embedding is then a constant, which the time embedding's bias takes up. Raises `ExportError`
-    where they are not.
-    """
-    if not student.inputs:
-        return student
-    like = torch.zeros(1, *student.shape)
-    each = [told(student, sampler, k, Condition.none(1), like).parts for k in range(sampler.nfe)]
-    wrong = [
-        name for name in student.inputs if len({float(parts[name]) if name in parts else None for parts in each}) > 1
-    ]
-    network: Any = student.network
-    try:
-        if wrong:
-            raise ValueError(wrong)
-        network.fold({name: float(each[0][name]) for name in student.inputs})
-    except (ValueError, KeyError, AttributeError) as error:
-        name = (wrong or student.inputs)[0].replace("_", " ")
-        raise ExportError(
-            f"This student is told its {name} at each step, for which diffusers' network has no place; export it with "
-            "one network evaluation, or its weights as safetensors."
-        ) from error
-    return student
 
 
 def sheet_of(
@@ -217,6 +186,16 @@ def _save_network(file: FilePath, module: Any, header: dict[str, str]) -> None:
     # Not save_pretrained, which leaves no room for our header.
     weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     save_weights(weights, file, header)
+
+
+def _save_rest(folder: FilePath, weights: str, parts: ByStep, header: dict[str, str]) -> None:
+    """What the student has beside its first network, under the names that `sample.py` reads."""
+    name, file = weights.split("/")
+    for number, network in enumerate(parts.others, 2):
+        _save_network(folder / f"{name}_{number}" / file, module_of(network), header)
+    for kept, own in ((STEPS, parts.own), (MOMENTUM, parts.momentum)):
+        if own is not None:
+            save_weights({key: tensor.contiguous() for key, tensor in own.items()}, folder / kept, header)
 
 
 def _hashes(folder: FilePath) -> dict[str, str]:

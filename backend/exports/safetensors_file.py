@@ -26,13 +26,15 @@ from backend.exports.original_layout import (
     unet_names,
 )
 from backend.exports.sample_script import script
-from backend.exports.usage import module_of, usage_of
+from backend.exports.usage import usage_of
 from backend.exports.writing import file_hash, metadata, refuse_taken, save_weights, written
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
 from backend.networks.codec import Autoencoder
 from backend.networks.experts import Experts
 from backend.networks.gates import settled
+from backend.networks.momentum import Momentum
+from backend.networks.told import module_of
 from backend.samplers import Sampler
 from backend.teachers import Teacher
 from backend.teachers.layouts import Layout, layout
@@ -104,8 +106,8 @@ def _promise(
 
 def _model_of(student: Denoiser, teacher: Teacher) -> Layout | None:
     """The teacher's folder, where the whole model has an original layout; else None."""
-    several = isinstance(student.network, Experts)
-    if teacher.folder is None or student.inputs or several or not isinstance(teacher.codec, Autoencoder):
+    more = isinstance(student.network, Experts | Momentum)
+    if teacher.folder is None or student.inputs or more or not isinstance(teacher.codec, Autoencoder):
         return None
     model = layout(teacher.folder)
     return model if model.family.key in ("sd", "sdxl") else None

@@ -4,18 +4,19 @@ The same text is the export's file, the snippet on its model card, and what `ver
 made from data alone, so that `verify` can make it anew and never runs a text that came with a folder.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from backend.exports.pipelines import LINES, FamilyKey, Lines, Part
 from backend.exports.usage import Usage
+from backend.networks.momentum import SLOWNESS
 
 _HEAD = '''"""Makes pictures with this student; needs {needs}.{run}"""
 
 {standard}import torch
 from diffusers import {imports}
 from diffusers.utils import make_image_grid, numpy_to_pil
-{constants}{functions}
+{load_file}{constants}{functions}
 
 @torch.no_grad()
 def {name}({where}, {argument}, seed):
@@ -63,9 +64,9 @@ _LOOP = """{load}    scheduler = {scheduler}
     return {result}.clamp(-1, 1)
 """
 
-_FORMULA = """{load}    state = {start}torch.randn({count}, {size}, generator=generator)
-    for step in STEPS:
-        time = torch.full((len(state),), step["time"], dtype=torch.float64)
+_FORMULA = """{load}{parts}    state = {start}torch.randn({count}, {size}, generator=generator)
+    for {step}:
+{become}        time = torch.full((len(state),), step["time"], dtype=torch.float64)
         output = {output}
         x0 = step["x0"][0] * state + step["x0"][1] * output
         if step["next"]:
@@ -73,6 +74,61 @@ _FORMULA = """{load}    state = {start}torch.randn({count}, {size}, generator=ge
             state = step["next"][0] * x0 + step["next"][1] * noise
     return {result}.clamp(-1, 1)
 """
+
+_NETWORKS = """    networks = [{network}]
+    for number in range(2, {count} + 1):
+        networks.append(type({network}).from_pretrained(folder, subfolder=f"{name}_{{number}}"))
+"""
+
+_MOMENTUM = """{load}    own, seen = load_file(f"{{folder}}/momentum.safetensors"), []
+    {network}.{last}.register_forward_hook(lambda layer, given, made: seen.append(given[0]))
+    state = {start}torch.randn({count}, {size}, generator=generator)
+    for step in STEPS:
+        time = torch.full((len(state),), step["time"], dtype=torch.float64)
+        output = {output}
+        state = moved(state, output, seen.pop(), own, step)
+    return {result}.clamp(-1, 1)
+"""
+
+_AT_STEP = '''
+
+def at_step(own, number):
+    """The weights that the network has at this step alone."""
+    return {name.partition(".")[2]: weight for name, weight in own.items() if name.startswith(f"{number}.")}
+'''
+
+_MOVED = '''
+
+def parts(seen, own, name, shape):
+    """What a layer makes of what the last layer sees, (B, components, channels, height, width)."""
+    weight, bias = own[f"{name}.weight"], own[f"{name}.bias"]
+    places = own["logits.bias"].numel() - own["rates.bias"].numel()
+    count = own["logits.bias"].numel() // places - (name == "rates")
+    if weight.ndim == 4:
+        made = torch.nn.functional.conv2d(seen, weight, bias, padding=weight.shape[-1] // 2)
+        return made.reshape(len(made), count, -1, *shape)
+    made = torch.nn.functional.linear(seen, weight, bias)
+    height, width = shape
+    side = math.isqrt(height * width // made.shape[1])
+    patches = made.reshape(len(made), height // side, width // side, side, side, count, -1)
+    return patches.permute(0, 5, 6, 1, 3, 2, 4).reshape(len(made), count, -1, height, width)
+
+
+def moved(state, output, seen, own, step):
+    """The state at the step's end: several velocities that grow or fade along it, integrated (arXiv:2602.09014)."""
+    shape, (start, end, start_scale, end_scale) = state.shape[2:], step["ends"]
+    outputs = output[:, None] + parts(seen, own, "velocities", shape)
+    shares = parts(seen, own, "logits", shape).softmax(1)
+    rates = own["first_rates"].reshape(1, -1, 1, 1, 1) + SLOWNESS / own["most_rate"] * parts(seen, own, "rates", shape)
+    rates = torch.cat([torch.zeros_like(shares[:, :1]), own["most_rate"] * rates.tanh()], 1)
+    x0, noise = (step[name][0] * state[:, None] + step[name][1] * outputs for name in ("x0", "noise"))
+    grown = rates * (start - end)
+    near = grown.abs() < 1e-3
+    safe = grown.masked_fill(near, 1)
+    growth = torch.where(near, 1 + grown / 2 + grown**2 / 6, safe.expm1() / safe)
+    velocity = (shares * growth * (noise - x0)).sum(1)
+    return end_scale * (state / start_scale - (start - end) * velocity)
+'''
 
 _ROUTED = '''
 
@@ -171,7 +227,8 @@ def script(usage: Usage, sheet: Sheet, several: bool = False) -> str:
     what: prompts, labels or a number of pictures, as the sheet has it. several: of a folder of several students, used
     alike, whose students.json says which is for what.
     """
-    body = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula}[usage.form](usage, sheet)
+    forms = {"pipeline": _pipeline, "scheduler": _loop, "formula": _formula, "momentum": _momentum}
+    body = forms[usage.form](usage, sheet)
     body += _ROUTED.format(argument=sheet.kind) if several else ""
     place = repr(sheet.file or ".")
     return (
@@ -188,16 +245,21 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     shape = (3, *sheet.size) if latent else sheet.shape
     constants = f"\nSIZE = {sheet.size!r}\n" if "SIZE" in lines.functions else ""
     constants += f"\nNEGATIVE = {sheet.negative!r}\nAWAY = {sheet.away!r}\n" if sheet.away else ""
+    standard = [*lines.imports, *(["json"] if several else []), *(["math"] if usage.integrals else [])]
     one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
     return _HEAD.format(
         needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
         run="" if sheet.file else " Run it in its folder: python sample.py",
         where="file" if sheet.file else "folder",
-        standard="".join(f"import {name}\n\n" for name in (*lines.imports, *(["json"] if several else []))),
+        standard="".join(f"import {name}\n" for name in sorted(standard)) + ("\n" if standard else ""),
         name="sample_of_one" if several else "sample",
         imports=", ".join(sorted(named)),
-        constants=constants + (_steps(usage) if usage.form == "formula" else ""),
-        functions=lines.functions + (_STEER if sheet.away else ""),
+        load_file="from safetensors.torch import load_file\n" if usage.changes or usage.integrals else "",
+        constants=constants + (_steps(usage) if usage.form in ("formula", "momentum") else ""),
+        functions=lines.functions
+        + (_STEER if sheet.away else "")
+        + (_AT_STEP if usage.changes else "")
+        + (_MOVED.replace("SLOWNESS", repr(SLOWNESS)) if usage.integrals else ""),
         argument=sheet.kind,
         shape=f"(B, {', '.join(map(str, shape))})",
         each=f", one for each {one}" if one else "",
@@ -258,9 +320,42 @@ def _formula(usage: Usage, sheet: Sheet) -> str:
         count=_count(sheet),
         size=", ".join(map(str, sheet.shape)),
         output=_output(sheet, 'step["scale"] * state', "time"),
+        **_by_step(usage, sheet),
         noise=fresh if usage.fresh else 'step["noise"][0] * state + step["noise"][1] * output',
         result=_result(sheet, "x0"),
     )
+
+
+def _by_step(usage: Usage, sheet: Sheet) -> dict[str, str]:
+    """The lines for a network that is not the same at every step."""
+    network, step, parts, become = _network(sheet), "step in STEPS", "", ""
+    if usage.networks:
+        parts = _NETWORKS.format(network=network, count=max(usage.networks) + 1, name=network.rpartition(".")[2])
+        become = f'        {network} = networks[step["network"]]\n'
+    if usage.changes:
+        step, parts = "number, step in enumerate(STEPS)", '    own = load_file(f"{folder}/steps.safetensors")\n'
+        become = f"        {network}.load_state_dict(at_step(own, number), strict=False)\n"
+    return {"step": step, "parts": parts, "become": become}
+
+
+def _momentum(usage: Usage, sheet: Sheet) -> str:
+    return _MOMENTUM.format(
+        load=_load(sheet),
+        network=_network(sheet),
+        last=usage.last,
+        start="" if usage.start == 1 else f"{usage.start!r} * ",
+        count=_count(sheet),
+        size=", ".join(map(str, sheet.shape)),
+        output=_output(sheet, 'step["scale"] * state', "time"),
+        result=_result(sheet, "state"),
+    )
+
+
+def _network(sheet: Sheet) -> str:
+    """What the script calls the network."""
+    if sheet.family == "unet2d":
+        return "unet"
+    return "pipe.unet" if sheet.family in ("sd", "sdxl") else "pipe.transformer"
 
 
 def _output(sheet: Sheet, state: str, time: str) -> str:
@@ -285,9 +380,14 @@ def _steps(usage: Usage) -> str:
         "# What the network is told; x0, noise and the next state as sums: (of state, of output), (of x0, of noise).",
         "STEPS = [",
     ]
-    for step in usage.steps:
+    for number, step in enumerate(usage.steps):
         lines.append("    {")
         for name in ("time", "scale", "x0", "noise", "next"):
             lines.append(f'        "{name}": {getattr(step, name)!r},')
+        if usage.networks:
+            lines.append(f'        "network": {usage.networks[number]},')
+        if usage.integrals:
+            ends = astuple(usage.integrals[number])
+            lines.append(f'        "ends": {ends!r},')
         lines.append("    },")
     return "\n".join([*lines, "]", ""])

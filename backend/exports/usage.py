@@ -6,9 +6,10 @@
 | VP          | LCMScheduler                        | DDIMScheduler                         |
 | flow        | FlowMatchLCMScheduler               | FlowMatchEulerDiscreteScheduler       |
 
-Three forms of use: a `pipeline` call; the usual loop over a `scheduler`; and the `formula`, which spells the same steps
-out in numbers. The formula is exact for every path and level, so it takes over where a scheduler cannot hold the
-student's levels or would lose digits; the folder's scheduler is then the nearest one, for other programs.
+Four forms of use: a `pipeline` call; the usual loop over a `scheduler`; the `formula`, which spells the same steps out
+in numbers; and `momentum`, whose steps integrate a velocity. The formula is exact for every path and level, so it takes
+over where a scheduler cannot hold the student's levels or would lose digits, and where the network is not the same at
+every step (`by_step`); the folder's scheduler is then the nearest one, for other programs.
 """
 
 import math
@@ -25,11 +26,13 @@ from torch import Tensor, nn
 from backend.exports import ExportError
 from backend.exports.consistency import ClockError, consistency_time, integer_grid
 from backend.networks import Denoiser, Prediction
+from backend.networks.told import module_of
 from backend.networks.unet2d_condition import UNet2DCondition
 from backend.noise import FlowMatching, VarianceExploding, VariancePreserving
 from backend.samplers import Sampler
 
-Form = Literal["pipeline", "scheduler", "formula"]
+Form = Literal["pipeline", "scheduler", "formula", "momentum"]
+LastLayer = Literal["", "conv_out", "proj_out_2", "proj_out"]
 Numbers = dict[str, Any]  # settings of a scheduler, as its JSON holds them
 
 Scheduler = Literal[
@@ -64,11 +67,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Integral:
+    """The ends of a step for a mixture of velocities: times of flow matching, and what its states are multiplied by."""
+
+    start: float
+    end: float
+    start_scale: float
+    end_scale: float
+
+
+@dataclass(frozen=True)
 class Usage:
     """Everything that plain diffusers needs to use the student; it is data and travels in the export.
 
     arguments: of `set_timesteps`. start: factor of the first noise. fresh: whether a step draws new noise.
-    note: why it is not a simpler form, a clause, empty where it is.
+    note: why it is not a simpler form, a clause, empty where it is. changes: whether each step has weights of its own
+    for some of the network's. networks: of several, the number of each step's. integrals, last: each step's ends, and
+    the layer beside which the mixture of velocities is made.
     """
 
     form: Form
@@ -79,6 +94,10 @@ class Usage:
     fresh: bool
     steps: tuple[Step, ...]
     note: str = ""
+    changes: bool = False
+    networks: tuple[int, ...] = ()
+    integrals: tuple[Integral, ...] = ()
+    last: LastLayer = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -105,12 +124,6 @@ def usage_of(student: Denoiser, sampler: Sampler) -> tuple[Usage, nn.Module]:
         f"diffusers has no scheduler for a {type(path).__name__} student that predicts {kind}; "
         "export its weights as safetensors."
     )
-
-
-def module_of(network: nn.Module) -> nn.Module:
-    """What diffusers knows of one of our networks; the network itself where that is nothing."""
-    found = getattr(network, "unet", None) or getattr(network, "transformer", None) or network
-    return found
 
 
 def _usage(student: Denoiser, sampler: Sampler, scheduler: Scheduler, settings: Numbers, arguments: Arguments) -> Usage:

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backend.exports import ExportError, Facts
-from backend.exports.usage import module_of
 from backend.networks import Denoiser
 from backend.networks.steering import negative_prompt
+from backend.networks.told import module_of
 from backend.samplers import Sampler
 
 

@@ -40,6 +40,9 @@ class DiT(ToldNetwork):
         output = self.transformer(x, timestep=time, class_labels=told, return_dict=False)[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
+    def _time_embeddings(self) -> list[nn.Module]:
+        return [block.norm1.emb for block in self.transformer.transformer_blocks]
+
     def _width(self) -> int:
         return int(self.transformer.inner_dim)
 
@@ -58,6 +61,6 @@ class _LabelsAndNumbers(nn.Module):
         super().__init__()
         self.embedding_table = table
 
-    def forward(self, told: tuple[Tensor, Tensor]) -> Tensor:
-        labels, added = told
+    def forward(self, told: tuple[Tensor, Tensor] | Tensor) -> Tensor:
+        labels, added = (told, 0.0) if isinstance(told, Tensor) else told
         return self.embedding_table(labels) + added  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from backend.contract.recipe import RecipeError
 from backend.networks.condition import Condition
 from backend.networks.denoiser import Denoiser, Prediction
+from backend.networks.told import module_of
 from backend.noise import Level, Path, per_sample
 
 MOST_RATE = 6.0
@@ -81,16 +82,20 @@ def mean_growth(z: Tensor) -> Tensor:
     return torch.where(near, 1 + z / 2 + z**2 / 6, safe.expm1() / safe)
 
 
+def last_layer_name(network: nn.Module) -> str:
+    """What a network's layer is called that makes its output. Raises `RecipeError` for one without a known one."""
+    inner = module_of(network)
+    found = next((name for name in _LAST_LAYERS if getattr(inner, name, None) is not None), None)
+    if found is None:
+        raise RecipeError(
+            f"A {type(network).__name__} has no output layer to which a mixture of velocities could be added."
+        )
+    return found
+
+
 def last_layer(network: nn.Module) -> nn.Module:
-    """The layer that makes a network's output. Raises `RecipeError` for an architecture without a known one."""
-    inner = getattr(network, "unet", None) or getattr(network, "transformer", None) or network
-    for name in _LAST_LAYERS:
-        layer = getattr(inner, name, None)
-        if layer is not None:
-            return layer  # type: ignore[no-any-return]
-    raise RecipeError(
-        f"A {type(network).__name__} has no output layer to which a mixture of velocities could be added."
-    )
+    """That layer. Raises `RecipeError` as `last_layer_name`."""
+    return getattr(module_of(network), last_layer_name(network))  # type: ignore[no-any-return]
 
 
 class Momentum(nn.Module):

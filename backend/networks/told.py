@@ -14,6 +14,12 @@ from backend.networks.feature_maps import outputs_and_result, outputs_of
 from backend.networks.inputs import NumberEmbeddings
 
 
+def module_of(network: nn.Module) -> nn.Module:
+    """What diffusers knows of one of our networks; the network itself where that is nothing."""
+    found = getattr(network, "unet", None) or getattr(network, "transformer", None) or network
+    return found
+
+
 class ToldNetwork(nn.Module):
     """A wrapper that says which modules embed the time and how it is called; this adds the numbers.
 
@@ -39,19 +45,26 @@ class ToldNetwork(nn.Module):
         self.numbers = NumberEmbeddings(new, self._width()).to(device) if new else None
 
     @torch.no_grad()
-    def fold(self, values: Mapping[str, float]) -> None:
-        """Put what these constants add into the time embeddings' own biases; the network takes no numbers any more.
+    def folded_biases(self, values: Mapping[str, float]) -> dict[str, Tensor]:
+        """What the time embeddings' last biases become, by their names in diffusers' module, with what these constants
+        add put in.
 
         Raises ValueError where they do not end in a layer with a bias, or the architecture itself takes a number.
         """
-        ends = [getattr(module, "linear_2", None) for module in self._time_embeddings()]
+        # What adds more to the time, such as the text, has the time's own embedding as a part.
+        own = [getattr(module, "timestep_embedder", module) for module in self._time_embeddings()]
+        ends = [getattr(module, "linear_2", None) for module in own]
         if any(name in self.native for name in self.inputs) or any(end is None or end.bias is None for end in ends):
             raise ValueError(f"A {type(self).__name__} has no place for what {', '.join(self.inputs)} add.")
+        added: Tensor | float = 0.0
         if self.numbers is not None:
             told = {name: torch.full((1,), value, dtype=torch.float64) for name, value in values.items()}
             added = self.numbers.added(told)[0]
-            for end in ends:
-                end.bias.add_(added)  # type: ignore[union-attr]
+        biases = {id(end.bias) for end in ends}  # type: ignore[union-attr]
+        return {name: p + added for name, p in module_of(self).named_parameters() if id(p) in biases}
+
+    def without_numbers(self) -> None:
+        """From now on the network takes no numbers, whose part `folded_biases` may have put into the biases."""
         self.numbers, self.inputs = None, ()
 
     def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:

@@ -16,6 +16,8 @@ from backend.exports import Export, ExportError, adapters, diffusers_folder, exp
 from backend.exports.verify import TOLERANCE, Verification, verify_all
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import with_adapters
+from backend.networks.experts import with_experts
+from backend.networks.momentum import with_momentum
 from backend.samplers import Sampler, start_level, student_levels
 from backend.teachers import Teacher, load_teacher
 
@@ -124,6 +126,82 @@ def test_the_pipelines_own_call_makes_them_as_the_card_says(name: str, exports: 
         assert made.shape == wanted.shape  # these pipelines draw the noise between steps from no generator
         return
     assert (2 * made - 1 - wanted).abs().max() < 2e-3
+
+
+FAMILIES = ("dit", "sd", "sdxl", "sd3", "pixart-alpha-sizes", "pixart-sigma", "sana", "flux", "flux-schnell")
+
+
+def told(student: Denoiser) -> Denoiser:
+    """A student that is told where each step ends."""
+    return _shaken(student.extended("end_time"), "numbers")
+
+
+def in_phases(student: Denoiser) -> Denoiser:
+    """Two networks, each for a part of the noise."""
+    second = student.copy()
+    with torch.no_grad():
+        for weight in second.parameters():
+            weight.mul_(1.05)
+    return with_experts([student, second], [0.6])
+
+
+def curved(student: Denoiser) -> Denoiser:
+    """A student that answers with a mixture of velocities for a whole step."""
+    return _shaken(with_momentum(student, 3), "profile")
+
+
+def _shaken(student: Denoiser, part: str) -> Denoiser:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, weight in student.named_parameters():
+            if f".{part}." in name:
+                weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.2)
+    return student
+
+
+@pytest.fixture(scope="module")
+def by_step(tmp_path_factory: pytest.TempPathFactory, tiny_model: Models) -> dict[str, Verification]:
+    """Of each family and kind of student whose network is not the same at every step: what plain diffusers made."""
+    root, found = tmp_path_factory.mktemp("by-step"), {}
+    for model in FAMILIES:
+        for kind in (told, in_phases, curved):
+            teacher, student, sampler = student_of(Case(model), tiny_model)
+            more = kind(student)
+            sampler = replace(sampler, kind="momentum") if kind is curved else sampler
+            cond = teacher.each_condition(2) if teacher.prompts else Condition.of_labels(torch.tensor([2, 0]))
+            out = root / f"{model}-{kind.__name__}"
+            found[f"{model} {kind.__name__}"] = export("diffusers", more, sampler, cond, FACTS, out, SEED, teacher).path
+    return dict(zip(found, verify_all(list(found.values())), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["told", "in_phases", "curved"])
+@pytest.mark.parametrize("model", FAMILIES)
+def test_plain_diffusers_makes_the_pictures_of_students_with_something_for_each_step(
+    model: str, kind: str, by_step: dict[str, Verification]
+) -> None:
+    found = by_step[f"{model} {kind}"]
+    assert found.sound, found.sentence
+
+
+@pytest.mark.parametrize("kind", [told, in_phases, curved])
+def test_one_file_of_such_a_student_holds_its_weights_and_promises_nothing(
+    kind: Callable[[Denoiser], Denoiser], tiny_model: Models, tmp_path: Path
+) -> None:
+    teacher, student, sampler = student_of(Case("sd"), tiny_model)
+    cond, out = teacher.each_condition(1), tmp_path / "student.safetensors"
+    done = export("safetensors", kind(student), sampler, cond, FACTS, out, SEED, teacher)
+    assert done.promise is None
+    assert "nothing was checked" in done.unchecked
+
+
+@pytest.mark.parametrize("kind", [in_phases, curved])
+def test_adapters_of_such_a_student_do_not_leave_alone(
+    kind: Callable[[Denoiser], Denoiser], tiny_model: Models, tmp_path: Path
+) -> None:
+    teacher, student, sampler = student_of(Case("sd"), tiny_model)
+    net = kind(with_adapters(student, 2))
+    with pytest.raises(ExportError, match="more than one network with adapters"):
+        export("lora", net, sampler, teacher.each_condition(1), FACTS, tmp_path / "out", SEED, teacher)
 
 
 def _arguments(call: str) -> dict[str, Any]:
