@@ -1,4 +1,5 @@
-"""Discriminators besides the plain `Heads`: a pool of heads of which a few look at a time, and one that sees data."""
+"""Discriminators besides the plain `Heads`: a pool of heads of which a few look at a time, heads that are told a level,
+and one that sees data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backend.networks.codec import Codec
+from backend.networks.heads import Heads
 
 _LAYERS: tuple[Callable[..., nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WIDTH = 64
@@ -92,6 +94,28 @@ class HeadPool(nn.Module):
             assert isinstance(head, PoolHead)
             head.forget(generator)
         return gone
+
+
+class LevelHeads(nn.Module):
+    """A head for each feature map, told for each sample at which of a few levels its student started.
+
+    By a scale and a shift of the map's channels for each level (FiLM, arXiv:1709.07871).
+    """
+
+    def __init__(self, features: Sequence[Tensor], levels: int) -> None:
+        """`features`: an example of what it will be given, for the numbers of channels and axes alone."""
+        super().__init__()
+        self.heads = nn.ModuleList(Heads([f]) for f in features)
+        self.scales = nn.ModuleList(nn.Embedding(levels, f.shape[1]) for f in features)
+        self.shifts = nn.ModuleList(nn.Embedding(levels, f.shape[1]) for f in features)
+
+    def forward(self, features: Sequence[Tensor], level: Tensor) -> list[Tensor]:
+        """Logits of each head, (B,). level: (B,) integers."""
+        logits = []
+        for heads, scales, shifts, h in zip(self.heads, self.scales, self.shifts, features, strict=True):
+            scale, shift = (of(level).reshape(len(h), -1, *[1] * (h.ndim - 2)) for of in (scales, shifts))
+            logits.append(heads([h * (1 + scale) + shift]))
+        return logits
 
 
 class DataDiscriminator(nn.Module):
