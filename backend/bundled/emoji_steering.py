@@ -16,12 +16,12 @@ from torch import Tensor
 from backend import judge
 from backend.datasets.emoji import emoji
 from backend.evaluate import FeatureNetwork, agreement
-from backend.methods.snoopi import tokens
 from backend.networks import Guided
 from backend.networks.steering import steer
 from backend.resources import RESOURCES
 from backend.samplers import teacher_sampler
 from backend.teachers import Teacher, load_teacher
+from backend.teachers.prompts import tokens
 
 AWAY = (0.0, 0.1, 0.2, 0.5)
 SEED = 11

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from backend.exports import ExportError
 from backend.exports.usage import Integral, LastLayer, Usage, usage_of
+from backend.flow import flow_scale, flow_time
 from backend.networks import Condition, Denoiser
 from backend.networks.experts import Experts
-from backend.networks.momentum import Momentum, flow_scale, flow_time, last_layer_name
+from backend.networks.momentum import Momentum, last_layer_name
 from backend.networks.told import module_of
 from backend.samplers import Sampler, end_of_step, told
 

@@ -13,19 +13,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
+from backend.flow import flow_time, in_flow, in_path
 from backend.methods import Batch, Method, Preset, StartLevel, Update
 from backend.networks import Denoiser, Guided
-from backend.networks.momentum import (
-    MomentumDenoiser,
-    Profile,
-    flow_scale,
-    flow_time,
-    in_flow,
-    velocity_of,
-    with_momentum,
-)
+from backend.networks.momentum import MomentumDenoiser, Profile, with_momentum
 from backend.noise import Path, per_sample
 from backend.optimizers import adam
 from backend.samplers import Sampler, end_of_step, initial, start_level, student_levels, times
@@ -115,7 +109,7 @@ def segment(
         there = (here - by_the_teacher).clamp(min=end)
         with torch.no_grad():
             state = state - own.displacement(clock(path, t), clock(path, here))
-            velocity = velocity_of(nets.teacher(in_path(state, path, here), here, batch.cond))
+            velocity = losses.flow_velocity(nets.teacher(in_path(state, path, here), here, batch.cond))
         mean = profile.average(clock(path, here), clock(path, (here - window).clamp(min=end)))
         errors.append((mean - velocity).square().mean())
         state = state - per_sample(clock(path, here) - clock(path, there), state) * velocity
@@ -148,11 +142,6 @@ def intervals(share: float, length: float, batch: Batch, points: int) -> tuple[T
 def clock(path: Path, t: Tensor) -> Tensor:
     """Flow matching's time at times t (B,); 0 where the last step ends."""
     return flow_time(end_of_step(path, t))
-
-
-def in_path(state: Tensor, path: Path, t: Tensor) -> Tensor:
-    """A state (B, ...) of flow matching at times t (B,) as the path has it."""
-    return per_sample(flow_scale((path.alpha(t), path.sigma(t))), state) * state
 
 
 def cost(s: Settings) -> float:

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         0.1, "Weight of the gradient penalty (R1) on real samples; more is steadier, 0 leaves it out", low=0, high=100
     )
     discriminator_updates: int = setting(1, "Discriminator updates per student update", low=1, high=10)
-    learning_rate: float = setting(5e-5, "Student's learning rate", low=1e-7, high=1e-2)
+    learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(1e-3, "Discriminator's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
     first_level: FirstLevel = 0.0
@@ -208,7 +208,11 @@ METHOD = Method(
     pairs_from=lambda s, net: pairs_level(net),
     training={"steps": 1000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
-        "four-steps": Preset("Four steps", "Four network evaluations for a picture."),
+        "four-steps": Preset(
+            "Four steps",
+            "Four network evaluations for a picture; what the teacher makes of a sample keeps the steps in hand.",
+            {"student_steps": 4, "distillation_weight": 0.5},
+        ),
         "one-step": Preset(
             "One step", "One network evaluation for a picture.", {"student_steps": 1, "highest_share": 0.7}
         ),

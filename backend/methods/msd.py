@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from backend import losses
-from backend.contract.recipe import RecipeError
 from backend.contract.settings import setting
 from backend.methods import Batch, Method, Need, Preset, Update, dmd2
 from backend.networks import Condition, Guided
 from backend.networks.heads import Heads, example_features
-from backend.networks.routed import Partition, RoutedDenoiser, RoutedHeads, partition_of
+from backend.networks.routed import RoutedDenoiser, RoutedHeads, partition_of
 from backend.networks.smaller import narrower
 from backend.teachers import Teacher
 
@@ -49,31 +48,19 @@ class Nets(dmd2.Nets):
 
 
 def new_student(teacher: Teacher, s: Settings) -> RoutedDenoiser:
-    """All students as one. Raises `RecipeError` where the teacher has nothing to share out, or cannot be narrowed."""
+    """All students as one. Raises `RecipeError` where a teacher has too little to share out or cannot be narrowed."""
+    shares = partition_of(teacher, s.students)
     students = [teacher.trainable() for _ in range(s.students)]
     if s.width < 1:
         students = [narrower(student, s.width) for student in students]
-    return RoutedDenoiser(students, partition(teacher, s))
-
-
-def partition(teacher: Teacher, s: Settings) -> Partition:
-    if not (teacher.labels or teacher.prompts):
-        raise RecipeError(
-            "MSD shares classes or prompts out among students, and this teacher takes neither; choose a teacher that "
-            "does, or another method."
-        )
-    return partition_of(teacher, s.students)
+    return RoutedDenoiser(students, shares)
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
-    kinds = len(teacher.prompts or teacher.labels)
     student = new_student(teacher, s)
-    if kinds < s.students:
-        what = "prompts" if teacher.prompts else "classes"
-        raise RecipeError(f"The teacher has {kinds} {what}, too few for {s.students} students; lower students.")
     fake_scores = [teacher.fake_score() for _ in range(s.students)]
     heads = [Heads(example_features(net, teacher.each_condition(2))[-1:]) for net in fake_scores]
-    fake_score = RoutedDenoiser(fake_scores, partition(teacher, s))
+    fake_score = RoutedDenoiser(fake_scores, student.network.partition)
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, fake_score, RoutedHeads(heads))
 
 
@@ -130,8 +117,7 @@ METHOD = Method(
     title="Several students (MSD)",
     paper="arXiv:2410.23274",
     family="distribution matching",
-    summary="Shares classes or prompts out among students, each distilled for its part; as quick as one, as large as "
-    "all.",
+    summary="Shares classes or prompts out among students, each for its part; as quick as one, as large as all.",
     settings=Settings,
     build=build,
     optimizers=dmd2.optimizers,

@@ -11,7 +11,6 @@ from typing import Self
 
 import torch
 from pydantic import model_validator
-from torch import Tensor
 
 from backend import losses
 from backend.contract.recipe import RecipeError
@@ -70,20 +69,9 @@ def student(teacher: Teacher, s: Settings) -> Denoiser:
     if not s.negative_prompt:
         return net
     refuse_unsteerable(net.network)
+    from backend.teachers.prompts import tokens  # noqa: PLC0415 - needs transformers, which takes seconds
+
     return steer(net, s.negative_prompt, tokens(teacher, s.negative_prompt))
-
-
-def tokens(teacher: Teacher, prompt: str) -> Tensor:
-    """What the teacher's text encoder makes of a prompt, (L, D). Raises `RecipeError` for one that is too long."""
-    # Imported here because they need transformers, which takes seconds.
-    from backend.teachers.layouts import layout  # noqa: PLC0415
-    from backend.teachers.prompts import embed  # noqa: PLC0415
-
-    assert teacher.folder is not None  # it takes prompts
-    found = embed(layout(teacher.folder), [prompt])
-    if found.too_long:
-        raise RecipeError("The negative_prompt is longer than the teacher's text encoder takes; shorten it.")
-    return found.cond.part("text")[0]
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:

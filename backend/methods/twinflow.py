@@ -15,9 +15,10 @@ from torch import Tensor
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
+from backend.flow import mean_velocity, mixed
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Prediction
-from backend.noise import Path, per_sample
+from backend.noise import per_sample
 from backend.optimizers import adams
 from backend.samplers import Sampler, even_levels, initial, start_level, times
 from backend.teachers import Teacher
@@ -75,7 +76,7 @@ def own_samples(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """L_adv and L_rect of one-step samples: the negative branch learns their velocity, their step is rectified."""
     x, cond = prediction.x0.detach(), batch.cond[: len(prediction.x0)]
-    t, noise = flow_times(net.path, len(x), batch, s, net), batch.noise()[: len(x)]
+    t, noise = flow_times(len(x), batch, s, net), batch.noise()[: len(x)]
     state = mixed(x, noise, t)
     fake = velocity(net, state, t, t, cond, sign=-1)
     with torch.no_grad():
@@ -92,7 +93,7 @@ def any_step(nets: Nets, rows: int, batch: Batch, s: Settings) -> Tensor:
     """L_base: F(x_t, t, r) becomes the mean velocity from r to t; thirds: the whole way, next to t, any r < t."""
     real, real_cond = batch.real
     x, cond, noise = real[:rows], real_cond[:rows], batch.noise()[:rows]
-    t, share = flow_times(nets.student.path, rows, batch, s, nets.student), batch.times()[:rows]
+    t, share = flow_times(rows, batch, s, nets.student), batch.times()[:rows]
     kind = torch.arange(rows, device=t.device) % 3
     whole = torch.full_like(t, float(nets.student.path.flow_time(times(sampler(s, nets.student).levels[0], x[:1]))))
     t = torch.where(kind == 0, whole, t)
@@ -131,9 +132,6 @@ def guided(net: Denoiser, state: Tensor, t: Tensor, cond: Condition, scale: floa
     return (scale - 1) * (velocity(net, state, t, t, cond) - velocity(net, state, t, t, null))
 
 
-# The flow's coordinates, (1 - t) x0 + t noise, in which the paper is written and to which every path is rescaled
-
-
 def start(net: Denoiser, noise: Tensor, cond: Condition, s: Settings) -> Prediction:
     """The student's one step, from unit noise (B, ...) to the data."""
     level = sampler(s, net).levels[0]
@@ -143,20 +141,13 @@ def start(net: Denoiser, noise: Tensor, cond: Condition, s: Settings) -> Predict
 
 def velocity(net: Denoiser, state: Tensor, t: Tensor, r: Tensor, cond: Condition, sign: float = 1.0) -> Tensor:
     """F(x_t, t, r), the mean velocity from flow time r to t (B,) as `net` predicts it; state: (B, ...)."""
-    at, end = (net.path.t_of_ratio(time / (1 - time)) for time in (t, r))
-    told = cond.with_part("end_time", end).with_part("sign", times(sign, state))
-    prediction = net(per_sample(net.path.alpha(at) + net.path.sigma(at), state) * state, at, told)
-    return prediction.noise - prediction.x0  # type: ignore[no-any-return]
+    return mean_velocity(net, state, t, r, cond.with_part("sign", times(sign, state)))
 
 
-def mixed(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    return per_sample(1 - t, x) * x + per_sample(t, x) * noise
-
-
-def flow_times(path: Path, rows: int, batch: Batch, s: Settings, net: Denoiser) -> Tensor:
+def flow_times(rows: int, batch: Batch, s: Settings, net: Denoiser) -> Tensor:
     """Flow times, (rows,), uniform from the least noise of the path to where the student starts."""
     drawn = batch.times()[:rows]
-    low, high = (path.flow_time(torch.full_like(drawn[:1], t)) for t in (0.0, sampler(s, net).levels[0]))
+    low, high = (net.path.flow_time(torch.full_like(drawn[:1], t)) for t in (0.0, sampler(s, net).levels[0]))
     return low + (high - low) * drawn
 
 

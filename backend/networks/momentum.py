@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from backend.contract.recipe import RecipeError
+from backend.flow import flow_scale, flow_time
 from backend.networks.condition import Condition
 from backend.networks.denoiser import Denoiser, Prediction
 from backend.networks.told import module_of
-from backend.noise import Level, Path, per_sample
+from backend.noise import Level, per_sample
 
 MOST_RATE = 6.0
 """No velocity grows or falls faster than by exp(6) over all of the noise."""
@@ -24,16 +25,6 @@ SLOWNESS = 0.1
 _FIRST_RATES = (math.log(0.2), math.log(4.0))
 _LAST_LAYERS = ("head", "conv_out", "proj_out_2", "proj_out")
 _SERIES_BELOW = 1e-3
-
-
-def flow_time(level: Level) -> Tensor:
-    """s = sigma / (alpha + sigma), (B,): the time of flow matching at which there is as much noise."""
-    return level[1] / (level[0] + level[1])
-
-
-def flow_scale(level: Level) -> Tensor:
-    """alpha + sigma, (B,): what a state of flow matching is multiplied by to be one of the path."""
-    return level[0] + level[1]
 
 
 @dataclass(frozen=True)
@@ -213,13 +204,3 @@ class MomentumDenoiser(Denoiser):
 def with_momentum(net: Denoiser, components: int) -> MomentumDenoiser:
     """`net` as one that says how its velocity goes on; its weights become the new one's own."""
     return MomentumDenoiser(Momentum(net.network, components), net.path, net.prediction_type, net.sigma_data)
-
-
-def velocity_of(prediction: Prediction) -> Tensor:
-    """dx/ds in flow matching's coordinates, noise - x0, (B, ...)."""
-    return prediction.noise - prediction.x0
-
-
-def in_flow(state: Tensor, path: Path, t: Tensor) -> Tensor:
-    """A state (B, ...) of the path at times t (B,) in flow matching's coordinates."""
-    return state / per_sample(flow_scale((path.alpha(t), path.sigma(t))), state)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from backend.contract.recipe import RecipeError
 from backend.networks.condition import Condition
 from backend.networks.denoiser import Denoiser
 
@@ -65,12 +66,18 @@ def prompt_vectors(cond: Condition) -> Tensor:
 def partition_of(teacher: "Teacher", count: int) -> Partition:
     """The teacher's classes in `count` runs of about the same length, or its prompts in as many clusters.
 
-    Raises ValueError for a teacher that has neither.
+    Raises `RecipeError` for a teacher that has neither, or fewer than that.
     """
+    kinds, what = len(teacher.prompts or teacher.labels), "prompts" if teacher.prompts else "classes"
+    if not kinds:
+        raise RecipeError(
+            "MSD shares classes or prompts out among students, and this teacher takes neither; choose a teacher that "
+            "does, or another method."
+        )
+    if kinds < count:
+        raise RecipeError(f"The teacher has {kinds} {what}, too few for {count} students; lower students.")
     if teacher.embedded is not None:
         return Partition(count, centres=clusters(prompt_vectors(teacher.embedded), count))
-    if not teacher.labels:
-        raise ValueError("The teacher has neither classes nor prompts.")
     classes = len(teacher.labels)
     return Partition(count, table=torch.arange(classes) * count // classes)
 

@@ -22,11 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backend import losses
 from backend.contract.recipe import Pairs
 from backend.evaluate import mixture_figures
+from backend.flow import flow_time
 from backend.methods import Method
 from backend.networks import Condition, Denoiser, Guided
-from backend.networks.momentum import MomentumDenoiser, flow_time, velocity_of
+from backend.networks.momentum import MomentumDenoiser
 from backend.networks.normal import NormalDenoiser, NormalScore, NormalStudent
 from backend.noise import VarianceExploding
 from backend.samplers import Denoises, Sampler, end_of_step, heun, initial, sample, times
@@ -98,7 +100,7 @@ class Bench:
         for k in range(MOMENTS):
             t, s = (times(begin + (end - begin) * part / MOMENTS, state) for part in (k, k + 1))
             found = profile.velocity(flow_time(end_of_step(net.path, t)))
-            errors.append((found - velocity_of(guided(state, t, cond))).square().mean())
+            errors.append((found - losses.flow_velocity(guided(state, t, cond))).square().mean())
             state = heun(guided, state, t, s, cond)
         return float(torch.stack(errors).mean())
 

@@ -19,10 +19,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from backend import cache
+from backend.contract.recipe import RecipeError
 from backend.networks import Condition
-from backend.teachers import TeacherError
+from backend.teachers import Teacher, TeacherError
 from backend.teachers.files import tensors_in, weights_files
-from backend.teachers.layouts import Encoder, Layout
+from backend.teachers.layouts import Encoder, Layout, layout
 from backend.teachers.modules import build, digest, pipeline, quiet
 
 BATCH = 16
@@ -116,6 +117,15 @@ def embed(
         if where.device.type == "cuda":
             torch.cuda.empty_cache()  # the training needs what the encoders had
     return _in_order([names[prompt] for prompt in prompts], files)
+
+
+def tokens(teacher: Teacher, prompt: str) -> Tensor:
+    """What the teacher's text encoder makes of a prompt, (L, D). Raises `RecipeError` for one that is too long."""
+    assert teacher.folder is not None  # it takes prompts
+    found = embed(layout(teacher.folder), [prompt])
+    if found.too_long:
+        raise RecipeError("The negative_prompt is longer than the teacher's text encoder takes; shorten it.")
+    return found.cond.part("text")[0]
 
 
 def _in_order(names: Sequence[str], files: Sequence[_Kept]) -> Embedded:

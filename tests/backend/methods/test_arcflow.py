@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend import losses
 from backend.contract.recipe import Recipe
 from backend.exports import ExportError, Facts, export
 from backend.methods import Batch, arcflow
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.adapters import load_own_state, own_state, with_adapters
-from backend.networks.momentum import MomentumDenoiser, Profile, mean_growth, velocity_of, with_momentum
+from backend.networks.momentum import MomentumDenoiser, Profile, mean_growth, with_momentum
 from backend.samplers import Sampler, even_levels, initial, jump, sample, teacher_sampler, times
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, paths
@@ -118,7 +119,7 @@ def test_a_new_students_velocity_is_the_teachers_where_its_step_starts(
     noised, t, cond = torch.randn(6, 2), times(0.6, torch.zeros(6, 2)), Condition.none(6)
     profile = net.profile(noised, t, cond)
     torch.testing.assert_close(
-        profile.velocity(profile.start), velocity_of(plain(noised, t, cond)), rtol=1e-4, atol=1e-5
+        profile.velocity(profile.start), losses.flow_velocity(plain(noised, t, cond)), rtol=1e-4, atol=1e-5
     )
 
 

@@ -1,0 +1,49 @@
+"""Flow matching's coordinates, for every path: x = (1 - tau) x0 + tau noise, whose velocity is noise - x0.
+
+A point of any path is one of these at the same noise level, but for a factor, alpha + sigma. Nothing here knows a
+method.
+"""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from backend.noise import Level, Path, per_sample
+
+if TYPE_CHECKING:  # networks that answer for a whole step are built on these coordinates
+    from backend.networks import Condition, Denoiser
+
+
+def flow_time(level: Level) -> Tensor:
+    """tau = sigma / (alpha + sigma), (B,): the time of flow matching at which there is as much noise."""
+    return level[1] / (level[0] + level[1])
+
+
+def flow_scale(level: Level) -> Tensor:
+    """alpha + sigma, (B,): what a state of flow matching is multiplied by to be one of the path."""
+    return level[0] + level[1]
+
+
+def in_flow(state: Tensor, path: Path, t: Tensor) -> Tensor:
+    """A state (B, ...) of the path at times t (B,) in flow matching's coordinates."""
+    return state / per_sample(flow_scale((path.alpha(t), path.sigma(t))), state)
+
+
+def in_path(state: Tensor, path: Path, t: Tensor) -> Tensor:
+    """A state (B, ...) of flow matching at times t (B,) as the path has it."""
+    return per_sample(flow_scale((path.alpha(t), path.sigma(t))), state) * state
+
+
+def mixed(x0: Tensor, noise: Tensor, tau: Tensor) -> Tensor:
+    """The state (B, ...) of these x0 and noise at flow times tau (B,)."""
+    return per_sample(1 - tau, x0) * x0 + per_sample(tau, x0) * noise
+
+
+def mean_velocity(net: "Denoiser", state: Tensor, tau: Tensor, end: Tensor, cond: "Condition") -> Tensor:
+    """What a network that is told the end of its step predicts for the way from flow times tau to `end`, (B,) each.
+
+    state: (B, ...) of flow matching, as the velocity is.
+    """
+    t, s = (net.path.t_of_ratio(time / (1 - time)) for time in (tau, end))
+    prediction = net(in_path(state, net.path, t), t, cond.with_part("end_time", s))
+    return prediction.noise - prediction.x0  # type: ignore[no-any-return]
