@@ -72,8 +72,13 @@ def gradient_penalty(logits: Tensor, real: Sequence[Tensor]) -> Tensor:
 
 
 def pseudo_huber(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Mean over the batch of sqrt(|x - y|² + c²) - c, |.| the norm of a sample (arXiv:2310.14189, eq. 8)."""
-    return ((x - y).square().flatten(1).sum(1) + c**2).sqrt().sub(c).mean()
+    """Mean over the batch of `pseudo_hubers`."""
+    return pseudo_hubers(x, y, c).mean()
+
+
+def pseudo_hubers(x: Tensor, y: Tensor, c: float) -> Tensor:
+    """sqrt(|x - y|² + c²) - c, (B,), |.| the norm of a sample (arXiv:2310.14189, eq. 8)."""
+    return ((x - y).square().flatten(1).sum(1) + c**2).sqrt().sub(c)
 
 
 def truncated_snr(alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from backend import boundary, train
+from backend.contract.settings import problems
 from backend.methods import Update, consistency
 from backend.networks import Condition, Denoiser
 from backend.samplers import heun, sample, times
-from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture, paths
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
 
 KINDS = tuple(paths())
 GAUSSIAN = Mixture(torch.tensor([[0.0, 0.0]]).double(), torch.tensor([1.0]).double(), std=0.5)
@@ -116,17 +117,56 @@ def test_each_curriculum_steps_towards_the_data_on_every_path(kind, curriculum, 
 def test_distances_of_known_differences(distance):
     x = torch.zeros(4, 2)
     y = torch.tensor([3.0, 4.0]).expand(4, 2)
-    value = float(consistency.distance(x, y, consistency.Settings(distance=distance)))
-    assert value == pytest.approx({"l2": 12.5, "pseudo-huber": 5.0}[distance], rel=1e-3)
+    known, gap = {"l2": 12.5, "pseudo-huber": 5.0}[distance], torch.tensor([0.5, 0.5, 4.0, 0.0])
+    assert float(consistency.distance(x, y, gap, consistency.Settings(distance=distance))) == pytest.approx(
+        known, rel=1e-3
+    )
+    free = consistency.Settings(distance=distance, curriculum="shrinking gap")
+    over = known * (2 + 2 + 0.25 + 1 / consistency.SMALLEST_GAP) / 4
+    assert float(consistency.distance(x, y, gap, free)) == pytest.approx(over, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("solver", ["heun", "euler"])
+@pytest.mark.parametrize("solver", ["heun", "euler", "data"])
 def test_it_runs_on_every_kind(kind, solver, begin, untrained):
     run = begin("consistency", untrained(kind), steps=3, solver=solver, student_steps=2, learning_rate=1e-3)
     list(train.train(run))
     x = sample(run.student, run.sampler, torch.randn(16, 2), Condition.none(16), torch.Generator())
     assert bool(x.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_data_the_target_sees_the_same_sample_with_less_of_the_same_noise_and_no_teacher(
+    kind, begin, untrained, monkeypatch
+):
+    run = begin("consistency", untrained(kind), steps=1, batch=64, solver="data", first_level=0.9)
+    seen: list[tuple[Tensor, Tensor]] = []
+    for net in (run.nets.target, run.student):
+        net.register_forward_pre_hook(lambda module, given: seen.append(given[:2]))
+    monkeypatch.setattr(run.nets.teacher, "forward", lambda *given: pytest.fail("the teacher was asked"))
+    list(train.train(run))
+    path = run.student.path
+    (less, t_next), (more, t) = seen
+    alpha, sigma = (torch.stack([f(t_next), f(t)]) for f in (path.alpha, path.sigma))
+    # Two points of one line from a sample to a noise say both.
+    determinant = alpha[0] * sigma[1] - alpha[1] * sigma[0]
+    noise = ((alpha[0, :, None] * more - alpha[1, :, None] * less) / determinant[:, None]).float()
+    x0 = ((sigma[1, :, None] * less - sigma[0, :, None] * more) / determinant[:, None]).float()
+    assert bool((t_next < t).all())
+    assert float(noise.std()) == pytest.approx(1, abs=0.2)
+    nearest = (x0[:, None] - MIXTURE.means.float()).norm(dim=2).min(1).values
+    assert float(nearest.max()) < 5 * MIXTURE.std  # samples of the data, each near a mode
+
+
+def test_a_step_costs_what_is_evaluated():
+    costs = {solver: consistency.cost(consistency.Settings(solver=solver)) for solver in ("heun", "euler", "data")}
+    assert costs == {"heun": 6, "euler": 5, "data": 4}
+    assert consistency.cost(consistency.Settings(guidance_scale=2)) == 8
+
+
+def test_guidance_is_not_learnt_from_data():
+    (problem,) = problems(consistency.Settings, {"solver": "data", "guidance_scale": 3})
+    assert "guidance_scale is 3, but no guidance is learnt from data" in problem
 
 
 def test_a_resumed_run_continues_as_it_would_have(begin, untrained, continued):
@@ -142,6 +182,7 @@ def test_a_resumed_run_continues_as_it_would_have(begin, untrained, continued):
 
 STEPS = 3500  # the reference took 6000
 REFERENCE = 0.079  # coupling RMSE on Ring-8 of a network of this size, 40 points and l2
+FROM_DATA = 0.20  # of the same from data
 
 
 @pytest.mark.long
@@ -155,8 +196,16 @@ def test_one_step_follows_the_exact_flow_on_the_ring(begin, ring8):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("curriculum", ["fixed", "shrinking gap"])
+def test_from_data_one_step_follows_it_too_though_less_exactly(begin, ring8, curriculum):
+    run = begin("consistency", ring8.teacher, STEPS, 512, learning_rate=1e-3, solver="data", curriculum=curriculum)
+    list(train.train(run))
+    assert ring8.coupling(run.average, run.sampler) < FROM_DATA
+
+
+@pytest.mark.long
 def test_without_the_teachers_step_the_flow_is_not_found(begin, ring8, monkeypatch):
-    monkeypatch.setattr(consistency, "teacher_step", lambda teacher, noised, *rest: noised)
+    monkeypatch.setattr(consistency, "heun", lambda teacher, noised, *rest: noised)
     run = begin("consistency", ring8.teacher, 1000, 512, learning_rate=1e-3)
     list(train.train(run))
     assert ring8.coupling(run.student, run.sampler) > 0.6
@@ -168,7 +217,7 @@ def test_without_the_target_the_flow_is_not_found(begin, ring8, monkeypatch):
         x0, cond = batch.real
         t = (batch.indices(s.discretisation - 1) + 1) * times(1 / (s.discretisation - 1), x0)
         answer = boundary.led_to_start(nets.student, nets.student.path.noised(x0, batch.noise(), t), t, cond)
-        yield Update(nets.student, {"consistency": consistency.distance(answer, x0, s)})
+        yield Update(nets.student, {"consistency": consistency.distance(answer, x0, t, s)})
 
     begun = begin("consistency", ring8.teacher, 1000, 512, learning_rate=1e-3)
     run = replace(begun, method=replace(begun.method, step=step))
