@@ -23,7 +23,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.recorder import BATCH_SECONDS, Recorder
 from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
-from backend.networks.discriminators import DataDiscriminator, HeadPool
+from backend.networks.discriminators import DataDiscriminator, HeadPool, LevelHeads
 from backend.networks.heads import Heads
 from backend.progress import Report
 from backend.proofs import proof_names, prove
@@ -61,7 +61,7 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
     """While inside, `watch` adds up every network's forward and every backward of `run`."""
     grad = torch.autograd.grad
     inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
-    heads = Heads | HeadPool | DataDiscriminator
+    heads = Heads | HeadPool | LevelHeads | DataDiscriminator
     networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
     for net in networks.values():
         net.forward = watch.timed(net.forward)
