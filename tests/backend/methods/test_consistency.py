@@ -196,9 +196,9 @@ def test_one_step_follows_the_exact_flow_on_the_ring(begin, ring8):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("curriculum", ["fixed", "shrinking gap"])
-def test_from_data_one_step_follows_it_too_though_less_exactly(begin, ring8, curriculum):
-    run = begin("consistency", ring8.teacher, STEPS, 512, learning_rate=1e-3, solver="data", curriculum=curriculum)
+@pytest.mark.parametrize("settings", [{"solver": "data"}, consistency.METHOD.presets["from-data"].settings])
+def test_from_data_one_step_follows_it_too_though_less_exactly(begin, ring8, settings):
+    run = begin("consistency", ring8.teacher, STEPS, 512, learning_rate=1e-3, **settings)
     list(train.train(run))
     assert ring8.coupling(run.average, run.sampler) < FROM_DATA
 
