@@ -34,7 +34,7 @@ LEAST_LEVELS = 4
 
 
 class Settings(BaseSettings):
-    student_steps: int = setting(4, "Network evaluations of the finished student", low=1, high=8, unit="steps")
+    student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
     data_share: float = setting(
         0.0, "Share of the data among real samples; the others the teacher makes beforehand", low=0, high=1
     )
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         1.0, "Spread of the logarithm of that noise; 0 is always the same", low=0, high=3
     )
     highest_share: float = setting(
-        0.4, "Share of the samples that in the end start from noise alone; other levels share the rest", low=0.1, high=1
+        0.7, "Share of the samples that in the end start from noise alone; other levels share the rest", low=0.1, high=1
     )
     shift: float = setting(
         0.25,
@@ -208,13 +208,11 @@ METHOD = Method(
     pairs_from=lambda s, net: pairs_level(net),
     training={"steps": 1000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={
+        "one-step": Preset("One step", "One network evaluation for a picture."),
         "four-steps": Preset(
             "Four steps",
             "Four network evaluations for a picture; what the teacher makes of a sample keeps the steps in hand.",
-            {"student_steps": 4, "distillation_weight": 0.5},
-        ),
-        "one-step": Preset(
-            "One step", "One network evaluation for a picture.", {"student_steps": 1, "highest_share": 0.7}
+            {"student_steps": 4, "highest_share": 0.4, "distillation_weight": 0.5},
         ),
         "published-noise": Preset(
             "Noise as published",

@@ -60,7 +60,7 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     student = new_student(teacher, s)
     fake_scores = [teacher.fake_score() for _ in range(s.students)]
     heads = [Heads(example_features(net, teacher.each_condition(2))[-1:]) for net in fake_scores]
-    fake_score = RoutedDenoiser(fake_scores, student.network.partition)
+    fake_score = RoutedDenoiser(fake_scores, partition_of(teacher, s.students))
     return Nets(Guided(teacher.denoiser, s.guidance_scale), student, fake_score, RoutedHeads(heads))
 
 

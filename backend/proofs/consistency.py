@@ -17,7 +17,8 @@ def without_the_teacher(nets: Nets, batch: Batch, s: Settings) -> Iterator[Updat
     noised = nets.student.path.noised(x0, batch.noise(), t)
     with torch.no_grad():
         answer = led_to_start(nets.target, noised, t_next, cond)
-    yield Update(nets.student, {"consistency": distance(led_to_start(nets.student, noised, t, cond), answer, s)})
+    made = led_to_start(nets.student, noised, t, cond)
+    yield Update(nets.student, {"consistency": distance(made, answer, t - t_next, s)})
 
 
 PROOF = Proof(

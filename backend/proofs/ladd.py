@@ -23,7 +23,7 @@ PROOF = Proof(
     bad=0.19,
     change=look_through_much_noise,
     settings={
-        "student_steps": 1,
+        "highest_share": 0.4,
         "data_share": 1.0,
         "discriminator_noise": 0.12,
         "learning_rate": 1e-3,
