@@ -71,7 +71,7 @@ def partition_of(teacher: "Teacher", count: int) -> Partition:
     kinds, what = len(teacher.prompts or teacher.labels), "prompts" if teacher.prompts else "classes"
     if not kinds:
         raise RecipeError(
-            "MSD shares classes or prompts out among students, and this teacher takes neither; choose a teacher that "
+            "Classes or prompts are shared out among students, and this teacher takes neither; choose a teacher that "
             "does, or another method."
         )
     if kinds < count:
