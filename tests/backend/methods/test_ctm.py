@@ -14,10 +14,11 @@ from backend import train
 from backend.contract.settings import problems
 from backend.methods import Batch, Update, ctm
 from backend.networks import Condition, Guided
-from backend.samplers import sample, times
+from backend.samplers import times
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
 
+from .several_steps import same_in_one_step_and_four
 from .test_finite_differences import agree, built
 from .test_finite_differences import batch as drawn_batch
 from .test_meanflow import GAUSSIAN, ExactAverage, ExactDenoiser
@@ -293,14 +294,7 @@ def test_a_span_longer_than_the_grid_is_refused() -> None:
 
 @every_kind
 def test_more_steps_of_the_exact_maps_are_as_exact_as_one(kind: str) -> None:
-    nets = exact_nets(kind)
-    noise = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = []
-    for steps in (1, 4):
-        plan = ctm.sampler(ctm.Settings(student_steps=steps, first_level=0.9), nets.student)
-        found.append(sample(nets.student, plan, noise, Condition.none(64), torch.Generator()))
-    # The last step gives x0 instead of the path's least noise, which is 0.02 of it at most.
-    torch.testing.assert_close(found[0], found[1], rtol=0.02, atol=1e-3)
+    same_in_one_step_and_four(ctm, exact_nets(kind).student)
 
 
 @pytest.mark.long

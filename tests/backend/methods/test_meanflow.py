@@ -12,9 +12,11 @@ from backend.derivatives import Way
 from backend.methods import Batch, meanflow
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.noise import FlowMatching
-from backend.samplers import sample, times
+from backend.samplers import times
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
+
+from .several_steps import same_in_one_step_and_four
 
 KINDS = tuple(paths())
 WAYS: tuple[Way, ...] = ("forward mode", "differences")
@@ -214,11 +216,4 @@ def test_a_mix_without_data_is_refused() -> None:
 
 @every_kind
 def test_more_steps_of_the_exact_average_are_as_exact_as_one(kind: str) -> None:
-    nets = exact_nets(kind)
-    noise = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = []
-    for steps in (1, 4):
-        plan = meanflow.sampler(meanflow.Settings(student_steps=steps, first_level=0.9), nets.student)
-        found.append(sample(nets.student, plan, noise, Condition.none(64), torch.Generator()))
-    # The last step gives x0 instead of the path's least noise, which is 0.02 of it at most.
-    torch.testing.assert_close(found[0], found[1], rtol=0.02, atol=1e-3)
+    same_in_one_step_and_four(meanflow, exact_nets(kind).student)
