@@ -6,12 +6,14 @@ method.
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from backend.noise import Level, Path, per_sample
 
 if TYPE_CHECKING:  # networks that answer for a whole step are built on these coordinates
     from backend.networks import Condition, Denoiser
+    from backend.samplers import Sampler
 
 
 def flow_time(level: Level) -> Tensor:
@@ -39,6 +41,12 @@ def mixed(x0: Tensor, noise: Tensor, tau: Tensor) -> Tensor:
     return per_sample(1 - tau, x0) * x0 + per_sample(tau, x0) * noise
 
 
+def reach(path: Path, sampler: "Sampler") -> tuple[float, float]:
+    """Flow times of the path's least noise and of the level where a student starts."""
+    low, high = path.flow_time(torch.tensor([0.0, sampler.levels[0]], dtype=torch.float64)).tolist()
+    return low, high
+
+
 def mean_velocity(net: "Denoiser", state: Tensor, tau: Tensor, end: Tensor, cond: "Condition") -> Tensor:
     """What a network that is told the end of its step predicts for the way from flow times tau to `end`, (B,) each.
 
@@ -47,3 +55,17 @@ def mean_velocity(net: "Denoiser", state: Tensor, tau: Tensor, end: Tensor, cond
     t, s = (net.path.t_of_ratio(time / (1 - time)) for time in (tau, end))
     prediction = net(in_path(state, net.path, t), t, cond.with_part("end_time", s))
     return prediction.noise - prediction.x0  # type: ignore[no-any-return]
+
+
+def by_guidance(net: "Denoiser", state: Tensor, tau: Tensor, cond: "Condition", scale: float) -> Tensor | float:
+    """What guidance adds to the velocity at flow times tau, (B, ...): scale - 1 times what the condition makes of it.
+
+    Both halves are evaluated in one batched call, none at scale 1. Raises ValueError where `net` cannot be asked
+    without its condition.
+    """
+    if scale == 1:
+        return 0.0
+    both = type(cond).join([cond, net.unconditional(cond)])
+    state, tau = torch.cat([state] * 2), torch.cat([tau] * 2)
+    with_cond, without = mean_velocity(net, state, tau, tau, both).chunk(2)
+    return (scale - 1) * (with_cond - without)

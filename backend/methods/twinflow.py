@@ -15,7 +15,7 @@ from torch import Tensor
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
-from backend.flow import mean_velocity, mixed
+from backend.flow import by_guidance, mean_velocity, mixed, reach
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Prediction
 from backend.noise import per_sample
@@ -24,22 +24,17 @@ from backend.samplers import Sampler, even_levels, initial, start_level, times
 from backend.teachers import Teacher
 
 INPUTS = ("end_time", "sign")
-SUB_STEPS = 2
-"""By which the target walks the rest of the way (N in the paper)."""
+SUB_STEPS = 2  # by which the target walks the rest of the way (N in the paper)
 
 
 class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
-    rectify_weight: float = setting(
-        1.0, "Weight of the rectification; 0 leaves the one-step map to the average velocity", low=0, high=10
-    )
+    rectify_weight: float = setting(1.0, "Weight of the rectification; 0 leaves it out", low=0, high=10)
     learning_rate: float = setting(2e-4, "Learning rate", low=1e-7, high=1e-2)
     target_ema: float = setting(0.99, "Share of the target kept at each step; 0 keeps none", low=0, high=0.9999)
     guidance_scale: float = setting(1.0, "Guidance, by the network's own two answers; 1 is none", low=1, high=20)
     clamp: float = setting(1.0, "Largest correction of a velocity, in data units", low=0.1, high=5, advanced=True)
-    offset: float = setting(
-        0.01, "First stretch of the average velocity, in flow time; less is noisier", low=2e-3, high=0.05, advanced=True
-    )
+    offset: float = setting(0.01, "First stretch, in flow time; less is noisier", low=2e-3, high=0.05, advanced=True)
     first_level: FirstLevel = 0.0
 
 
@@ -54,9 +49,6 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(student, student.copy().requires_grad_(False))
 
 
-optimizers = adams((0.9, 0.99))
-
-
 def sampler(s: Settings, net: Denoiser) -> Sampler:
     first = start_level(net, s.first_level)
     return Sampler("deterministic", tuple(first * level for level in even_levels(s.student_steps)))
@@ -65,43 +57,42 @@ def sampler(s: Settings, net: Denoiser) -> Sampler:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     quarter = max(1, len(batch.cond) // 4)  # for the student's own samples; data take the rest
     prediction = start(nets.student, batch.noise()[:quarter], batch.cond[:quarter], s)
-    terms, metrics = own_samples(nets.student, prediction, batch, s)
+    terms, difference = own_samples(nets.student, prediction, batch, s)
     terms["any_step"] = any_step(nets, max(1, len(batch.cond) - quarter), batch, s)
-    yield Update(nets.student, terms, metrics, sample=prediction.x0)
+    yield Update(nets.student, terms, {"velocity_difference": difference.abs().mean()}, sample=prediction.x0)
     losses.ema_update(nets.target, nets.student, s.target_ema)
 
 
-def own_samples(
-    net: Denoiser, prediction: Prediction, batch: Batch, s: Settings
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """L_adv and L_rect of one-step samples: the negative branch learns their velocity, their step is rectified."""
-    x, cond = prediction.x0.detach(), batch.cond[: len(prediction.x0)]
-    t, noise = flow_times(len(x), batch, s, net), batch.noise()[: len(x)]
+def own_samples(net: Denoiser, made: Prediction, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], Tensor]:
+    """L_adv: the negative branch learns one-step samples' velocity. L_rect: the difference of both moves the step."""
+    x, cond = made.x0.detach(), batch.cond[: len(made.x0)]
+    positive, negative = (cond.with_part("sign", times(sign, x)) for sign in (1.0, -1.0))
+    t, noise = batch.times(*reach(net.path, sampler(s, net)))[: len(x)], batch.noise()[: len(x)]
     state = mixed(x, noise, t)
-    fake = velocity(net, state, t, t, cond, sign=-1)
+    fake = mean_velocity(net, state, t, t, negative)
     with torch.no_grad():
-        difference = velocity(net, state, t, t, cond) - fake
-    made = prediction.noise - prediction.x0
-    answer = (made + difference.clamp(-s.clamp, s.clamp)).detach()
+        difference = mean_velocity(net, state, t, t, positive) - fake
     terms = {"fake_velocity": (fake - (noise - x)).square().mean()}
     if s.rectify_weight:
-        terms["rectification"] = s.rectify_weight * (made - answer).square().mean()
-    return terms, {"velocity_difference": difference.abs().mean()}
+        whole = made.noise - made.x0
+        answer = (whole + difference.clamp(-s.clamp, s.clamp)).detach()
+        terms["rectification"] = s.rectify_weight * (whole - answer).square().mean()
+    return terms, difference
 
 
 def any_step(nets: Nets, rows: int, batch: Batch, s: Settings) -> Tensor:
     """L_base: F(x_t, t, r) becomes the mean velocity from r to t; thirds: the whole way, next to t, any r < t."""
     real, real_cond = batch.real
-    x, cond, noise = real[:rows], real_cond[:rows], batch.noise()[:rows]
-    t, share = flow_times(rows, batch, s, nets.student), batch.times()[:rows]
+    x, noise, cond = real[:rows], batch.noise()[:rows], real_cond[:rows].with_part("sign", times(1.0, real[:rows]))
+    low, high = reach(nets.student.path, sampler(s, nets.student))
+    t, share = batch.times(low, high)[:rows], batch.times()[:rows]
     kind = torch.arange(rows, device=t.device) % 3
-    whole = torch.full_like(t, float(nets.student.path.flow_time(times(sampler(s, nets.student).levels[0], x[:1]))))
-    t = torch.where(kind == 0, whole, t)
+    t = torch.where(kind == 0, high, t)
     r = torch.where(kind == 0, 0, t * (1 - torch.where(kind == 1, 0.05 * share, share)))
     state = mixed(x, noise, t)
-    made = velocity(nets.student, state, t, r, cond)
+    made = mean_velocity(nets.student, state, t, r, cond)
     with torch.no_grad():
-        slope = noise - x + guided(nets.target, state, t, cond, s.guidance_scale)
+        slope = noise - x + by_guidance(nets.target, state, t, cond, s.guidance_scale)
         answer = made - residual(nets.target, made, slope, state, t, r, cond, s).clamp(-s.clamp, s.clamp)
     weight = ((1 - (t - r)) * math.pi / 2.5).tan() + 1
     return (per_sample(weight, x) * (made - answer).square()).mean()
@@ -117,19 +108,9 @@ def residual(
     stretch = (whole - first) / SUB_STEPS
     for k in range(SUB_STEPS):
         at = t - first - k * stretch
-        moved = per_sample(stretch, state) * velocity(target, state, at.clamp(min=0), (at - stretch).clamp(min=0), cond)
-        state, way = state - moved, way + moved
+        moved = mean_velocity(target, state - way, at.clamp(min=0), (at - stretch).clamp(min=0), cond)
+        way = way + per_sample(stretch, state) * moved
     return per_sample(whole / first, made) * made - per_sample(1 / first, way) * way - slope
-
-
-def guided(net: Denoiser, state: Tensor, t: Tensor, cond: Condition, scale: float) -> Tensor | float:
-    """What guidance adds to the slope: (scale - 1) times what the condition makes of the network's own."""
-    if scale == 1:
-        return 0.0
-    null = net.null(cond)
-    if null is None:
-        raise ValueError("This teacher has no unconditional mode, so its guidance scale must stay 1.")
-    return (scale - 1) * (velocity(net, state, t, t, cond) - velocity(net, state, t, t, null))
 
 
 def start(net: Denoiser, noise: Tensor, cond: Condition, s: Settings) -> Prediction:
@@ -137,18 +118,6 @@ def start(net: Denoiser, noise: Tensor, cond: Condition, s: Settings) -> Predict
     level = sampler(s, net).levels[0]
     told = cond.with_part("end_time", times(0.0, noise)).with_part("sign", times(1.0, noise))
     return net(initial(noise, net.path, level), times(level, noise), told)  # type: ignore[no-any-return]
-
-
-def velocity(net: Denoiser, state: Tensor, t: Tensor, r: Tensor, cond: Condition, sign: float = 1.0) -> Tensor:
-    """F(x_t, t, r), the mean velocity from flow time r to t (B,) as `net` predicts it; state: (B, ...)."""
-    return mean_velocity(net, state, t, r, cond.with_part("sign", times(sign, state)))
-
-
-def flow_times(rows: int, batch: Batch, s: Settings, net: Denoiser) -> Tensor:
-    """Flow times, (rows,), uniform from the least noise of the path to where the student starts."""
-    drawn = batch.times()[:rows]
-    low, high = (net.path.flow_time(torch.full_like(drawn[:1], t)) for t in (0.0, sampler(s, net).levels[0]))
-    return low + (high - low) * drawn
 
 
 def cost(s: Settings) -> float:
@@ -163,7 +132,7 @@ METHOD = Method(
     summary="One network as student, teacher and fake score, told apart by the sign of time; half of DMD2's memory.",
     settings=Settings,
     build=build,
-    optimizers=optimizers,
+    optimizers=adams((0.9, 0.99)),
     step=step,
     sampler=sampler,
     cost=cost,

@@ -241,6 +241,13 @@ class Denoiser(nn.Module):
             return cond
         return cond.with_part("labels", torch.full_like(cond.labels, label))
 
+    def unconditional(self, cond: Condition) -> Condition:
+        """`null`, for guidance. Raises ValueError where the network has no such mode."""
+        null = self.null(cond)
+        if null is None:
+            raise ValueError("This teacher has no unconditional mode, so its guidance scale must stay 1.")
+        return null
+
     def copy(self) -> "Denoiser":
         """A deep copy that can be trained, apart from what the network keeps fixed."""
         twin = copy.deepcopy(self).requires_grad_(True)
@@ -299,9 +306,7 @@ class Guided(nn.Module):
         if self.scale == 1:
             return self.denoiser(noised, t, cond)  # type: ignore[no-any-return]
         scale = per_sample(cond.part("guidance"), noised) if self.scale is None else self.scale
-        null = self.denoiser.null(cond)
-        if null is None:
-            raise ValueError("This teacher has no unconditional mode, so its guidance scale must stay 1.")
+        null = self.denoiser.unconditional(cond)
         both = self.denoiser(torch.cat([noised] * 2), torch.cat([t] * 2), Condition.join([cond, null]))
         with_cond, without = both.output.chunk(2)
         # The output is linear in x0 at fixed noised, so guiding it guides every view.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend.flow import mean_velocity
 from backend.methods import Batch, twinflow
 from backend.networks import Condition, Denoiser, Prediction
 from backend.networks.denoiser import output_weights
@@ -69,7 +70,7 @@ def test_the_velocity_is_the_slope_of_the_rescaled_flow_on_every_path(kind: str)
     state = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     slope = (t - (1 - t) * GAUSSIAN.std**2) / spread(t) ** 2
     torch.testing.assert_close(
-        twinflow.velocity(net, state, t, t, Condition.none(3)), slope[:, None] * state, rtol=1e-5, atol=1e-7
+        mean_velocity(net, state, t, t, Condition.none(3)), slope[:, None] * state, rtol=1e-5, atol=1e-7
     )
 
 
@@ -78,8 +79,8 @@ def test_the_exact_mean_velocity_is_left_alone_and_any_other_is_led_to_it(kind: 
     exact = MeanVelocity(GAUSSIAN, *paths()[kind])
     t, r, s = row(0.6, 0.5, 0.45, 0.4), row(0.0, 0.2, 0.449, 0.4), twinflow.Settings(offset=2e-3)
     state, cond = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), Condition.none(4)
-    slope = twinflow.velocity(exact, state, t, t, cond)
-    mean = twinflow.velocity(exact, state, t, r, cond)
+    slope = mean_velocity(exact, state, t, t, cond)
+    mean = mean_velocity(exact, state, t, r, cond)
 
     def gap(made: Tensor) -> Tensor:
         return twinflow.residual(exact, made, slope, state, t, r, cond, s)
@@ -169,21 +170,6 @@ def test_its_cost_is_what_it_asks_of_the_network(untrained: Callable[[str], Teac
         net.register_forward_hook(count)
     list(twinflow.step(made, batch(16), s))
     assert evaluations / 16 == twinflow.cost(s)
-
-
-def test_guidance_next_to_one_is_next_to_none_and_a_teacher_without_null_refuses_it(
-    untrained: Callable[[str], Teacher],
-) -> None:
-    exact = ClosedFormDenoiser(Mixture(GAUSSIAN.means, GAUSSIAN.weights, 0.5), *paths()["flow"], conditional=True)
-    state, t = torch.randn(4, 2, dtype=torch.float64), row(0.2, 0.4, 0.6, 0.8)
-    cond = Condition.of_labels(torch.zeros(4, dtype=torch.long))
-    assert twinflow.guided(exact, state, t, cond, 1.0) == 0.0
-    added = twinflow.guided(exact, state, t, cond, 2.0)
-    assert isinstance(added, Tensor)
-    assert added.abs().max() < 1e-9  # of one class, the condition says nothing
-    net = untrained("flow").trainable().extended(*twinflow.INPUTS)
-    with pytest.raises(ValueError, match="no unconditional mode"):
-        twinflow.guided(net, state.float(), t, Condition.none(4), 2.0)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
