@@ -15,7 +15,8 @@ TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).double(), torch.tensor([0.
 @pytest.mark.parametrize("kind", ["flow", "epsilon"])
 def test_guidance_adds_its_scale_less_one_times_what_the_condition_makes_of_the_velocity(kind: str) -> None:
     net = ClosedFormDenoiser(TWO, *paths()[kind], conditional=True)
-    state, tau = torch.randn(4, 2, dtype=torch.float64), torch.tensor([0.2, 0.4, 0.6, 0.8], dtype=torch.float64)
+    state = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    tau = torch.tensor([0.3, 0.4, 0.6, 0.8], dtype=torch.float64)
     cond = Condition.of_labels(torch.tensor([0, 1, 0, 1]))
     with_cond, without = (mean_velocity(net, state, tau, tau, c) for c in (cond, net.unconditional(cond)))
     added = by_guidance(net, state, tau, cond, 3.0)
