@@ -23,6 +23,7 @@ from backend.contract.recipe import Recipe
 from backend.contract.recorder import BATCH_SECONDS, Recorder
 from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
+from backend.networks import random_features
 from backend.networks.discriminators import DataDiscriminator, HeadPool, LevelHeads
 from backend.networks.heads import Heads
 from backend.progress import Report
@@ -58,8 +59,8 @@ class Stopwatch:
 
 @contextmanager
 def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
-    """While inside, `watch` adds up every network's forward and every backward of `run`."""
-    grad = torch.autograd.grad
+    """While inside, `watch` adds up every network's forward, also the random ones', and every backward of `run`."""
+    grad, new_network = torch.autograd.grad, random_features.random_features
     inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
     heads = Heads | HeadPool | LevelHeads | DataDiscriminator
     networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
@@ -69,10 +70,11 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
             if hasattr(net, name):
                 setattr(net, name, watch.timed(getattr(net, name)))
     torch.autograd.grad = watch.timed(grad)
+    random_features.random_features = lambda *asked: watch.timed(new_network(*asked))
     try:
         yield
     finally:
-        torch.autograd.grad = grad
+        torch.autograd.grad, random_features.random_features = grad, new_network
         for net in networks.values():
             for name in ("forward", "features", "with_features"):
                 net.__dict__.pop(name, None)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backend.networks import Condition, Prediction
-from backend.networks.random_features import random_features
+from backend.networks import Condition, Prediction, random_features
 from backend.noise import Level, per_sample, transition
 
 SMALLEST_NORMALISER = 1e-6
@@ -197,7 +196,7 @@ def embedding(x: Tensor, cond: Condition, real: Tensor, real_cond: Condition, ge
         labels = cond.labels, real_cond.labels
     terms = []
     for _ in range(EMBEDDINGS):
-        features = random_features(tuple(x.shape[1:]), EMBEDDING_WIDTH, generator)
+        features = random_features.random_features(tuple(x.shape[1:]), EMBEDDING_WIDTH, generator)
         terms.append(mean_distance(features(x.float()), features(real.float()), labels))
     return torch.stack(terms).mean()
 

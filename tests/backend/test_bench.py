@@ -9,6 +9,7 @@ from diffusers import UNet2DModel
 from backend import bench, losses
 from backend.assembly import start_run
 from backend.bench_tables import quality_table
+from backend.networks import random_features
 from backend.teachers import mixture_2d
 
 
@@ -39,6 +40,26 @@ def test_the_share_outside_the_networks_is_what_is_not_spent_in_their_forwards_a
     assert spent["elsewhere"] == 2
     assert row["seconds_per_step"] == sum(spent.values())
     assert row["share_outside_networks"] == spent["elsewhere"] / sum(spent.values())
+
+
+def test_what_random_networks_take_is_no_time_outside_networks(monkeypatch):
+    """A clock that runs only in their forward, whose making counts as outside."""
+    clock = [0.0]
+
+    def looks(x):
+        clock[0] += 3
+        return x.flatten(1)
+
+    def new(*asked):
+        clock[0] += 2
+        return looks
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(random_features, "random_features", new)
+    row = bench.step_overhead("embedding_loss", steps=1, warm_up=0, batch_size=2)
+    made = losses.EMBEDDINGS
+    assert row["seconds_per_step"] == made * (2 + 2 * 3)  # of samples and of data
+    assert row["share_outside_networks"] == 2 / (2 + 2 * 3)
 
 
 def test_of_calls_within_calls_the_outer_one_is_timed(monkeypatch):
