@@ -5,10 +5,11 @@ shallowest layers anew; Faster Diffusion (arXiv:2312.09608) keeps the whole enco
 touches weights or sampler, and both need a U-Net of diffusers' layout and many steps.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import nn
 
@@ -16,36 +17,54 @@ from backend.contract.errors import UserError
 from backend.networks import Denoiser, Guided
 
 Kind = Literal["deepcache", "encoder"]
+FASTER_DIFFUSION = (0, 1, 2, 3, 5, 10, 15, 25, 35)
+"""The steps of 50 at which the authors' recipe computes all: dense at first, where pictures take their shape."""
+_FORM = re.compile(r"(?P<kind>deepcache|encoder):(?P<interval>[0-9]+|keys)(:(?P<branch>[0-9]+))?")
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """interval: every so many steps all is computed; 1 changes nothing. branch: of DeepCache, how many of the first
-    down layers and, with one more, of the last up layers are always computed; the larger the better and the slower.
+    """interval: every so many steps all is computed; 1 changes nothing; None for the key steps of `FASTER_DIFFUSION`.
+
+    branch: of DeepCache, how many of the first down layers and, with one more, of the last up layers are always
+    computed; the larger the better and the slower.
     """
 
     kind: Kind
-    interval: int
+    interval: int | None
     branch: int = 0
 
     def __str__(self) -> str:
         name = "DeepCache" if self.kind == "deepcache" else "Faster Diffusion"
-        return f"{name} every {self.interval}"
+        when = "at key steps" if self.interval is None else f"every {self.interval}"
+        return f"{name} {when}, branch {self.branch}" if self.branch else f"{name} {when}"
 
     @classmethod
     def of(cls, text: str) -> "Acceleration":
-        """`deepcache:3` or `encoder:2`. Raises `UserError` with what is wrong."""
-        kind, _, interval = text.partition(":")
-        if kind not in get_args(Kind) or not interval.isdecimal() or not 1 <= int(interval) <= 50:
+        """`deepcache:3`, with a branch `deepcache:3:1`, or `encoder:2`; `keys` in place of the interval for key steps.
+
+        Raises `UserError` with what is wrong.
+        """
+        found = _FORM.fullmatch(text)
+        kind, interval, branch = found.group("kind", "interval", "branch") if found else ("", "", "")
+        is_valid = found and (interval == "keys" or 1 <= int(interval) <= 50) and (kind == "deepcache" or not branch)
+        if not is_valid:
             raise UserError(
-                f"{text!r} is no acceleration; write deepcache:N or encoder:N: all is computed every N steps, 1 to 50."
+                f"{text!r} is no acceleration; write deepcache:N or encoder:N: all is computed every N steps, 1 to 50, "
+                "or with `keys` for N more often at first. DeepCache takes a branch too, deepcache:N:BRANCH."
             )
-        return cls(kind, int(interval))  # type: ignore[arg-type]
+        return cls(kind, None if interval == "keys" else int(interval), int(branch or 0))  # type: ignore[arg-type]
+
+    def full_steps(self, nfe: int) -> frozenset[int]:
+        """The steps, counted from 0, of a generation of `nfe` at which all is computed; the first always is."""
+        if self.interval is not None:
+            return frozenset(range(0, nfe, self.interval))
+        return frozenset(step * nfe // 50 for step in FASTER_DIFFUSION)
 
 
 @contextmanager
-def accelerated(net: Any, how: Acceleration | None) -> Iterator[None]:
-    """While inside, for one generation, the U-Net of `net` computes in full only at every `interval`-th call.
+def accelerated(net: Any, how: Acceleration | None, nfe: int) -> Iterator[None]:
+    """While inside, for one generation of `nfe` calls, the U-Net of `net` computes in full at `full_steps` alone.
 
     Calls are counted, not timesteps, which solvers of higher order repeat; the batch may not change in between. The
     network is as it was on the way out, whatever happened. Raises `UserError` where there is no such U-Net.
@@ -54,7 +73,7 @@ def accelerated(net: Any, how: Acceleration | None) -> Iterator[None]:
         yield
         return
     unet = unet_of(net)
-    held = Held(how.interval)
+    held = Held(how.full_steps(nfe))
     parts = kept_parts(unet, how)
     counted = unet.register_forward_pre_hook(held.begin_call)
     try:
@@ -70,12 +89,12 @@ def accelerated(net: Any, how: Acceleration | None) -> Iterator[None]:
 class Held:
     """What patched modules gave at the last full call, given again at the others."""
 
-    def __init__(self, interval: int) -> None:
-        self._interval, self._calls, self._is_full = interval, 0, True
+    def __init__(self, full: Collection[int]) -> None:
+        self._full, self._calls, self._is_full = full, 0, True
 
     def begin_call(self, module: nn.Module, given: Any) -> None:
         """One more evaluation of the network begins."""
-        self._is_full = self._calls % self._interval == 0
+        self._is_full = self._calls in self._full
         self._calls += 1
 
     def patch(self, module: nn.Module) -> None:

@@ -217,6 +217,7 @@ def acceleration(
     teacher = load_teacher(teacher_name)
     ways: list[tuple[str, int, Acceleration | None]] = [("in full", nfe, None)]
     quick = [Acceleration(kind, every) for kind in get_args(Kind) for every in (2, 3, 5)]
+    quick += [Acceleration("deepcache", 3, branch=1), Acceleration("encoder", None)]
     ways += [(str(how), nfe, how) for how in quick]
     ways += [(f"fewer steps, one of {every}", -(-nfe // every), None) for every in (2, 3, 5)]
     cond, asked = teacher.each_condition(samples), judge.asked_of(teacher, samples)

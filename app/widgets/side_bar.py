@@ -116,6 +116,7 @@ class SideBar(QWidget):
         for kind, name in (("deepcache", "DeepCache"), ("encoder", "Faster Diffusion")):
             for interval in (2, 3, 5):
                 self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
+        self.accelerate.addItem(self.tr("Faster Diffusion, key steps"), "encoder:keys")
         _add_row(form, self.tr("Acceleration"), self.accelerate)
         self.only = QPlainTextEdit()
         self.only.setPlaceholderText(self.tr("all in turn"))

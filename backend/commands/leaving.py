@@ -44,7 +44,10 @@ def compare(
     seed: Annotated[int | None, typer.Option(help="Of the noise that all sides begin with.")] = None,
     teacher_nfe: Annotated[int | None, typer.Option(help="Network evaluations of the teacher in full.")] = None,
     accelerate: Annotated[
-        list[str] | None, typer.Option(help="Show them accelerated too: deepcache:N or encoder:N; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Show them accelerated too: deepcache:N[:BRANCH], encoder:N or encoder:keys; may be repeated."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Show this prompt, or class by its name, alone; may be repeated.")

@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
-from backend.acceleration import Acceleration, accelerated, kept_parts, unet_of
+from backend.acceleration import FASTER_DIFFUSION, Acceleration, accelerated, kept_parts, unet_of
 from backend.contract.errors import UserError
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.mlp import MLP
@@ -33,7 +33,7 @@ def net() -> Denoiser:
 def drawn(net: Any, how: Acceleration | None, steps: int = STEPS) -> Tensor:
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     cond = Condition.of_labels(torch.tensor([0, 1, 0]))
-    with accelerated(net, how):
+    with accelerated(net, how, steps):
         return sample(net, teacher_sampler(steps), noise, cond, torch.Generator())
 
 
@@ -84,14 +84,14 @@ def test_the_encoder_computes_at_key_steps_and_the_decoder_always(net: Denoiser)
 def test_a_kept_step_still_sees_the_time(net: Denoiser, kind: Any) -> None:
     """It is not the last answer given again: the time embedding reaches what is computed."""
     x, cond = torch.randn(1, 1, 8, 8), Condition.of_labels(torch.tensor([0]))
-    with accelerated(net, Acceleration(kind, 2)):
+    with accelerated(net, Acceleration(kind, 2), 2):
         outputs = [net(x, torch.tensor([t], dtype=torch.float64), cond).output for t in (0.9, 0.5)]
     assert not torch.equal(*outputs)
 
 
 def test_nothing_is_left_behind_by_a_fault(net: Denoiser) -> None:
     def fault() -> None:
-        with accelerated(net, Acceleration("deepcache", 2)):
+        with accelerated(net, Acceleration("deepcache", 2), 2):
             raise KeyboardInterrupt
 
     before = drawn(net, None)
@@ -120,7 +120,34 @@ def test_a_conditional_u_net_has_the_same_parts() -> None:
     assert {last.resnets[0], last.attentions[0], unet.mid_block} <= set(kept)
 
 
-@pytest.mark.parametrize("text", ["", "deepcache", "deepcache:0", "deepcache:x", "cache:2", "encoder:51", "encoder:-1"])
+@pytest.mark.parametrize("kind", ["deepcache", "encoder"])
+def test_key_steps_are_dense_at_first_and_scale_with_the_number_of_steps(net: Denoiser, kind: Any) -> None:
+    how = Acceleration.of(f"{kind}:keys")
+    assert sorted(how.full_steps(50)) == list(FASTER_DIFFUSION)
+    assert sorted(how.full_steps(20)) == [0, 1, 2, 4, 6, 10, 14]
+    assert calls(net, how, unet_of(net).mid_block) == len(how.full_steps(STEPS)) < STEPS
+
+
+def test_a_branch_is_asked_for_behind_the_interval() -> None:
+    how = Acceleration.of("deepcache:3:1")
+    assert how == Acceleration("deepcache", 3, branch=1)
+    assert str(how) == "DeepCache every 3, branch 1"
+
+
+BAD = [
+    "",
+    "deepcache",
+    "deepcache:0",
+    "deepcache:x",
+    "cache:2",
+    "encoder:51",
+    "encoder:-1",
+    "encoder:2:1",
+    "encoder:2:",
+]
+
+
+@pytest.mark.parametrize("text", [*BAD, "encoder:2:", "deepcache:keys:x", "deepcache:²"])
 def test_what_is_no_acceleration_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="write deepcache:N or encoder:N"):
         Acceleration.of(text)
