@@ -15,7 +15,7 @@ from typing import Any, get_args
 import platformdirs
 import torch
 
-from backend import equal_budget, faults, footprints, guided_students, judge, starts
+from backend import equal_budget, faults, footprints, guided_students, judge, prompted_students, starts
 from backend.acceleration import Acceleration, Kind
 from backend.assembly import start_run
 from backend.contract.project_file import ProjectFile
@@ -298,6 +298,18 @@ def _guided(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
         yield guided_students.row(case, kept_cells())
 
 
+def _prompted(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
+    for each in prompted_students.teacher_rows(20 if quick else prompted_students.NAMES):
+        report(f"the teacher in {each['nfe']}")
+        yield each
+    for case in prompted_students.CASES[: 1 if quick else None]:
+        report(f"training {case.method} on {prompted_students.TEACHER}")
+        if quick:
+            yield prompted_students.measure(case, budget=1, names=20)
+        else:
+            yield prompted_students.row(case, kept_cells())
+
+
 def _judged(quick: bool, report: Report) -> Iterator[dict[str, Any]]:
     names, teachers = (["dmd2"], QUALITY_TEACHERS[:1]) if quick else (method_names(), QUALITY_TEACHERS)
     for name, teacher in product(names, teachers):
@@ -323,8 +335,9 @@ ROWS: Mapping[str, Callable[[bool, Report], Iterable[dict[str, Any]]]] = {
     "memory": _remembered,
     "health": _watched,
     "guidance": _guided,
+    "prompts": _prompted,
     "quality": _judged,
     "budget": _equally_trained,
 }
 """Tables that come row by row: whether it is a quick look, and who is told what is being done. `methods`, `guidance`,
-`quality` and `budget` take up to hours."""
+`prompts`, `quality` and `budget` take up to hours."""

@@ -126,6 +126,17 @@ def guidance_table(rows: list[dict[str, Any]]) -> Cells:
     return cells, heads
 
 
+def prompts_table(rows: list[dict[str, Any]]) -> Cells:
+    """A row for each student of the text-to-image teacher: what it has learnt, and what it had without training."""
+    heads = ["method", "NFE", "steps", "agreement before", "after", "Frechet before", "after", ""]
+    cells = []
+    for row in rows:
+        figures = [row[when].get(name) for name in ("agreement", "frechet") for when in ("before", "after")]
+        numbers = ["" if figure is None else f"{figure:.3f}" for figure in figures]
+        cells.append([row["method"], str(row["nfe"]), str(row["steps"] or ""), *numbers, row["problem"]])
+    return cells, heads
+
+
 def quality_table(rows: list[dict[str, Any]]) -> Cells:
     """Rows and heads: Frechet distance of pictures, sliced Wasserstein distance in the plane."""
     heads = ["method", "teacher", "steps", "NFE", "student", "teacher at the same NFE", "teacher in full"]
@@ -157,6 +168,7 @@ TABLES: dict[str, Callable[[Any], Cells]] = {
     "methods": proofs_table,
     "health": health_table,
     "guidance": guidance_table,
+    "prompts": prompts_table,
     "quality": quality_table,
     "budget": budget_table,
 }

@@ -23,6 +23,7 @@ class Table(StrEnum):
     methods = "methods"
     health = "health"
     guidance = "guidance"
+    prompts = "prompts"
     quality = "quality"
     budget = "budget"
 
@@ -31,7 +32,7 @@ def bench(
     tables: Annotated[
         list[Table] | None,
         typer.Argument(
-            help="Which tables; left out, step and recording: methods, guidance, quality and budget take hours."
+            help="Which; left out, step and recording: methods, guidance, prompts, quality and budget take hours."
         ),
     ] = None,
     quick: Annotated[

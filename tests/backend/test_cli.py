@@ -105,7 +105,7 @@ def test_preflight_prints_figures(distill, lab, tmp_path):
         (
             ["bench", "speed"],
             "'speed' is not one of 'step', 'recording', 'start', 'acceleration', 'memory', 'methods', 'health', "
-            "'guidance', 'quality', 'budget'.",
+            "'guidance', 'prompts', 'quality', 'budget'.",
         ),
         (["distil"], "No such command 'distil'"),
     ],
