@@ -44,7 +44,7 @@ class GroupedList(QWidget):
 
     def __init__(self, name: str, search: str) -> None:
         super().__init__()
-        self.setFixedWidth(70 * look.SPACE)
+        self.setFixedWidth(80 * look.SPACE)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
@@ -137,6 +137,8 @@ class _List(QListWidget):
 
 
 class _Delegate(TwoLines):
+    dots = Qt.TextElideMode.ElideMiddle  # a method's published name stands last
+
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         if not index.data(KEY):
             return QSize(0, QFontMetrics(look.font("caption")).height() + look.GAP + look.SPACE)

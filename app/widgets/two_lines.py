@@ -17,6 +17,8 @@ class TwoLines(QStyledItemDelegate):
     about: the role under which a row keeps its second line.
     """
 
+    dots = Qt.TextElideMode.ElideRight
+
     def __init__(self, about: int, parent: QWidget) -> None:
         super().__init__(parent)
         self._about = about
@@ -44,7 +46,7 @@ class TwoLines(QStyledItemDelegate):
         for (words, font), colour, end in drawn:
             painter.setFont(font)
             painter.setPen(look.colour(colour))
-            elided = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+            elided = QFontMetrics(font).elidedText(words, self.dots, place.width())
             painter.drawText(place, int(end | Qt.AlignmentFlag.AlignLeft), elided)
 
 
