@@ -247,7 +247,7 @@ def assemble(
         with about("student.start"):
             if project is None:
                 raise RecipeError("The recipe starts from another run, so it must be run in that run's project.")
-            _start_from(run, load_student(project, *start))
+            start_from(run, load_student(project, *start))
     return run
 
 
@@ -280,7 +280,7 @@ def _begun(
     return run
 
 
-def _start_from(run: train.Run, earlier: "Student") -> None:
+def start_from(run: train.Run, earlier: "Student") -> None:
     """Put another run's student where the teacher's weights were. Raises `RecipeError` where it is of another kind."""
     name, ours, theirs = f"Run {earlier.run}'s student", run.student, earlier.denoiser
     _same_use(name, earlier.sampler, run.last_sampler)
@@ -380,6 +380,12 @@ class Student:
     recipe: Recipe
     run: int
     step: int
+
+    @classmethod
+    def of(cls, run: train.Run, recipe: Recipe) -> "Student":
+        """That of a run, of this recipe, which is no project's and therefore has no number."""
+        parts = (run.exported, run.last_sampler, run.teacher, run.method, run.settings)
+        return cls(*parts, recipe, run=0, step=run.step)
 
 
 def load_student(

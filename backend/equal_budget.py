@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from backend import evaluate, judge, pictures
-from backend.assembly import start_run
+from backend.assembly import Student, start_from, start_run
 from backend.contract.recipe import Recipe
 from backend.contract.settings import Settings
 from backend.evaluate import EvaluationError
@@ -24,7 +24,7 @@ from backend.proofs import kept, sources_of
 from backend.resources import RESOURCES
 from backend.samplers import teacher_sampler
 from backend.teachers import load_teacher
-from backend.train import NotFiniteError, train
+from backend.train import NotFiniteError, Run, train
 
 VERSION = 1
 """Goes up when what methods share changes so that a student would come out otherwise."""
@@ -47,7 +47,8 @@ SHIPPED = RESOURCES / "figures" / "equal-budget.json"
 class Cell(NamedTuple):
     """One student: the method, its settings, how many evaluations it takes, and the seed of its training.
 
-    longer: its own training, whatever the budget, of a student that is shown beside the others.
+    longer: its own training, whatever the budget, of a student that is shown beside the others. after: the method
+    whose student it starts from, for as many evaluations; that has half of the budget.
     """
 
     method: str
@@ -55,20 +56,29 @@ class Cell(NamedTuple):
     nfe: int
     seed: int
     longer: Mapping[str, Any] = {}
+    after: str = ""
+
+    @property
+    def _kind(self) -> str:
+        return "longer" if self.longer else f"after {self.after}" if self.after else ""
 
     @property
     def name(self) -> str:
         """The method's in the table."""
-        return f"{self.method} (longer)" if self.longer else self.method
+        return f"{self.method} ({self._kind})" if self._kind else self.method
 
     @property
     def key(self) -> str:
         """Its name among the kept ones."""
-        return f"{self.method}-{self.nfe}-{self.seed}{'-longer' if self.longer else ''}"
+        return "-".join((self.method, str(self.nfe), str(self.seed), *self._kind.split()))
 
 
 LONGER = {"sid": {"steps": 900, "learning_rate_schedule": "cosine"}}
 """Whose one-step students are trained longer too, about twice the budget: the best that was found on `digits`."""
+
+
+CHAINED = {"adm": {1: "adm_pretraining"}, "nitrofusion": {1: "dmd2", 4: "dmd2"}}
+"""What is meant to start from another student, and is shown so beside its start from the teacher."""
 
 
 def cells(methods: Sequence[str] = (), seeds: Sequence[int] = SEEDS) -> Iterator[Cell]:
@@ -79,6 +89,8 @@ def cells(methods: Sequence[str] = (), seeds: Sequence[int] = SEEDS) -> Iterator
                 yield Cell(name, settings, nfe, seed)
                 if nfe == 1 and name in LONGER:
                     yield Cell(name, settings, nfe, seed, LONGER[name])
+                if nfe in CHAINED.get(name, {}):
+                    yield Cell(name, settings, nfe, seed, after=CHAINED[name][nfe])
 
 
 def ways(name: str) -> dict[int, dict[str, Any]]:
@@ -104,26 +116,22 @@ def _is_valid(settings: type[Settings], values: Mapping[str, Any]) -> bool:
     return True
 
 
-def steps_of(cell: Cell) -> int:
+def steps_of(cell: Cell, budget: float = BUDGET) -> int:
     """How many training steps the budget pays, after the pairs that the method learns from; or those of its own."""
     if cell.longer:
         return int(cell.longer["steps"])
     method = load_method(cell.method)
     settings = method.settings.model_validate(dict(cell.settings))
     spent = PAIRS["count"] * PAIRS["steps"] if "pairs" in method.needs(settings) else 0
-    return int((BUDGET - spent) / (method.cost(settings) * method.training["batch_size"]))
+    return int((budget - spent) / (method.cost(settings) * method.training["batch_size"]))
 
 
 def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
     """Train and judge one student; its figures, or the `problem` for which it has none. sheet: where its samples go."""
-    own = {**load_method(cell.method).training, **cell.longer}
-    training = {**own, "seed": cell.seed, "preview_every": 0, "steps": steps_of(cell)}
-    asked = {"teacher": "digits", "method": cell.method, "settings": dict(cell.settings), "pairs": PAIRS}
-    run = start_run(Recipe.from_values({**asked, "training": training}))
-    row: dict[str, Any] = {"method": cell.name, "nfe": cell.nfe, "seed": cell.seed, "steps": training["steps"]}
+    row: dict[str, Any] = {"method": cell.name, "nfe": cell.nfe, "seed": cell.seed}
     try:
-        for _ in train(run):
-            pass
+        run = _trained(cell)
+        row["steps"] = run.step
         found = judge.figures(run.exported, run.last_sampler, run.teacher, SAMPLES)
     except (NotFiniteError, EvaluationError) as error:
         return row | {"problem": str(error), "figures": {}}
@@ -136,9 +144,35 @@ def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
     return row | {"problem": "", "figures": dict(found.values)}
 
 
+def _trained(cell: Cell) -> Run:
+    """The cell's run after its last step. Raises `NotFiniteError`."""
+    if not cell.after:
+        return _finished(start_run(recipe_of(cell, BUDGET)))
+    first = recipe_of(Cell(cell.after, ways(cell.after)[cell.nfe], cell.nfe, cell.seed), BUDGET / 2)
+    student = Student.of(_finished(start_run(first)), first)
+    run = start_run(recipe_of(cell, BUDGET / 2))
+    start_from(run, student)
+    return _finished(run)
+
+
+def _finished(run: Run) -> Run:
+    for _ in train(run):
+        pass
+    return run
+
+
+def recipe_of(cell: Cell, budget: float) -> Recipe:
+    """What its run is asked to be, for that many network evaluations."""
+    own = {**load_method(cell.method).training, **cell.longer}
+    training = {**own, "seed": cell.seed, "preview_every": 0, "steps": steps_of(cell, budget)}
+    asked = {"teacher": "digits", "method": cell.method, "settings": dict(cell.settings), "pairs": PAIRS}
+    return Recipe.from_values({**asked, "training": training})
+
+
 def code_of(cell: Cell) -> str:
-    """SHA-256 of what its figures depend on: the method's file, the teacher, how it is trained and judged."""
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources_of(cell.method)))
+    """SHA-256 of what its figures depend on: the methods' files, the teacher, how it is trained and judged."""
+    sources = sources_of(cell.method) + (sources_of(cell.after) if cell.after else [])
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources))
     about = (
         VERSION,
         BUDGET,

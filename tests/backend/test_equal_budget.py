@@ -2,12 +2,15 @@ import json
 import sys
 
 import pytest
+import torch
 
 from backend import equal_budget
+from backend.assembly import start_from, start_run
 from backend.bench_tables import budget_table
 from backend.bundled import equal_budget as script
 from backend.equal_budget import Cell, cells, row_of, steps_of, summary
 from backend.methods import load_method, method_names
+from backend.train import train
 
 
 def test_every_few_step_method_has_cells_of_distinct_names():
@@ -74,10 +77,54 @@ def test_a_row_of_other_code_is_not_taken(monkeypatch, tmp_path):
     assert row_of(cell, tmp_path, {cell.key: {"figures": "old", "code": "another"}})["figures"] == "new"
 
 
+def test_what_is_meant_to_follow_another_student_shares_the_budget_with_it(monkeypatch):
+    (chained,) = (cell for cell in cells(["adm"], (0,)) if cell.after)
+    assert (chained.name, chained.key) == ("adm (after adm_pretraining)", "adm-1-0-after-adm_pretraining")
+    assert equal_budget.code_of(chained) != equal_budget.code_of(Cell("adm", chained.settings, 1, 0))
+    runs = []
+
+    def begun(recipe):
+        runs.append(start_run(recipe))
+        return runs[-1]
+
+    def short(run):
+        run.training = run.training.model_copy(update={"steps": 1})
+        return train(run)
+
+    starts = []
+
+    def followed(run, earlier):
+        start_from(run, earlier)
+        same = zip(run.student.parameters(), earlier.denoiser.parameters(), strict=True)
+        starts.append(all(torch.equal(ours, theirs) for ours, theirs in same))
+
+    monkeypatch.setattr(equal_budget, "start_run", begun)
+    monkeypatch.setattr(equal_budget, "train", short)
+    monkeypatch.setattr(equal_budget, "start_from", followed)
+    monkeypatch.setattr(equal_budget, "PAIRS", {"count": 96, "steps": 2})
+    monkeypatch.setattr(equal_budget, "SAMPLES", 60)
+    row = equal_budget.measure(chained)
+    first, second = (equal_budget.recipe_of(cell, equal_budget.BUDGET / 2) for cell in (first_of(chained), chained))
+    assert [run.method.title for run in runs] == [load_method(name).title for name in ("adm_pretraining", "adm")]
+    assert starts == [True]
+    assert row["figures"]["frechet"] > 0
+    spent = [
+        recipe.training.steps * load_method(name).cost(run.settings) * recipe.training.batch_size
+        for name, recipe, run in zip(("adm_pretraining", "adm"), (first, second), runs, strict=True)
+    ]
+    assert sum(spent) + 96 * 2 == pytest.approx(equal_budget.BUDGET, rel=0.01)
+
+
+def first_of(chained):
+    """The cell of the student that a chained one starts from."""
+    return Cell(chained.after, equal_budget.ways(chained.after)[chained.nfe], chained.nfe, chained.seed)
+
+
 def test_what_is_shipped_is_whole():
+    known = {cell.key: cell.name for cell in cells()}
     for key, row in equal_budget.read_shipped().items():
-        name, longer = row["method"].removesuffix(" (longer)"), row["method"].endswith(" (longer)")
-        assert key == f"{name}-{row['nfe']}-{row['seed']}{'-longer' if longer else ''}"
+        assert known[key] == row["method"]
+        assert f"-{row['nfe']}-{row['seed']}" in key
         assert row["problem"] or row["figures"]["frechet"] > 0
         assert json.dumps(row, allow_nan=False)
 
