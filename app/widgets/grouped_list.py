@@ -44,7 +44,7 @@ class GroupedList(QWidget):
 
     def __init__(self, name: str, search: str) -> None:
         super().__init__()
-        self.setFixedWidth(80 * look.SPACE)
+        self.setFixedWidth(76 * look.SPACE)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
