@@ -137,10 +137,7 @@ def measure(cell: Cell, sheet: Path | None = None) -> dict[str, Any]:
         return row | {"problem": str(error), "figures": {}}
     assert found is not None  # of digits there are pictures to compare with
     if sheet is not None:
-        cond = run.teacher.each_condition(judge.PREVIEW_SAMPLES)
-        drawn = judge.draw(run.exported, run.last_sampler, run.teacher, cond, judge.PREVIEW_SEED)
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        pictures.sheet(drawn, 10, pictures.GAP).save(sheet)
+        put_down(run, sheet)
     return row | {"problem": "", "figures": dict(found.values)}
 
 
@@ -153,6 +150,14 @@ def _trained(cell: Cell) -> Run:
     run = start_run(recipe_of(cell, BUDGET / 2))
     start_from(run, student)
     return _finished(run)
+
+
+def put_down(run: Run, sheet: Path) -> None:
+    """The preview's samples of a run's student as a picture, to be looked at."""
+    cond = run.teacher.each_condition(judge.PREVIEW_SAMPLES)
+    drawn = judge.draw(run.exported, run.last_sampler, run.teacher, cond, judge.PREVIEW_SEED)
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    pictures.sheet(drawn, 10, pictures.GAP).save(sheet)
 
 
 def _finished(run: Run) -> Run:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backend import judge, pictures
+from backend import judge
 from backend.assembly import start_run
 from backend.contract.recipe import Recipe
-from backend.equal_budget import ways
+from backend.equal_budget import put_down, ways
 from backend.evaluate import EvaluationError
 from backend.methods import load_method
 from backend.networks import Denoiser, Guided
@@ -91,10 +91,7 @@ def measure(case: Case, sheets: Path | None = None, budget: int = BUDGET, names:
     except (NotFiniteError, EvaluationError) as error:
         return row | {"problem": str(error), "after": {}}
     if sheets is not None:
-        cond = run.teacher.each_condition(judge.PREVIEW_SAMPLES)
-        drawn = judge.draw(run.exported, run.last_sampler, run.teacher, cond, judge.PREVIEW_SEED)
-        sheets.mkdir(parents=True, exist_ok=True)
-        pictures.sheet(drawn, 10, pictures.GAP).save(sheets / f"{case.method}-{case.nfe}.png")
+        put_down(run, sheets / f"{case.method}-{case.nfe}.png")
     return row
 
 
