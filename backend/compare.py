@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from backend import judge, pictures
-from backend.acceleration import Acceleration
+from backend.acceleration import Acceleration, kept_parts, unet_of
 from backend.assembly import Student
 from backend.contract.errors import UserError, unknown
 from backend.evaluate import latency
@@ -65,7 +65,8 @@ def sides(
 ) -> list[Side]:
     """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
     same noise and conditions for each. accelerations: of what has more than one evaluation, the teacher's in full
-    alone, each once more. only: see `places`. Raises `UserError` where the students' samples are of different kinds."""
+    alone, each once more. only: see `places`. Raises `UserError`, before anything is drawn, where the
+    students' samples are of different kinds or something cannot be accelerated so."""
     teacher = students[0][1].teacher
     refuse_other_kinds([(name, student.teacher) for name, student in students])
     shown = places(teacher, only)
@@ -74,6 +75,9 @@ def sides(
     whole = _Way("Teacher", None, teacher_nfe)
     several = [way for way in (*own, whole) if way.nfe > 1]
     quick = [replace(way, how=how) for how in accelerations for way in several]
+    for how in accelerations:
+        for way in several:
+            kept_parts(unet_of(way.student.denoiser if way.student else teacher.guided), how)  # or it is refused
     ways = [*(_Way("Teacher", None, nfe) for nfe in few), *own, *quick, whole]
     made: list[Side] = []
     progress = Progress(sum(way.nfe for way in ways), report)

@@ -249,6 +249,13 @@ def test_other_kinds_are_refused_before_any_student_is_loaded(distill, tmp_path)
     assert not (tmp_path / "parts").exists()
 
 
+def test_what_cannot_be_accelerated_so_is_refused_before_anything_is_drawn(lab):
+    student, said = untrained(str(lab.teacher)), list[str]()
+    with pytest.raises(UserError, match="The branch 9 is not in the outermost block"):
+        compare.sides([("Student", student)], 4, report=said.append, accelerations=[Acceleration("deepcache", 3, 9)])
+    assert not said
+
+
 def test_what_takes_several_steps_is_shown_accelerated_too(lab):
     student = replace(untrained(str(lab.teacher)), sampler=Sampler("renoise", (1.0, 0.5)))
     shown = compare.sides([("Student", student)], 4, accelerations=[Acceleration("encoder", 2)])
