@@ -12,8 +12,9 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication
 
 from app import fault_report, look, recent, single_instance, translations
+from app.asking import SUFFIX
 from app.garbage import GarbageCollection
-from app.main_window import SUFFIX, new_window
+from app.main_window import new_window
 
 ORGANISATION, NAME, APP_ID = "DistillStudio", "Distill Studio", "org.distillstudio.DistillStudio"
 FRAME = 48

@@ -11,22 +11,16 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QUndoGroup
-from PySide6.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QHBoxLayout,
-    QMainWindow,
-    QMessageBox,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout, QWidget
 
-from app import look, recent, single_instance, warm_up
+from app import asking, look, recent, warm_up
 from app.backend_process import Backend
+from app.copying import Copying
 from app.demo import Demo
 from app.live_runs import LiveRuns
 from app.menus import Menus
 from app.open_project import OpenProject
+from app.opening import Opening
 from app.screen_stack import ScreenStack
 from app.screens import Screen
 from app.screens.welcome import WelcomeScreen
@@ -39,12 +33,11 @@ from app.widgets.work_line import WorkLine
 from backend.contract import catalogue, demo, launch
 from backend.contract.errors import UserError
 from backend.contract.files import window_name
-from backend.contract.project_file import ProjectFile, remove_unfinished_copies
+from backend.contract.project_file import ProjectFile
 from backend.contract.recipe import Recipe
 from backend.contract.rows import Run, RunState
 
 DEMO_RECIPE = look.RESOURCES / "recipes" / "digits-demo.json"
-SUFFIX = ".distill"
 LOAD_MILLISECONDS = 100
 """After the start, when the window is painted."""
 Then = Callable[["MainWindow"], object]
@@ -62,10 +55,7 @@ def _places(tr: Callable[[str], str]) -> list[Place]:
 
 
 class MainWindow(QMainWindow):
-    """A window. project_shown: it has opened a project and shows a screen of it.
-
-    path: of the project that it shows or is about to show.
-    """
+    """A window. project_shown: it has opened a project and shows a screen of it."""
 
     project_shown = Signal()
 
@@ -74,12 +64,13 @@ class MainWindow(QMainWindow):
         self.settings, self.backend = settings, backend
         self.session: Session | None = None
         self.live: LiveRuns | None = None
-        self.path: Path | None = None
         self._demo: Demo | None = None
         self._after_opening: Then | None = None
-        self._opening: OpenProject | None = None
-        self._knock: single_instance.Knock | None = None
-        self._listener: single_instance.Listener | None = None
+        self._opening = Opening(self)
+        self._opening.opened.connect(self._opened)
+        self._opening.refused.connect(self._not_opened)
+        self._opening.wanted.connect(self.come_to_front)
+        self._opening.said.connect(self.say)
         self._shows_project = self._may_close = False
         self.undo = QUndoGroup(self)
         self.setWindowTitle(self.tr("Distill Studio"))
@@ -94,21 +85,12 @@ class MainWindow(QMainWindow):
         self.rail = Rail(self.places.values())
         self.rail.wanted.connect(self.show_screen)
         self.rail.hide()
-        whole = QWidget()
-        row = QHBoxLayout(whole)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        row.addWidget(self.rail)
-        middle = QVBoxLayout()
-        middle.setSpacing(0)
-        middle.addWidget(self._stack, 1)
         self.work = WorkLine(backend, settings)
         self.work.setContentsMargins(look.MARGIN, look.GAP, look.MARGIN, look.GAP)
-        self.work.cancelled.connect(self._clean_up)
-        self._at_work: Callable[[], object] = lambda: None
-        middle.addWidget(self.work)
-        row.addLayout(middle, 1)
-        self.setCentralWidget(whole)
+        self._copying = Copying(self.work, self)
+        self._copying.said.connect(self.say)
+        self._copying.refused.connect(self._refuse)
+        self._lay_out()
 
         self.live_line = LiveLine()
         self.live_line.start_wanted.connect(self._start_queue)
@@ -122,6 +104,19 @@ class MainWindow(QMainWindow):
         self.show_welcome()
         modules = [place.place.split(":")[0] for place in self.places.values()]
         QTimer.singleShot(LOAD_MILLISECONDS, self, lambda: warm_up.load(modules, catalogue.default_key))
+
+    def _lay_out(self) -> None:
+        whole = QWidget()
+        row = QHBoxLayout(whole)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.rail)
+        middle = QVBoxLayout()
+        middle.setSpacing(0)
+        middle.addWidget(self._stack, 1)
+        middle.addWidget(self.work)
+        row.addLayout(middle, 1)
+        self.setCentralWidget(whole)
 
     # Opening
 
@@ -137,55 +132,30 @@ class MainWindow(QMainWindow):
             if shown is self:
                 (then or MainWindow._show_what_it_is_about)(self)
             return
-
-        def elsewhere() -> None:
-            self._knock = None
-            self.say(self.tr("{0} is open in another window, which was asked to show itself.").format(path.name))
-
-        self._knock = single_instance.Knock(path, self)
-        self._knock.answered.connect(elsewhere)
-        self._knock.silent.connect(lambda: self._open(path, then))
-        self._knock.start()
+        self._opening.ask(path, lambda: self._open(path, then))
 
     def _open(self, path: Path, then: Then | None) -> None:
-        """Open a project that no window shows."""
-        self._knock = None
+        """Open a project that no window shows: here, or in a new window where this one has another."""
         if self.path is not None:
             other = new_window(self.settings)
             other._open(path, then)
             other.show()
             return
-        self.path = path
-        self._listener = single_instance.Listener(path, self)  # before it is opened: the next who asks is answered
-        self._listener.asked.connect(self.come_to_front)
-        project = OpenProject(path, self)
-        self._after_opening, self._opening = then, project
-        project.opened.connect(lambda: self._opened(project))
-        project.refused.connect(lambda words: self._not_opened(project, words))
-        project.troubled.connect(self.say)
-        project.open()
+        self._after_opening = then
+        self._opening.take(path)
+
+    @property
+    def path(self) -> Path | None:
+        """The project that it shows or is about to show."""
+        return self._opening.path
 
     def new_project(self) -> None:
         """Ask for a name and make an empty project of it."""
-        self._ask_name(self.tr("New project"))
-
-    def _ask_name(self, title: str, then: Then | None = None, name: str = "") -> None:
-        dialog = QFileDialog(self, title, str(recent.folder(self.settings)))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
-        dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-        dialog.selectFile(name)
-        dialog.fileSelected.connect(lambda chosen: self._create(Path(chosen), then))
-        dialog.open()
+        asking.for_new(self, self.tr("New project"), recent.folder(self.settings), self._create)
 
     def choose_project(self) -> None:
         """Ask for a project file and open it."""
-        dialog = QFileDialog(self, self.tr("Open project"), str(recent.folder(self.settings)))
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([self.tr("Distill projects (*.distill)"), self.tr("All files (*)")])
-        dialog.fileSelected.connect(lambda chosen: self.open_project(Path(chosen)))
-        dialog.open()
+        asking.for_existing(self, self.tr("Open project"), recent.folder(self.settings), self.open_project)
 
     def start_demo(self) -> None:
         """Make a project, and distil the bundled digits in it."""
@@ -241,12 +211,11 @@ class MainWindow(QMainWindow):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is complete: nothing is being opened or asked."""
-        if self._knock is not None or self._opening is not None or not self._stack.is_settled:
+        if self._opening.is_on_its_way or not self._stack.is_settled:
             return False
         return self.session is None or self.session.project.is_idle
 
     def _opened(self, project: OpenProject) -> None:
-        self._opening = None
         self.session = Session(project, self.backend, self.settings)
         self._stack.begin(self.session)
         recent.remember(self.settings, project.path)
@@ -274,19 +243,9 @@ class MainWindow(QMainWindow):
         if self.rail.chosen is None:  # a person may have been quicker
             self.show_screen(*first)
 
-    def _not_opened(self, project: OpenProject, words: str) -> None:
-        project.close()
-        project.deleteLater()
-        self._after_opening = self._opening = None
-        self._let_go()
+    def _not_opened(self, words: str) -> None:
+        self._after_opening = None
         self._refuse(words)
-
-    def _let_go(self) -> None:
-        """This window no longer answers for a project."""
-        self.path = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
 
     def _refuse(self, words: str) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, self.tr("Distill Studio"), words, parent=self)
@@ -342,39 +301,12 @@ class MainWindow(QMainWindow):
 
     def save_copy(self) -> None:
         """Ask where to, and have a whole copy of the project written there: the database, weights and pictures."""
-        session = self._open_session()
-        dialog = QFileDialog(self, self.tr("Save a copy"), str(session.project.path.parent))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)  # nothing is: a name that exists is refused
-        dialog.setNameFilter(self.tr("Distill projects (*.distill)"))
-        dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
-        dialog.fileSelected.connect(lambda chosen: self.copy_to(Path(chosen)))
-        dialog.open()
+        path = self._open_session().project.path
+        asking.for_copy(self, self.tr("Save a copy"), path.parent, self.copy_to)
 
     def copy_to(self, target: Path) -> None:
         """Write a whole copy of the project there, in a process of its own."""
-        project, work = self._open_session().project, self.work
-        if work.is_busy:
-            self._refuse(self.tr("Something else is being done; wait until it is, or cancel it below."))
-            return
-        self._at_work = lambda: remove_unfinished_copies(target)
-        work.begin(
-            self.tr("Copying to {0}").format(target.name),
-            ["copy", str(project.path), str(target)],
-            lambda _: self._copied(target),
-            "copy",
-        )
-
-    def _copied(self, target: Path) -> None:
-        self._at_work = lambda: None
-        self.say(self.tr("Saved a copy as {0}.").format(target.name))
-
-    def _clean_up(self) -> None:
-        """Of work that was cancelled, in the thread that reads, so that the window does not wait."""
-        deed, self._at_work = self._at_work, lambda: None
-        if self.session is not None:
-            self.session.project.ask(lambda _: deed(), lambda _: None)
+        self._copying.begin(self._open_session().project, target)
 
     def copy_diagnostics(self) -> None:
         """What a report of a fault needs, to the clipboard."""
@@ -453,17 +385,18 @@ class MainWindow(QMainWindow):
         """
         from app.wizard.dropped import contents  # noqa: PLC0415
 
-        path = next((one for one in paths if one.suffix == SUFFIX or contents(one)), paths[0])
+        path = next((one for one in paths if one.suffix == asking.SUFFIX or contents(one)), paths[0])
         if len(paths) > 1:
             self.say(self.tr("Took {0}, one of {1} that were dropped.").format(path.name, len(paths)))
-        if path.suffix == SUFFIX:
+        if path.suffix == asking.SUFFIX:
             self.open_project(path)
         elif self.path is None:
-            self._ask_name(
-                self.tr("New project for {0}").format(path.name),
-                lambda window: window.show_screen("wizard", path),
-                recent.free_name(recent.folder(self.settings), path.stem).name,
-            )
+            folder, title = recent.folder(self.settings), self.tr("New project for {0}").format(path.name)
+
+            def begin(project: Path) -> None:
+                self._create(project, lambda window: window.show_screen("wizard", path))
+
+            asking.for_new(self, title, folder, begin, recent.free_name(folder, path.stem).name)
         else:
             self.show_screen("wizard", path)
 
@@ -482,10 +415,10 @@ class MainWindow(QMainWindow):
         self.backend.close()
         self.work.clear()  # its clock would tick on for as long as anything holds the window
         if was_at_work:
-            self._at_work()
+            self._copying.abandon()
         if self.session is not None:
             self.session.project.close()
-        self._let_go()
+        self._opening.let_go()
         super().closeEvent(event)
 
     def _ask_to_close(self, runs: Sequence[Run]) -> None:
