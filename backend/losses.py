@@ -37,7 +37,8 @@ def distribution_matching(x: Tensor, x0_real: Tensor, x0_fake: Tensor, group_siz
     """
     with torch.no_grad():
         normaliser = sample_mean((x - x0_real).abs().float()).clamp(min=SMALLEST_NORMALISER)
-        normaliser = torch.cat([group.mean().expand(len(group)) for group in normaliser.split(group_size)])
+        if group_size > 1:
+            normaliser = torch.cat([group.mean().expand(len(group)) for group in normaliser.split(group_size)])
         gradient = (x0_fake - x0_real) / per_sample(normaliser, x)
         target = x - gradient
     return 0.5 * functional.mse_loss(x, target)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,8 +51,14 @@ def flattened(net: nn.Module) -> nn.Parameter:
 
 def end_to_end(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
     """Gradients of `parameters` in the order of `flattened`, (n,); 0 for those that had none."""
-    pairs = zip(gradients, parameters, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
+    parts = list[Tensor]()
+    # Those without one are filled in run by run: of a pool of heads that is nearly all, and a call for each takes long.
+    for is_there, run in groupby(zip(gradients, parameters, strict=True), lambda pair: pair[0] is not None):
+        if is_there:
+            parts += [gradient.flatten() for gradient, _ in run if gradient is not None]
+        else:
+            parts.append(parameters[0].new_zeros(sum(parameter.numel() for _, parameter in run)))
+    return torch.cat(parts)
 
 
 def factored(optimizer: Optimizer, net: nn.Module) -> Adafactor:

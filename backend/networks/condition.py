@@ -83,7 +83,10 @@ class Condition:
 
     def __getitem__(self, rows: slice | Tensor) -> "Condition":
         parts = {name: part[rows] for name, part in self.parts.items()}
-        return Condition(len(torch.arange(self.size)[rows if isinstance(rows, slice) else rows.cpu()]), parts)
+        any_part = next(iter(parts.values()), None)  # else the rows must be counted, for which a device is waited for
+        if any_part is None:
+            any_part = torch.arange(self.size)[rows if isinstance(rows, slice) else rows.cpu()]
+        return Condition(len(any_part), parts)
 
     def to(self, device: torch.device | str) -> "Condition":
         """The same batch on `device`."""

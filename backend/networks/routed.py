@@ -98,16 +98,19 @@ def clusters(vectors: Tensor, count: int) -> Tensor:
     return centres
 
 
-def split(own: Tensor, answer: Callable[[int, Tensor], list[Tensor]]) -> list[Tensor]:
-    """What `answer` gives for the rows (n,) of each network that some row of `own` (B,) names, in the batch's order.
+def split(own: Tensor, given: Sequence[Tensor | Condition], answer: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
+    """What `answer` gives for the rows of each network that some row of `own` (B,) names, in the batch's order.
 
-    answer(k, rows): tensors (n, ...).
+    given: each (B, ...), of which answer(k, *own rows) gets those of network k, (n, ...). Its answers are (n, ...) too.
     """
-    asked = own.unique().tolist()
-    rows = [(own == k).nonzero().squeeze(1) for k in asked]
-    order = torch.cat(rows).argsort()
-    answers = [answer(k, mine) for k, mine in zip(asked, rows, strict=True)]
-    return [torch.cat(parts)[order] for parts in zip(*answers, strict=True)]
+    order = own.argsort(stable=True)  # one gathering for all networks, whose rows then lie next to each other
+    gathered, answers, begin = [part[order] for part in given], list[Sequence[Tensor]](), 0
+    for k, count in enumerate(own.bincount().tolist()):
+        if count:
+            answers.append(answer(k, *(part[begin : begin + count] for part in gathered)))
+        begin += count
+    back = order.argsort()
+    return [torch.cat(parts)[back] for parts in zip(*answers, strict=True)]
 
 
 class Routed(nn.Module):
@@ -122,25 +125,21 @@ class Routed(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         """Each sample's own network's answer; every network is given its own samples alone."""
-        own = self.partition(cond)
-        (answer,) = split(own, lambda k, rows: [self.students[k](x[rows], time[rows], cond[rows])])
+        (answer,) = split(self.partition(cond), (x, time, cond), lambda k, *own: [self.students[k](*own)])
         return answer
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
-        own = self.partition(cond)
-        return split(own, lambda k, rows: self.students[k].features(x[rows], time[rows], cond[rows]))  # type: ignore[operator]
+        return split(self.partition(cond), (x, time, cond), lambda k, *own: self.students[k].features(*own))
 
     def with_features(
         self, x: Tensor, time: Tensor, cond: Condition, *, result_in_graph: bool = True
     ) -> tuple[Tensor, list[Tensor]]:
-        own = self.partition(cond)
 
-        def both(k: int, rows: Tensor) -> list[Tensor]:
-            some = x[rows], time[rows], cond[rows]
-            made, maps = self.students[k].with_features(*some, result_in_graph=result_in_graph)  # type: ignore[operator]
+        def both(k: int, *own: Tensor | Condition) -> list[Tensor]:
+            made, maps = self.students[k].with_features(*own, result_in_graph=result_in_graph)  # type: ignore[operator]
             return [made, *maps]
 
-        made, *maps = split(own, both)
+        made, *maps = split(self.partition(cond), (x, time, cond), both)
         return made, maps
 
     def fixed(self) -> list[nn.Parameter]:
@@ -174,5 +173,5 @@ class RoutedHeads(nn.Module):
 
     def forward(self, features: Sequence[Tensor], own: Tensor) -> Tensor:
         """(B,) logits of feature maps (B, ...), those of each row by the discriminator that `own` (B,) names."""
-        (logits,) = split(own, lambda k, rows: [self.heads[k]([part[rows] for part in features])])
+        (logits,) = split(own, features, lambda k, *maps: [self.heads[k](maps)])
         return logits
