@@ -33,6 +33,9 @@ class DiT(ToldNetwork):
     def _run(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         # Time is embedded in every block. What is computed again for gradients (checkpointing) is given its arguments
         # again and nothing else, so the numbers go along with the labels.
+        return self._output(x, time, cond)
+
+    def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
         labels = cond.labels
         if labels is None:
             labels = torch.full((len(x),), int(self.transformer.config.num_embeds_ada_norm), device=x.device)

@@ -3,6 +3,8 @@
 Their weights are a mean and a spread, so that what a method leads them to can be compared with the exact answer.
 """
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from backend.networks.condition import Condition
@@ -27,7 +29,7 @@ class Normal(nn.Module):
         return []
 
 
-class NormalDenoiser(Denoiser):
+class NormalDenoiser(Denoiser, ABC):
     """A denoiser whose weights are a `Normal`. mean, std: (D,) where it starts."""
 
     network: Normal
@@ -45,9 +47,9 @@ class NormalDenoiser(Denoiser):
         """(D,) float64, with gradient."""
         return self.network.log_std.double().exp()
 
+    @abstractmethod
     def _x0(self, noised: Tensor, t: Tensor) -> Tensor:
-        """The clean sample (B, D) it sees in `noised`, float64. The student and the score below each say."""
-        raise NotImplementedError
+        """The clean sample (B, D) it sees in `noised`, float64."""
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
         alpha, sigma = self.path.alpha(t).double(), self.path.sigma(t).double()

@@ -4,6 +4,7 @@ What a number's embedding adds goes into the output of the modules that embed th
 modules themselves stay diffusers' own, under their own names.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -20,7 +21,7 @@ def module_of(network: nn.Module) -> nn.Module:
     return found
 
 
-class ToldNetwork(nn.Module):
+class ToldNetwork(nn.Module, ABC):
     """A wrapper that says which modules embed the time and how it is called; this adds the numbers.
 
     native: numbers that the architecture takes by itself. place: which of its blocks' outputs is the picture's.
@@ -85,17 +86,17 @@ class ToldNetwork(nn.Module):
             for hook in hooks:
                 hook.remove()
 
+    @abstractmethod
     def _output(self, x: Tensor, time: Tensor, cond: Condition) -> Tensor:
-        """What the architecture makes of the batch. Each architecture says, as of the two below."""
-        raise NotImplementedError
+        """What the architecture makes of the batch."""
 
+    @abstractmethod
     def _time_embeddings(self) -> list[nn.Module]:
-        """The modules that embed the time; each makes (B, `_width()`). Each architecture says."""
-        raise NotImplementedError
+        """The modules that embed the time; each makes (B, `_width()`)."""
 
+    @abstractmethod
     def _width(self) -> int:
-        """How many numbers a time's embedding has. Each architecture says."""
-        raise NotImplementedError
+        """How many numbers a time's embedding has."""
 
     def features(self, x: Tensor, time: Tensor, cond: Condition) -> list[Tensor]:
         """Feature maps (B, C, ...) of the encoding half, finest first, without running the rest."""
@@ -111,9 +112,9 @@ class ToldNetwork(nn.Module):
         )
         return made, [self._map(h, x) for h in maps]
 
+    @abstractmethod
     def _feature_blocks(self) -> list[nn.Module]:
-        """The blocks whose outputs are the feature maps, in the order in which they run. Each architecture says."""
-        raise NotImplementedError
+        """The blocks whose outputs are the feature maps, in the order in which they run."""
 
     def _map(self, h: Tensor, x: Tensor) -> Tensor:
         """A block's output as a map (B, C, ...); x is the network's input."""

@@ -121,20 +121,15 @@ class Bench:
         weights = (-nodes.square().sum(1) / 2).softmax(0)
         center = mixture.weights @ mixture.means
         spread = (mixture.weights @ (mixture.means - center).square() + mixture.std**2).sqrt()
-        at = torch.stack([center, spread.log()]).requires_grad_()
-        search = torch.optim.LBFGS([at], max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
-        def divergence() -> Tensor:
-            search.zero_grad()
+        def divergence(at: Tensor) -> Tensor:
             scale = (alpha**2 * (2 * at[1]).exp() + sigma**2).sqrt()
             points = alpha * at[0] + scale * nodes
             density = mixture.log_density(points, alpha.expand(len(points)), sigma.expand(len(points)))
-            found = -(weights * density).sum() - scale.log().sum()
-            found.backward()
-            return found
+            return -(weights * density).sum() - scale.log().sum()
 
-        search.step(divergence)
-        return at[0].detach(), at[1].detach().exp()
+        mean, log_std = minimum(divergence, torch.stack([center, spread.log()]))
+        return mean, log_std.exp()
 
     @torch.no_grad()
     def unexplained(self, net: Denoises, guidance_scale: float) -> float:
@@ -160,6 +155,23 @@ class Bench:
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def minimum(of: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """Where the gradient of a smooth function is 0, sought downhill from `start`, of whose shape and float64 it is."""
+    at = start.detach().clone().requires_grad_()
+    # To the gradient alone: that the value hardly changes any more is true long before, and where depends on rounding.
+    ends: dict[str, Any] = {"max_iter": 200, "tolerance_grad": 1e-10, "tolerance_change": 0}
+    search = torch.optim.LBFGS([at], line_search_fn="strong_wolfe", **ends)
+
+    def value() -> Tensor:
+        search.zero_grad()
+        found = of(at)
+        found.backward()
+        return found
+
+    search.step(value)
+    return at.detach()
 
 
 @cache

@@ -7,6 +7,7 @@ on the scale and is known. A fixed scale of the middle leads there too: that the
 the push, and not in where it leads.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -18,7 +19,7 @@ from backend.networks import Condition, Denoiser, Prediction
 from backend.networks.denoiser import output_weights
 from backend.noise import per_sample
 from backend.proofs import Proof
-from backend.proofs.benches import MIDDLE, NODES, Bench
+from backend.proofs.benches import MIDDLE, NODES, Bench, minimum
 from backend.samplers import Denoises, Sampler
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture, paths
@@ -54,7 +55,7 @@ class Normals(nn.Module):
         return []
 
 
-class NormalsDenoiser(Denoiser):
+class NormalsDenoiser(Denoiser, ABC):
     """A denoiser whose weights are `Normals`, on the EDM path. mean, std: (C, D) where it starts."""
 
     network: Normals
@@ -66,9 +67,9 @@ class NormalsDenoiser(Denoiser):
         """Mean and std of every class, (C, D) float64 each, with gradient."""
         return self.network.moments()
 
+    @abstractmethod
     def _x0(self, noised: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """The clean sample (B, D) it sees in `noised`, float64. The student and the score below each say."""
-        raise NotImplementedError
+        """The clean sample (B, D) it sees in `noised`, float64."""
 
     def forward(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
         alpha, sigma = self.path.alpha(t).double(), self.path.sigma(t).double()
@@ -136,11 +137,8 @@ class Two(Bench):
         nodes = torch.cartesian_prod(NODES, NODES)
         weights = (-nodes.square().sum(1) / 2).softmax(0)
         parts = [self.part(label) for label in range(mixture.classes)]
-        at = torch.zeros(2, len(parts), 2, dtype=torch.float64, requires_grad=True)
-        search = torch.optim.LBFGS([at], max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
-        def divergence() -> Tensor:
-            search.zero_grad()
+        def divergence(at: Tensor) -> Tensor:
             spread = (alpha**2 * (2 * at[1]).exp() + sigma**2).sqrt()
             found = at.new_zeros(())
             for k, part in enumerate(parts):
@@ -150,11 +148,10 @@ class Two(Bench):
                 given = own[:, k] - part.log_density(points, *level)
                 free = own.logsumexp(1) - torch.tensor(len(parts)).log() - mixture.log_density(points, *level)
                 found = found + (weights * (scale * given + (1 - scale) * free)).sum() / len(parts)
-            found.backward()
             return found
 
-        search.step(divergence)
-        return at[0].detach(), at[1].detach().exp()
+        mean, log_std = minimum(divergence, torch.zeros(2, len(parts), 2, dtype=torch.float64))
+        return mean, log_std.exp()
 
     def part(self, label: int) -> Mixture:
         """The class of that number alone."""
