@@ -57,20 +57,21 @@ class Opening(QObject):
         self._listener = single_instance.Listener(path, self)  # before it is opened: the next who asks is answered
         self._listener.asked.connect(self.wanted)
         project = OpenProject(path, self.parent())
-        project.opened.connect(lambda: self._end(project))
-        project.refused.connect(lambda words: self._end(project, words))
+        project.opened.connect(lambda: self._is_open(project))
+        project.refused.connect(lambda words: self._is_refused(project, words))
         project.troubled.connect(self.said)
         project.open()
 
-    def _end(self, project: OpenProject, why_not: str = "") -> None:
+    def _is_open(self, project: OpenProject) -> None:
         self._is_opening = False
-        if why_not:
-            project.close()
-            project.deleteLater()
-            self.let_go()
-            self.refused.emit(why_not)
-        else:
-            self.opened.emit(project)
+        self.opened.emit(project)
+
+    def _is_refused(self, project: OpenProject, words: str) -> None:
+        project.close()
+        project.deleteLater()
+        self._is_opening = False
+        self.let_go()
+        self.refused.emit(words)
 
     def let_go(self) -> None:
         """The window no longer answers for a project."""
