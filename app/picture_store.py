@@ -131,11 +131,14 @@ def _read(project: ProjectFile, sample: Sample, edge: int) -> _Found:
 
 
 def decoded(content: bytes, edge: int = WHOLE) -> QImage:
-    """An encoded picture, made smaller where its longer edge exceeds `edge`; null when it cannot be read."""
+    """A PNG, made smaller where its longer edge exceeds `edge`; null when it cannot be read."""
     buffer = QBuffer()
     buffer.setData(QByteArray(content))
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)
-    reader = QImageReader(buffer)
+    # Told the format, Qt asks none of its plugins. That of SVG connects signals to look at a text, and so waits for a
+    # lock under which the window's thread may be waiting for the interpreter, which this thread holds.
+    reader = QImageReader(buffer, QByteArray(b"png"))
+    reader.setAutoDetectImageFormat(False)
     size = reader.size()
     if edge and size.isValid() and max(size.width(), size.height()) > edge:
         reader.setScaledSize(size.scaled(QSize(edge, edge), Qt.AspectRatioMode.KeepAspectRatio))

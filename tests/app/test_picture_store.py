@@ -60,6 +60,13 @@ def previews(qtbot: QtBot, session: Session) -> list[Sample]:
     return found
 
 
+def test_no_plugin_of_qt_is_asked_what_a_picture_is() -> None:
+    """That of SVG takes a lock of signals, on which the reading thread and the window's once waited for each other."""
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>'
+    assert not QImage.fromData(svg).isNull()
+    assert decoded(svg).isNull()
+
+
 def test_pictures_that_are_wanted_arrive(qtbot: QtBot, session: Session) -> None:
     samples = previews(qtbot, session)[:20]
     store = PictureStore(session.project)
