@@ -16,19 +16,15 @@ Chosen = Callable[[Path], object]
 
 def for_new(parent: QWidget, title: str, folder: Path, chosen: Chosen, name: str = "") -> None:
     """Ask for the name of a project that does not exist yet. name: what is proposed."""
-    dialog = _dialog(parent, title, folder, chosen)
-    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
+    dialog = _for_a_name(parent, title, folder, chosen)
     dialog.selectFile(name)
     dialog.open()
 
 
 def for_copy(parent: QWidget, title: str, folder: Path, chosen: Chosen) -> None:
     """Ask where a copy is to lie. A name that exists is not asked about: nothing is overwritten, it is refused."""
-    dialog = _dialog(parent, title, folder, chosen)
-    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog = _for_a_name(parent, title, folder, chosen)
     dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)
-    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
     dialog.open()
 
 
@@ -38,6 +34,13 @@ def for_existing(parent: QWidget, title: str, folder: Path, chosen: Chosen) -> N
     dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
     dialog.setNameFilters([*dialog.nameFilters(), tr("All files (*)")])
     dialog.open()
+
+
+def _for_a_name(parent: QWidget, title: str, folder: Path, chosen: Chosen) -> QFileDialog:
+    dialog = _dialog(parent, title, folder, chosen)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
+    return dialog
 
 
 def _dialog(parent: QWidget, title: str, folder: Path, chosen: Chosen) -> QFileDialog:

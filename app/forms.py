@@ -41,11 +41,11 @@ class Editor(QWidget):
 
     def value(self) -> Any:
         """What it holds now. Each kind of editor says."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abc: classes of Qt have a metaclass of their own
 
     def set_value(self, value: Any) -> None:
         """Show a value, without a word of it. Each kind of editor does."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abc: classes of Qt have a metaclass of their own
 
 
 class TextEditor(Editor):

@@ -33,7 +33,7 @@ class TwoLines(QStyledItemDelegate):
 
     def room(self, row: QRect) -> QRect:
         """Where in a row the words stand. Each kind of row says."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abc: classes of Qt have a metaclass of their own
 
     def height(self) -> int:
         """Of both lines."""

@@ -86,7 +86,7 @@ class Page(QWidget):
 
     def show_state(self, state: State) -> None:
         """Show the recipe as it is now, on a page that was prepared. Each page does so in its own way."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abc: classes of Qt have a metaclass of their own
 
     def show_setting(self, name: str) -> None:
         """Bring the value of a dotted name into sight."""

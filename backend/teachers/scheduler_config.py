@@ -155,6 +155,7 @@ def _table(config: _Config) -> tuple[Path, PredictionType, float]:
             # the entry before it.
             table[-1] = 0
         path = VariancePreserving(table)
+    # What diffusers' schedulers raise at betas and names of schedules that they do not know, each in its own way.
     except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
         raise TeacherError(
             f"{config.name} makes no noise schedule of its betas ({error}); correct scheduler_config.json."
