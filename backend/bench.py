@@ -60,7 +60,8 @@ class Stopwatch:
 @contextmanager
 def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
     """While inside, `watch` adds up every network's forward, also the random ones', and every backward of `run`."""
-    grad, new_network = torch.autograd.grad, random_features.random_features
+    grad, backward = torch.autograd.grad, torch.autograd.backward
+    new_network = random_features.random_features
     inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
     heads = Heads | HeadPool | LevelHeads | DataDiscriminator
     networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
@@ -69,12 +70,13 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
         for name in ("features", "with_features"):
             if hasattr(net, name):
                 setattr(net, name, watch.timed(getattr(net, name)))
-    torch.autograd.grad = watch.timed(grad)
+    torch.autograd.grad, torch.autograd.backward = watch.timed(grad), watch.timed(backward)
     random_features.random_features = lambda *asked: watch.timed(new_network(*asked))
     try:
         yield
     finally:
-        torch.autograd.grad, random_features.random_features = grad, new_network
+        torch.autograd.grad, torch.autograd.backward = grad, backward
+        random_features.random_features = new_network
         for net in networks.values():
             for name in ("forward", "features", "with_features"):
                 net.__dict__.pop(name, None)

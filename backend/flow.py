@@ -28,12 +28,12 @@ def flow_scale(level: Level) -> Tensor:
 
 def in_flow(state: Tensor, path: Path, t: Tensor) -> Tensor:
     """A state (B, ...) of the path at times t (B,) in flow matching's coordinates."""
-    return state / per_sample(flow_scale((path.alpha(t), path.sigma(t))), state)
+    return state / per_sample(flow_scale(path.level(t)), state)
 
 
 def in_path(state: Tensor, path: Path, t: Tensor) -> Tensor:
     """A state (B, ...) of flow matching at times t (B,) as the path has it."""
-    return per_sample(flow_scale((path.alpha(t), path.sigma(t))), state) * state
+    return per_sample(flow_scale(path.level(t)), state) * state
 
 
 def mixed(x0: Tensor, noise: Tensor, tau: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from backend.networks import Condition, Prediction, random_features
 from backend.noise import Level, per_sample, transition
+from backend.pieces import stretches
 
 SMALLEST_NORMALISER = 1e-6
 
@@ -96,13 +97,21 @@ def _tensors(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return _held[net]
 
 
+_in_common: "WeakKeyDictionary[nn.Module, tuple[list[int], tuple[list[Tensor], list[Tensor]]]]" = WeakKeyDictionary()
+"""Of each average where its weights and the network's lay in memory, and the stretches that they made."""
+
+
 @torch.no_grad()
 def ema_update(average: nn.Module, net: nn.Module, decay: float) -> None:
     """average <- decay average + (1 - decay) net, parameter by parameter; buffers are copied."""
     (mine, my_buffers), (theirs, their_buffers) = _tensors(average), _tensors(net)
-    # What both hold in common, such as the base under adapters, must not even be written to.
-    apart = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not b]
-    torch._foreach_lerp_([a for a, _ in apart], [b for _, b in apart], 1 - decay)
+    places = [tensor.data_ptr() for tensor in (*mine, *theirs)]
+    known = _in_common.get(average)
+    if known is None or known[0] != places:
+        # What both hold in common, such as the base under adapters, must not even be written to.
+        apart = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not b]
+        known = _in_common[average] = places, stretches([a for a, _ in apart], [b for _, b in apart])
+    torch._foreach_lerp_(*known[1], 1 - decay)
     for buffer, other in zip(my_buffers, their_buffers, strict=True):
         buffer.copy_(other)
 

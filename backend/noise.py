@@ -9,6 +9,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -22,6 +24,10 @@ def per_sample(weights: Tensor, like: Tensor) -> Tensor:
     return weights.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
+_latest: tuple[ReferenceType[Tensor], int, "Path", Level] | None = None
+"""The times a path was last asked for by `level`, how often they had been written to, and the answer."""
+
+
 class Path(ABC):
     """Strictly increasing sigma/alpha over t in [0, 1]. Every tensor is float, of any shape, elementwise."""
 
@@ -32,6 +38,28 @@ class Path(ABC):
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
         """Factor of the unit normal noise, >= 0."""
+
+    def __deepcopy__(self, _: dict[int, object]) -> Self:
+        """Itself: it never changes, and all copies of a network are then asked for the level of the same path."""
+        return self
+
+    def level(self, t: Tensor) -> Level:
+        """alpha(t) and sigma(t).
+
+        It remembers the last answer: to noise a sample, every network that looks at it and every conversion ask for the
+        level of the very same tensor.
+        """
+        global _latest  # noqa: PLW0603
+        if t.requires_grad:  # then an answer belongs to one graph
+            return self._level(t)
+        if _latest is not None and _latest[0]() is t and _latest[1] == t._version and _latest[2] is self:
+            return _latest[3]
+        found = self._level(t)
+        _latest = ref(t), t._version, self, found
+        return found
+
+    def _level(self, t: Tensor) -> Level:
+        return self.alpha(t), self.sigma(t)
 
     @abstractmethod
     def t_of_ratio(self, ratio: Tensor) -> Tensor:
@@ -73,11 +101,13 @@ class Path(ABC):
 
     def ratio(self, t: Tensor) -> Tensor:
         """sigma/alpha, the noise level in EDM's coordinates; infinite where alpha is 0."""
-        return self.sigma(t) / self.alpha(t)
+        alpha, sigma = self.level(t)
+        return sigma / alpha
 
     def log_snr(self, t: Tensor) -> Tensor:
         """2 log(alpha/sigma)."""
-        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+        alpha, sigma = self.level(t)
+        return 2 * (alpha.log() - sigma.log())
 
     def t_of_log_snr(self, log_snr: Tensor) -> Tensor:
         """Inverse of `log_snr`."""
@@ -85,12 +115,13 @@ class Path(ABC):
 
     def flow_time(self, t: Tensor) -> Tensor:
         """sigma / (alpha + sigma), the time of flow matching at which there is as much noise."""
-        sigma = self.sigma(t)
-        return sigma / (self.alpha(t) + sigma)
+        alpha, sigma = self.level(t)
+        return sigma / (alpha + sigma)
 
     def noised(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """alpha(t) x0 + sigma(t) noise. x0, noise: (B, ...); t: (B,)."""
-        return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * noise
+        alpha, sigma = self.level(t)
+        return per_sample(alpha, x0) * x0 + per_sample(sigma, x0) * noise
 
     def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Its change by the natural clock at fixed x0 and noise, (B, ...); see `velocity_weights`."""
@@ -108,7 +139,11 @@ class VariancePreserving(Path):
 
     alphas_cumprod: Tensor = field(repr=False)
     angles: Tensor = field(init=False, repr=False)
-    _complements: Tensor = field(init=False, repr=False)  # pi/2 - angles, precise where alpha is small
+    _sines_of: Tensor = field(init=False, repr=False)
+    """(2, N), the angles whose sines alpha and sigma are. alpha is not the cosine of the other: near pi/2 it cancels,
+    and at pi/2 it is 6e-17 instead of 0."""
+    _moved: dict[tuple[torch.device, torch.dtype], Tensor] = field(init=False, repr=False, default_factory=dict)
+    """`_sines_of` where and in the format that it was asked for, since to move it makes a device wait."""
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod.double().cpu()
@@ -119,7 +154,7 @@ class VariancePreserving(Path):
             )
         alpha, sigma = table.sqrt(), (1 - table).sqrt()
         object.__setattr__(self, "angles", torch.atan2(sigma, alpha))
-        object.__setattr__(self, "_complements", torch.atan2(alpha, sigma))
+        object.__setattr__(self, "_sines_of", torch.stack([torch.atan2(alpha, sigma), self.angles]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VariancePreserving) and torch.equal(self.angles, other.angles)
@@ -137,19 +172,21 @@ class VariancePreserving(Path):
         """Length of the table, N."""
         return len(self.angles)
 
-    def _between(self, table: Tensor, t: Tensor) -> Tensor:
-        table = table.to(t.device, t.dtype)
+    def _level(self, t: Tensor) -> Level:
+        table = self._moved.get((t.device, t.dtype))
+        if table is None:
+            table = self._moved[t.device, t.dtype] = self._sines_of.to(t.device, t.dtype)
         place = t.clamp(0, 1) * (self.steps - 1)
         left = place.floor().clamp(max=self.steps - 2)
         i = left.long()
-        return table[i].lerp(table[i + 1], place - left)
+        alpha, sigma = table[:, i].lerp(table[:, i + 1], place - left).sin()
+        return alpha, sigma
 
     def alpha(self, t: Tensor) -> Tensor:
-        # Not the cosine of the angle: near pi/2 it cancels, and at pi/2 it is 6e-17 instead of 0.
-        return self._between(self._complements, t).sin()
+        return self.level(t)[0]
 
     def sigma(self, t: Tensor) -> Tensor:
-        return self._between(self.angles, t).sin()
+        return self.level(t)[1]
 
     def on_grid(self, t: float) -> float:
         return round(t * (self.steps - 1)) / (self.steps - 1)
@@ -167,7 +204,8 @@ class VariancePreserving(Path):
         return (right - 1 + (angle - low) / (high - low)) / (self.steps - 1)
 
     def velocity_weights(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return -self.sigma(t), self.alpha(t)
+        alpha, sigma = self.level(t)
+        return -sigma, alpha
 
     def network_time(self, t: Tensor) -> Tensor:
         return t * (self.steps - 1)
@@ -220,7 +258,7 @@ class VarianceExploding(Path):
         return torch.zeros_like(t), torch.ones_like(t)
 
     def network_time(self, t: Tensor) -> Tensor:
-        return 0.25 * self.sigma(t).log()
+        return 0.25 * self.level(t)[1].log()
 
     def t_of_network_time(self, time: Tensor) -> Tensor:
         return self.t_of_ratio((4 * time).exp())
@@ -250,7 +288,7 @@ class FlowMatching(Path):
         return -torch.ones_like(t), torch.ones_like(t)
 
     def network_time(self, t: Tensor) -> Tensor:
-        return self.steps * self.sigma(t)
+        return self.steps * self.level(t)[1]
 
     def t_of_network_time(self, time: Tensor) -> Tensor:
         sigma = time / self.steps
@@ -271,7 +309,8 @@ class Trigonometric(Path):
         return ratio.atan() * (2 / math.pi)
 
     def velocity_weights(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return -self.sigma(t), self.alpha(t)
+        alpha, sigma = self.level(t)
+        return -sigma, alpha
 
     def network_time(self, t: Tensor) -> Tensor:
         return math.pi / 2 * t

@@ -1,15 +1,14 @@
 """The optimizers that methods share, and one of less memory that a recipe can put in its place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adafactor, Adam, Optimizer
 
 from backend.contract.settings import Settings
+from backend.pieces import in_one_piece
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,23 +41,7 @@ def adams(
 
 def flattened(net: nn.Module) -> nn.Parameter:
     """One parameter that holds all trainable ones of `net` end to end; they become views of it, and stay so."""
-    own = [p for p in net.parameters() if p.requires_grad]
-    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in own]))
-    for parameter, part in zip(own, flat.detach().split([p.numel() for p in own]), strict=True):
-        parameter.data = part.view_as(parameter)
-    return flat
-
-
-def end_to_end(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Gradients of `parameters` in the order of `flattened`, (n,); 0 for those that had none."""
-    parts = list[Tensor]()
-    # Those without one are filled in run by run: of a pool of heads that is nearly all, and a call for each takes long.
-    for is_there, run in groupby(zip(gradients, parameters, strict=True), lambda pair: pair[0] is not None):
-        if is_there:
-            parts += [gradient.flatten() for gradient, _ in run if gradient is not None]
-        else:
-            parts.append(parameters[0].new_zeros(sum(parameter.numel() for _, parameter in run)))
-    return torch.cat(parts)
+    return nn.Parameter(in_one_piece([p for p in net.parameters() if p.requires_grad]))
 
 
 def factored(optimizer: Optimizer, net: nn.Module) -> Adafactor:

@@ -115,7 +115,7 @@ def times(level: float, like: Tensor) -> Tensor:
 
 def jump(prediction: Prediction, path: Path, s: Tensor) -> Tensor:
     """alpha(s) x0 + sigma(s) noise: the state at times s (B,) on the predicted straight trajectory (DDIM = Euler)."""
-    return jump_to(prediction, (path.alpha(s), path.sigma(s)))
+    return jump_to(prediction, path.level(s))
 
 
 def jump_to(prediction: Prediction, level: Level) -> Tensor:
@@ -259,8 +259,8 @@ def normal(shape: tuple[int, ...], generator: torch.Generator, device: torch.dev
 
 def end_of_step(path: Path, s: Tensor) -> Level:
     """alpha and sigma where a step to times s (B,) ends: at 0, to which a last step leads, those of a clean sample."""
-    last = s == 0
-    return path.alpha(s).masked_fill(last, 1), path.sigma(s).masked_fill(last, 0)
+    (alpha, sigma), last = path.level(s), s == 0
+    return alpha.masked_fill(last, 1), sigma.masked_fill(last, 0)
 
 
 def trajectory(net: Denoises, sampler: Sampler, noise: Tensor, cond: Condition, generator: torch.Generator) -> Tensor:

@@ -19,16 +19,16 @@ from backend.methods import Batch, Method, Need, Update
 from backend.networks import Denoiser
 from backend.networks.adapters import adapted
 from backend.networks.denoiser import computing_in
-from backend.optimizers import end_to_end, factored
+from backend.optimizers import factored
+from backend.pieces import put_end_to_end
 from backend.samplers import Sampler
 from backend.stores import PairStore
 from backend.teachers import Data, Teacher
+from backend.trained import Trained
 
 LOOKED_AT_EVERY = 20
 """Steps of which one is looked at more closely; its number divides by 2, 4, 5 and 10, and so all networks have their
 turn in it."""
-SAMPLED_WEIGHTS = 16
-"""Of each tensor of parameters, by which the size of a step is known."""
 
 
 class NotFiniteError(RuntimeError):
@@ -120,6 +120,7 @@ def start(
     optimizers = method.optimizers(nets, settings)
     if training.optimizer == "adafactor":
         optimizers = {name: factored(optimizer, getattr(nets, name)) for name, optimizer in optimizers.items()}
+    put_end_to_end([average, *(getattr(nets, f.name) for f in fields(nets))], teacher.denoiser)
     return Run(method, settings, training, teacher, data, nets, optimizers, average, generator, device, pairs=pairs)
 
 
@@ -173,7 +174,7 @@ def train(run: Run) -> Iterator[Progress]:
     before the step that would have spoiled the networks.
     """
     own = {f.name: getattr(run.nets, f.name) for f in fields(run.nets)}
-    trained = {id(net): _Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
+    trained = {id(net): Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
     needs = run.method.needs(run.settings)
     cost = run.method.cost(run.settings)
     precision = getattr(torch, run.training.precision)
@@ -190,7 +191,7 @@ def train(run: Run) -> Iterator[Progress]:
         yield Progress(run.step, metrics, images, round(images * cost))
 
 
-def _step(run: Run, needs: Collection[Need], trained: Mapping[int, "_Trained"]) -> dict[str, object]:
+def _step(run: Run, needs: Collection[Need], trained: Mapping[int, Trained]) -> dict[str, object]:
     """All updates of one step, each averaged over the batches that the recipe accumulates; their metrics."""
     batches = [replace(_batch(run, needs), first=number == 0) for number in range(run.training.accumulation)]
     parts = [run.method.step(run.nets, batch, run.settings) for batch in batches]
@@ -218,54 +219,15 @@ def _batch(run: Run, needs: Collection[Need]) -> Batch:
     return Batch(run.step, total, cond, shape, generator, device, real, real_cond, pairs, held_out)
 
 
-class _Trained:
-    """A network's name and parameters, gathered once: to walk through its modules takes milliseconds of every step.
-
-    held: what its optimizer holds: these parameters, as many views of them (`optimizers.factored`), or one parameter
-    in place of them all (`optimizers.flattened`).
-    """
-
-    def __init__(self, name: str, net: nn.Module, optimizer: Optimizer | None) -> None:
-        self.name = name
-        self.parameters = [p for p in net.parameters() if p.requires_grad]
-        held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else []
-        own = {id(p) for p in self.parameters}
-        self.held = self.parameters if any(id(p) in own for p in held) else held
-        self.sizes = f"{name}_adapters_step" if adapted(net) else f"{name}_step"
-        self.is_flat = len(self.held) == 1 and self.held[0].ndim == 1 and id(self.held[0]) not in own
-
-    def take(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
-        """Give each parameter its gradient, None for one the loss does not meet; the tensors that hold them."""
-        if self.is_flat:
-            self.held[0].grad = end_to_end(gradients, self.parameters)
-        else:
-            for parameter, gradient in zip(self.held, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.reshape(parameter.shape)
-        return [p.grad for p in self.held if p.grad is not None]
-
-    def taken(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Each parameter with the gradient that it was given by `take`."""
-        if not self.is_flat:
-            return list(zip(self.parameters, (p.grad for p in self.held), strict=True))
-        whole = self.held[0].grad
-        assert whole is not None  # it was given one
-        return list(zip(self.parameters, whole.split([p.numel() for p in self.parameters]), strict=True))
-
-    def some_weights(self) -> Tensor:
-        """The first few of each tensor of parameters, (n,) float32."""
-        return torch.cat([p.detach().flatten()[:SAMPLED_WEIGHTS].float() for p in self.parameters])
-
-
 @dataclass
 class _MeanUpdate:
     """An update that is ready to be applied: the mean of one that several batches gave.
 
-    gradients: of the parameters of `nets`, None for one that the loss does not meet. total: of the losses.
-    values: of each curve what the batches gave that have it, such as of a term that only some of them have.
+    Its gradient is in `nets`. total: of the losses. values: of each curve what the batches gave that have it, such as
+    of a term that only some of them have.
     """
 
-    nets: list[_Trained]
-    gradients: list[Tensor | None]
+    nets: list[Trained]
     total: Tensor
     values: dict[str, list[Tensor]]
     fresh: bool
@@ -278,15 +240,13 @@ class _MeanUpdate:
     def add(self, other: "_MeanUpdate") -> None:
         if [net.name for net in self.nets] != [net.name for net in other.nets]:
             raise ValueError("A method must update the same networks in the same order for every batch of a step.")
-        pairs = zip(self.gradients, other.gradients, strict=True)
-        self.gradients = [a if b is None else b if a is None else a + b for a, b in pairs]
         self.total = self.total + other.total
         for name, found in other.values.items():
             self.values.setdefault(name, []).extend(found)
 
 
 def _mean_update(
-    parts: Sequence[Iterator[Update]], trained: Mapping[int, _Trained], looked_at: bool
+    parts: Sequence[Iterator[Update]], trained: Mapping[int, Trained], looked_at: bool
 ) -> _MeanUpdate | None:
     """The next update of every batch's step, averaged; None after the last.
 
@@ -298,7 +258,11 @@ def _mean_update(
         update = next(part, None)
         if update is None:
             return None
-        one = _differentiated(update, [trained[id(net)] for net in update.nets], 1 / len(parts), looked_at)
+        nets = [trained[id(net)] for net in update.nets]
+        if mean is None:
+            for net in nets:
+                net.await_gradient()
+        one = _differentiated(update, nets, 1 / len(parts), looked_at)
         if mean is None:
             mean = one
         else:
@@ -306,14 +270,14 @@ def _mean_update(
     return mean
 
 
-def _differentiated(update: Update, nets: list[_Trained], weight: float, looked_at: bool) -> _MeanUpdate:
-    """`weight` times an update, with its gradient for the networks that it names and for no other."""
+def _differentiated(update: Update, nets: list[Trained], weight: float, looked_at: bool) -> _MeanUpdate:
+    """`weight` times an update; its gradient is added to that of the networks that it names and of no other."""
     on_sample = _on_sample(update) if looked_at else {}
     total = torch.stack([term.float() for term in update.losses.values()]).sum() * weight
-    gradients = torch.autograd.grad(total, [p for net in nets for p in net.parameters], allow_unused=True)
+    torch.autograd.backward(total, inputs=[p for net in nets for p in net.parameters])
     shown = {**update.losses, **update.metrics, **on_sample}
     values = {name: [value.detach()] for name, value in shown.items()}
-    return _MeanUpdate(nets, list(gradients), total.detach(), values, update.fresh)
+    return _MeanUpdate(nets, total.detach(), values, update.fresh)
 
 
 def _on_sample(update: Update) -> dict[str, Tensor]:
@@ -339,8 +303,8 @@ def _not_finite(run: Run, update: _MeanUpdate, names: list[str]) -> str:
             return f"The loss of {who} {when}, first its {name}."
     for net in update.nets:
         places = {id(parameter): place for place, parameter in getattr(run.nets, net.name).named_parameters()}
-        for parameter, gradient in net.taken():
-            if gradient is not None and not gradient.isfinite().all():
+        for parameter in net.parameters:
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
                 return f"The gradient of {who} {when}, first that of {places[id(parameter)]} of {net.name}."
     return f"The gradient of {who} {when}: its norm is too large to be held."
 
@@ -351,10 +315,7 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     looked_at: whether NET_step is among them, by which share of its weights' size a network moved.
     """
     names = [net.name for net in update.nets]
-    found, gradients = update.gradients, list[Tensor]()
-    for net in update.nets:
-        gradients += net.take(found[: len(net.parameters)])
-        del found[: len(net.parameters)]
+    gradients = [gradient for net in update.nets for gradient in net.gradient()]
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
     size = float(norm + 0 * update.total)
@@ -363,12 +324,12 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     if run.training.gradient_clip and size > run.training.gradient_clip:
         torch._foreach_mul_(gradients, run.training.gradient_clip / size)
     before = {net.name: net.some_weights() for net in update.nets} if looked_at else {}
-    for name in names:
-        optimizer = run.optimizers[name]
+    for net in update.nets:
+        optimizer = run.optimizers[net.name]
         if update.fresh:
             optimizer.state.clear()
         optimizer.step()
-        optimizer.zero_grad()
+        net.forget_gradient()
     moved = {
         net.sizes: (net.some_weights() - before[net.name]).norm() / before[net.name].norm().clamp(min=1e-12)
         for net in update.nets

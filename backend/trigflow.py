@@ -20,7 +20,8 @@ def spread(net: Denoiser) -> float:
 
 def angle(net: Denoiser, t: Tensor) -> Tensor:
     """The angle at the same noise level, atan(sigma / (alpha spread)), (B,) from 0 to pi/2 (app. B)."""
-    return torch.atan2(net.path.sigma(t), spread(net) * net.path.alpha(t))
+    alpha, sigma = net.path.level(t)
+    return torch.atan2(sigma, spread(net) * alpha)
 
 
 def t_of_angle(net: Denoiser, angle: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def t_of_angle(net: Denoiser, angle: Tensor) -> Tensor:
 
 def state(net: Denoiser, noised: Tensor, t: Tensor) -> Tensor:
     """`noised` (B, ...) in these coordinates."""
-    alpha, sigma, size = net.path.alpha(t), net.path.sigma(t), spread(net)
+    (alpha, sigma), size = net.path.level(t), spread(net)
     return per_sample(size / ((size * alpha) ** 2 + sigma**2).sqrt(), noised) * noised
 
 

@@ -98,7 +98,7 @@ def _integrals(student: Denoiser, sampler: Sampler) -> tuple[Integral, ...]:
     path, found = student.path, []
     for level, after in zip(sampler.levels, (*sampler.levels[1:], 0.0), strict=True):
         t, s = (torch.tensor([time], dtype=torch.float64) for time in (level, after))
-        start, end = (path.alpha(t), path.sigma(t)), end_of_step(path, s)
+        start, end = path.level(t), end_of_step(path, s)
         found.append(Integral(*(float(f(at)) for f in (flow_time, flow_scale) for at in (start, end))))
     return tuple(found)
 

@@ -29,16 +29,15 @@ def output_weights(kind: PredictionType, alpha: Tensor, sigma: Tensor, sigma_dat
     edm: (sigma/sigma_data x0 - sigma_data noise) / sqrt(sigma² + sigma_data²), which is what EDM's c_skip and c_out
     make the raw network predict (arXiv:2206.00364, eq. 7 and 8, alpha = 1).
     """
-    one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
     match kind:
         case "epsilon":
-            return zero, one
+            return torch.zeros_like(alpha), torch.ones_like(alpha)
         case "sample":
-            return one, zero
+            return torch.ones_like(alpha), torch.zeros_like(alpha)
         case "v_prediction":
             return -sigma, alpha
         case "flow":
-            return -one, one
+            return torch.full_like(alpha, -1), torch.ones_like(alpha)
         case "edm":
             root = (sigma**2 + sigma_data**2).sqrt()
             return sigma / (sigma_data * root), -sigma_data / root
@@ -60,7 +59,7 @@ class Prediction:
         sigma_data: float = 0.5,
     ) -> None:
         self.noised, self.output, self.kind = noised, output, kind
-        self.alpha, self.sigma = path.alpha(t), path.sigma(t)  # (B,)
+        self.alpha, self.sigma = path.level(t)  # (B,)
         self._a, self._b = output_weights(kind, self.alpha, self.sigma, sigma_data)
         self._t, self._path = t, path
         self._views: dict[tuple[str, bool], Tensor] = {}
@@ -195,7 +194,7 @@ class Denoiser(nn.Module):
 
     def _input(self, noised: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         if self.prediction_type == "edm":
-            scale = (self.path.sigma(t) ** 2 + self.sigma_data**2).rsqrt()
+            scale = (self.path.level(t)[1] ** 2 + self.sigma_data**2).rsqrt()
             noised = per_sample(scale, noised) * noised
         return noised, self.path.network_time(t)
 

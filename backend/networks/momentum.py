@@ -192,11 +192,11 @@ class MomentumDenoiser(Denoiser):
             states, outputs.flatten(0, 1), t.repeat_interleave(count), self.path, self.prediction_type, self.sigma_data
         )
         velocities = (each.noise - each.x0).reshape(outputs.shape)
-        return Profile(flow_time((self.path.alpha(t), self.path.sigma(t))), velocities, logits, rates)
+        return Profile(flow_time(self.path.level(t)), velocities, logits, rates)
 
     def step(self, noised: Tensor, t: Tensor, end: Level, cond: Condition) -> Tensor:
         """The state at the level `end` from `noised` (B, ...) at times t (B,): one evaluation, exactly integrated."""
-        profile, scale = self.profile(noised, t, cond), flow_scale((self.path.alpha(t), self.path.sigma(t)))
+        profile, scale = self.profile(noised, t, cond), flow_scale(self.path.level(t))
         moved = noised / per_sample(scale, noised) - profile.displacement(profile.start, flow_time(end))
         return per_sample(flow_scale(end), moved) * moved
 

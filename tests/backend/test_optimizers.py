@@ -15,8 +15,9 @@ from backend.networks import Condition, Denoiser
 from backend.networks.mlp import MLP
 from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching, Trigonometric
-from backend.optimizers import adam, adams, end_to_end, factored, state_bytes
-from backend.train import _keep_few_activations, _Trained
+from backend.optimizers import adam, adams, factored, state_bytes
+from backend.train import _keep_few_activations
+from backend.trained import Trained
 
 
 def net() -> nn.Module:
@@ -26,16 +27,11 @@ def net() -> nn.Module:
 
 def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     loss = module(torch.ones(2, 3, 8, 8)).square().sum()
-    holder = _Trained("student", module, optimizer)
-    holder.take(torch.autograd.grad(loss, holder.parameters))
+    trained = Trained("student", module, optimizer)
+    trained.await_gradient()
+    loss.backward()
+    assert trained.gradient()
     optimizer.step()
-
-
-def test_gradients_that_are_missing_are_zeros_in_their_place() -> None:
-    parameters = [nn.Parameter(torch.empty(shape)) for shape in ((2,), (1, 3), (2, 2), (1,), (2,))]
-    given = [None, torch.tensor([[1.0, 2.0, 3.0]]), None, None, torch.tensor([4.0, 5.0])]
-    assert end_to_end(given, parameters).tolist() == [0, 0, 1, 2, 3, 0, 0, 0, 0, 0, 4, 5]
-    assert end_to_end([None] * 5, parameters).tolist() == [0] * 12
 
 
 def kept(optimizer: torch.optim.Optimizer) -> int:
