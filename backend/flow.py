@@ -52,9 +52,9 @@ def mean_velocity(net: "Denoiser", state: Tensor, tau: Tensor, end: Tensor, cond
 
     state: (B, ...) of flow matching, as the velocity is.
     """
-    t, s = (net.path.t_of_ratio(time / (1 - time)) for time in (tau, end))
-    prediction = net(in_path(state, net.path, t), t, cond.with_part("end_time", s))
-    return prediction.noise - prediction.x0  # type: ignore[no-any-return]
+    t = net.path.t_of_ratio(tau / (1 - tau))
+    s = t if end is tau else net.path.t_of_ratio(end / (1 - end))
+    return net(in_path(state, net.path, t), t, cond.with_part("end_time", s)).flow_velocity  # type: ignore[no-any-return]
 
 
 def by_guidance(net: "Denoiser", state: Tensor, tau: Tensor, cond: "Condition", scale: float) -> Tensor | float:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from backend.networks import Condition, Prediction, random_features
 from backend.noise import Level, per_sample, transition
-from backend.pieces import stretches
+from backend.pieces import Stretches
 
 SMALLEST_NORMALISER = 1e-6
 
@@ -97,21 +97,21 @@ def _tensors(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return _held[net]
 
 
-_in_common: "WeakKeyDictionary[nn.Module, tuple[list[int], tuple[list[Tensor], list[Tensor]]]]" = WeakKeyDictionary()
-"""Of each average where its weights and the network's lay in memory, and the stretches that they made."""
+_apart: "WeakKeyDictionary[nn.Module, tuple[nn.Module, Stretches]]" = WeakKeyDictionary()
+"""Of each average the network that it follows, and what they do not hold in common."""
 
 
 @torch.no_grad()
 def ema_update(average: nn.Module, net: nn.Module, decay: float) -> None:
     """average <- decay average + (1 - decay) net, parameter by parameter; buffers are copied."""
     (mine, my_buffers), (theirs, their_buffers) = _tensors(average), _tensors(net)
-    places = [tensor.data_ptr() for tensor in (*mine, *theirs)]
-    known = _in_common.get(average)
-    if known is None or known[0] != places:
+    followed, apart = _apart.get(average, (None, None))
+    if apart is None or followed is not net or not apart.are_up_to_date:
         # What both hold in common, such as the base under adapters, must not even be written to.
-        apart = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not b]
-        known = _in_common[average] = places, stretches([a for a, _ in apart], [b for _, b in apart])
-    torch._foreach_lerp_(*known[1], 1 - decay)
+        own = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not b]
+        apart = Stretches([a for a, _ in own], [b for _, b in own])
+        _apart[average] = net, apart
+    torch._foreach_lerp_(apart.first, apart.second, 1 - decay)
     for buffer, other in zip(my_buffers, their_buffers, strict=True):
         buffer.copy_(other)
 
@@ -184,12 +184,19 @@ def mean_distance(made: Tensor, real: Tensor, labels: tuple[Tensor, Tensor] | No
     scale = real.detach().var(0, correction=0).sum().clamp(min=SMALLEST_NORMALISER)
     if labels is None:
         return (made.mean(0) - real.mean(0)).square().sum() / scale
-    terms = [made.new_zeros(())]
-    for label in labels[0].unique():
-        of_made, of_real = made[labels[0] == label], real[labels[1] == label]
-        if len(of_real):
-            terms.append(len(of_made) / len(made) * (of_made.mean(0) - of_real.mean(0)).square().sum())
-    return torch.stack(terms).sum() / scale
+    # All classes at once: a mean each, one after the other, takes longer than a small random network.
+    classes = labels[0].unique()
+    (ours, own_counts), (theirs, counts) = (
+        _class_sums(features, own, classes) for features, own in zip((made, real), labels, strict=True)
+    )
+    distances = (ours / own_counts[:, None] - theirs / counts.clamp(min=1)[:, None]).square().sum(1)
+    return (own_counts / len(made) * (counts > 0) * distances).sum() / scale
+
+
+def _class_sums(features: Tensor, labels: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the features (B, F) and number of the samples of each class, (C, F) and (C,)."""
+    member = (labels == classes[:, None]).to(features.dtype)
+    return member @ features, member.sum(1)
 
 
 EMBEDDINGS, EMBEDDING_WIDTH = 2, 64
@@ -244,12 +251,8 @@ def pushed(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def flow_velocity(prediction: Prediction) -> Tensor:
-    """noise - x0, (B, ...): rectified flow's velocity, whatever the network predicts and on any path.
-
-    Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
-    sigma/(alpha + sigma).
-    """
-    return prediction.noise - prediction.x0
+    """`Prediction.flow_velocity`, as a function of the prediction."""
+    return prediction.flow_velocity
 
 
 def flow_velocity_error(prediction: Prediction, x0: Tensor, noise: Tensor) -> Tensor:

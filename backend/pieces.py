@@ -28,16 +28,28 @@ def put_end_to_end(nets: Iterable[nn.Module], teacher: nn.Module) -> None:
             in_one_piece(own)
 
 
-def stretches(first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The numbers of both lists, pair by pair of one shape, in as few views as both lie end to end in."""
-    groups: list[list[int]] = []
-    for i in range(len(first)):
-        if groups and all(_follows(tensors[i - 1], tensors[i]) for tensors in (first, second)):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    mine, theirs = ([_joined([tensors[i] for i in group]) for group in groups] for tensors in (first, second))
-    return mine, theirs
+class Stretches:
+    """Two lists of tensors, pair by pair of one shape, in as few flat views as both lie end to end in.
+
+    first, second: the views of each list.
+    """
+
+    def __init__(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> None:
+        groups: list[list[int]] = []
+        for i in range(len(first)):
+            if groups and all(_follows(tensors[i - 1], tensors[i]) for tensors in (first, second)):
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        self.first, self.second = ([_joined([of[i] for i in group]) for group in groups] for of in (first, second))
+        joined = [group for group in groups if len(group) > 1]
+        ends = [of[i] for group in joined for i in (group[0], group[-1]) for of in (first, second)]
+        self._ends = [(tensor, tensor.data_ptr()) for tensor in ends]
+
+    @property
+    def are_up_to_date(self) -> bool:
+        """Whether the tensors still lie where they did, as a network does that was not moved as a whole."""
+        return all(tensor.data_ptr() == place for tensor, place in self._ends)
 
 
 def _follows(before: Tensor, after: Tensor) -> bool:

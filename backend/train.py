@@ -24,7 +24,7 @@ from backend.pieces import put_end_to_end
 from backend.samplers import Sampler
 from backend.stores import PairStore
 from backend.teachers import Data, Teacher
-from backend.trained import Trained
+from backend.trained import Trained, Trainees
 
 LOOKED_AT_EVERY = 20
 """Steps of which one is looked at more closely; its number divides by 2, 4, 5 and 10, and so all networks have their
@@ -174,29 +174,32 @@ def train(run: Run) -> Iterator[Progress]:
     before the step that would have spoiled the networks.
     """
     own = {f.name: getattr(run.nets, f.name) for f in fields(run.nets)}
-    trained = {id(net): Trained(name, net, run.optimizers.get(name)) for name, net in own.items()}
+    trainees = Trainees(own, run.optimizers)
     needs = run.method.needs(run.settings)
     cost = run.method.cost(run.settings)
     precision = getattr(torch, run.training.precision)
     denoisers = [module for net in own.values() for module in net.modules() if isinstance(module, Denoiser)]
-    while run.step < run.training.steps:
-        factor = learning_rate_factor(run.step, run.training)
-        for optimizer in run.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        with computing_in(precision, denoisers):
-            metrics = _step(run, needs, trained)
-        run.step += 1
-        images = run.step * run.training.samples_per_step
-        yield Progress(run.step, metrics, images, round(images * cost))
+    try:
+        while run.step < run.training.steps:
+            factor = learning_rate_factor(run.step, run.training)
+            for optimizer in run.optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            with computing_in(precision, denoisers):
+                metrics = _step(run, needs, trainees)
+            run.step += 1
+            images = run.step * run.training.samples_per_step
+            yield Progress(run.step, metrics, images, round(images * cost))
+    finally:
+        trainees.forget_gradients()
 
 
-def _step(run: Run, needs: Collection[Need], trained: Mapping[int, Trained]) -> dict[str, object]:
+def _step(run: Run, needs: Collection[Need], trainees: Trainees) -> dict[str, object]:
     """All updates of one step, each averaged over the batches that the recipe accumulates; their metrics."""
     batches = [replace(_batch(run, needs), first=number == 0) for number in range(run.training.accumulation)]
     parts = [run.method.step(run.nets, batch, run.settings) for batch in batches]
     metrics: dict[str, object] = {}
-    while update := _mean_update(parts, trained, run.step % LOOKED_AT_EVERY == 0):
+    while update := _mean_update(parts, trainees, run.step % LOOKED_AT_EVERY == 0):
         metrics |= _apply(run, update, run.step % LOOKED_AT_EVERY == 0)
         if run.training.ema_decay and any(net.name == "student" for net in update.nets):
             # A new stage begins a new average: the last stage's student had another task.
@@ -245,9 +248,7 @@ class _MeanUpdate:
             self.values.setdefault(name, []).extend(found)
 
 
-def _mean_update(
-    parts: Sequence[Iterator[Update]], trained: Mapping[int, Trained], looked_at: bool
-) -> _MeanUpdate | None:
+def _mean_update(parts: Sequence[Iterator[Update]], trainees: Trainees, looked_at: bool) -> _MeanUpdate | None:
     """The next update of every batch's step, averaged; None after the last.
 
     Each batch's gradient is taken before the next batch is computed, so that one graph alone is in memory. looked_at:
@@ -258,10 +259,9 @@ def _mean_update(
         update = next(part, None)
         if update is None:
             return None
-        nets = [trained[id(net)] for net in update.nets]
+        nets = trainees.of(update.nets)
         if mean is None:
-            for net in nets:
-                net.await_gradient()
+            trainees.begin_gradients(nets)
         one = _differentiated(update, nets, 1 / len(parts), looked_at)
         if mean is None:
             mean = one
@@ -316,7 +316,8 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     """
     names = [net.name for net in update.nets]
     gradients = [gradient for net in update.nets for gradient in net.gradient()]
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    norms = torch._foreach_norm(gradients)
+    norm = torch.linalg.vector_norm(torch.stack(norms)) if len(norms) > 1 else norms[0]
     # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
     size = float(norm + 0 * update.total)
     if not math.isfinite(size):
@@ -329,7 +330,8 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
         if update.fresh:
             optimizer.state.clear()
         optimizer.step()
-        net.forget_gradient()
+        if not net.is_flat:
+            net.forget_gradient()
     moved = {
         net.sizes: (net.some_weights() - before[net.name]).norm() / before[net.name].norm().clamp(min=1e-12)
         for net in update.nets

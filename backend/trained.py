@@ -1,4 +1,6 @@
-"""A network in training: its parameters, and the way of its gradient from the backward pass to its optimizer."""
+"""Networks in training: their parameters, and the way of a gradient from the backward pass to the optimizer."""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,41 +27,66 @@ class Trained:
         self.held = self.parameters if any(id(p) in own for p in held) else held
         self.sizes = f"{name}_adapters_step" if adapted(net) else f"{name}_step"
         self.is_flat = len(self.held) == 1 and self.held[0].ndim == 1 and id(self.held[0]) not in own
-        if self.is_flat:
-            # Where the optimizer holds one tensor, so is the gradient, from the start: to put its parts end to end
-            # afterwards takes longer than to add each, still in the processor's cache, in its place. Both are kept for
-            # the whole run, for they take as long to make; their memory is not.
-            self._whole = torch.zeros_like(self.held[0])
-            parts = self._whole.split([p.numel() for p in self.parameters])
-            self._parts = [part.view_as(p) for part, p in zip(parts, self.parameters, strict=True)]
-            self.forget_gradient()
 
-    def await_gradient(self) -> None:
-        """Begin a gradient anew: backward passes from now on add theirs to it."""
-        if not self.is_flat:
-            self.forget_gradient()
+    def add_up_in(self, whole: Tensor) -> None:
+        """Have backward passes add each parameter's gradient in its place of `whole`, (n,), which the optimizer sees.
+
+        To put the parts end to end afterwards takes longer than to add each while the processor's cache still has it.
+        """
+        held = self.held[0].grad
+        if held is not None and held.data_ptr() == whole.data_ptr():
             return
-        self._whole.untyped_storage().resize_(self._whole.nbytes)
-        self._whole.zero_()
-        for parameter, part in zip(self.parameters, self._parts, strict=True):
-            parameter.grad = part
+        self.held[0].grad = whole
+        for parameter, part in zip(self.parameters, whole.split([p.numel() for p in self.parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
 
     def gradient(self) -> list[Tensor]:
-        """What the passes since `await_gradient` have left, as the optimizer holds it; without what no loss meets."""
-        if self.is_flat:
-            self.held[0].grad = self._whole
-        else:
+        """What backward passes have left, as the optimizer holds it; without that of parameters that no loss meets."""
+        if not self.is_flat:
             for parameter, own in zip(self.held, self.parameters, strict=True):
                 parameter.grad = None if own.grad is None else own.grad.reshape(parameter.shape)
         return [p.grad for p in self.held if p.grad is not None]
 
     def forget_gradient(self) -> None:
-        """Give back the gradient's memory."""
+        """Let go of the gradient and its memory."""
         for parameter in (*self.held, *self.parameters):
             parameter.grad = None
-        if self.is_flat:
-            self._whole.untyped_storage().resize_(0)
 
     def some_weights(self) -> Tensor:
         """The first few of each tensor of parameters, (n,) float32."""
         return torch.cat([p.detach().flatten()[:SAMPLED_WEIGHTS].float() for p in self.parameters])
+
+
+class Trainees:
+    """The networks of a run, and the memory in which their gradients are added up.
+
+    That is of one update at a time, whichever of the networks it trains. Gradients stay where they are between updates,
+    since to tell every parameter its place takes longer than to add them.
+    """
+
+    def __init__(self, nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> None:
+        self._of = {id(net): Trained(name, net, optimizers.get(name)) for name, net in nets.items()}
+        self._memory = torch.empty(0)
+
+    def of(self, nets: Iterable[nn.Module]) -> list[Trained]:
+        """What is known of these networks, in their order."""
+        return [self._of[id(net)] for net in nets]
+
+    def begin_gradients(self, nets: Sequence[Trained]) -> None:
+        """Begin the gradients of these networks anew: backward passes from now on add theirs to nothing."""
+        flat = [net for net in nets if net.is_flat]
+        for net in nets:
+            if not net.is_flat:
+                net.forget_gradient()
+        lengths = [net.held[0].numel() for net in flat]
+        if self._memory.numel() < sum(lengths):
+            self.forget_gradients()  # before there is more memory: nobody may hold the old
+            self._memory = flat[0].held[0].detach().new_empty(sum(lengths))
+        for net, whole in zip(flat, self._memory[: sum(lengths)].zero_().split(lengths), strict=True):
+            net.add_up_in(whole)
+
+    def forget_gradients(self) -> None:
+        """Let go of every gradient and of the memory."""
+        self._memory = torch.empty(0)
+        for net in self._of.values():
+            net.forget_gradient()

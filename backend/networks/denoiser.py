@@ -101,6 +101,19 @@ class Prediction:
         return self._path.velocity(self.x0, self.noise, self._t)
 
     @property
+    def flow_velocity(self) -> Tensor:
+        """noise - x0: rectified flow's velocity, whatever the network predicts and on any path.
+
+        Every path is a rectified flow in another clock and scale, x_t/(alpha + sigma) being its state at time
+        sigma/(alpha + sigma).
+        """
+        if self.kind in ("epsilon", "sample"):  # one of the two is the output itself, at every level
+            return self.noise - self.x0
+        determinant = self._determinant
+        from_noised, from_output = -(self._a + self._b) / determinant, (self.alpha + self.sigma) / determinant
+        return self._mix("flow_velocity", from_noised, from_output)
+
+    @property
     def score(self) -> Tensor:
         """Gradient of the log density of `noised`: -noise / sigma."""
         return -self.noise / per_sample(self.sigma.clamp(min=_SMALLEST), self.noised)

@@ -17,7 +17,7 @@ from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching, Trigonometric
 from backend.optimizers import adam, adams, factored, state_bytes
 from backend.train import _keep_few_activations
-from backend.trained import Trained
+from backend.trained import Trainees
 
 
 def net() -> nn.Module:
@@ -27,11 +27,13 @@ def net() -> nn.Module:
 
 def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     loss = module(torch.ones(2, 3, 8, 8)).square().sum()
-    trained = Trained("student", module, optimizer)
-    trained.await_gradient()
+    trainees = Trainees({"student": module}, {"student": optimizer})
+    (student,) = trainees.of([module])
+    trainees.begin_gradients([student])
     loss.backward()
-    assert trained.gradient()
+    assert student.gradient()
     optimizer.step()
+    trainees.forget_gradients()
 
 
 def kept(optimizer: torch.optim.Optimizer) -> int:
