@@ -1,6 +1,8 @@
 """Paths: exact inverses over the whole range, and diffusers' own numbers on diffusers' own grids. All in float64."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -168,6 +170,36 @@ def test_float32_keeps_alpha_precise_where_it_is_small(name: str) -> None:
     # t itself is rounded, so the exact answer is taken at the rounded t; the rest is relative rounding of alpha.
     single = path.alpha(t.float())
     assert torch.allclose(single.double(), path.alpha(t.float().double()), rtol=2e-3, atol=1e-8)
+
+
+@every_path
+def test_a_level_is_alpha_and_sigma_also_after_the_times_were_written_to(path: Path) -> None:
+    t = torch.tensor([0.2, 0.7], dtype=torch.float64)
+    for _ in range(2):
+        assert all(torch.equal(a, b) for a, b in zip(path.level(t), path.level(t.clone()), strict=True))
+        assert [path.alpha(t).tolist(), path.sigma(t).tolist()] == [part.tolist() for part in path.level(t)]
+        t.mul_(0.5)
+    others = [other.level(t) for other in PATHS.values()]
+    for other, found in zip(PATHS.values(), others, strict=True):  # of the very same times
+        assert all(torch.equal(a, b) for a, b in zip(found, other.level(t.clone()), strict=True))
+
+
+@every_path
+def test_a_level_of_times_with_a_gradient_has_a_graph_of_its_own_each_time(path: Path) -> None:
+    t = torch.tensor([0.2, 0.7], dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        path.level(t)
+    slopes = [torch.autograd.grad(path.level(t)[1].sum(), t)[0] for _ in range(2)]
+    assert torch.equal(*slopes)
+    assert (slopes[0] > 0).all()
+    by_jvp: Tensor = torch.func.jvp(lambda u: path.level(u)[1], (t.detach(),), (torch.ones(2).double(),))[1]
+    torch.testing.assert_close(by_jvp, slopes[0])
+
+
+def test_a_copy_of_a_network_has_the_same_path() -> None:
+    path = PATHS["vp-linear"]
+    assert copy.deepcopy({"path": path})["path"] is path
+    assert pickle.loads(pickle.dumps(path)) == path
 
 
 def test_paths_compare_by_what_they_are() -> None:

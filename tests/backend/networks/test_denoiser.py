@@ -106,6 +106,7 @@ def test_views_add_up_to_the_sample(path: Path, kind: PredictionType) -> None:
     prediction = Prediction(noised, output, t, path, kind)
     alpha, sigma = prediction.alpha[:, None, None], prediction.sigma[:, None, None]
     assert torch.allclose(alpha * prediction.x0 + sigma * prediction.noise, noised, atol=1e-9)
+    assert torch.allclose(prediction.flow_velocity, prediction.noise - prediction.x0, rtol=1e-9, atol=1e-9)
 
 
 @every_combination
@@ -113,7 +114,7 @@ def test_gradients_flow_through_every_view(path: Path, kind: PredictionType) -> 
     generator = torch.Generator().manual_seed(2)
     t = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
     noised, output = (torch.randn(3, 2, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    for view in ("x0", "noise", "velocity", "score"):
+    for view in ("x0", "noise", "velocity", "score", "flow_velocity"):
 
         def through(noised: Tensor, output: Tensor, view: str = view) -> Tensor:
             return getattr(Prediction(noised, output, t, path, kind), view)  # type: ignore[no-any-return]
@@ -205,7 +206,7 @@ def test_guidance_is_the_formula_on_x0_in_one_call(path: Path, kind: PredictionT
     found = Guided(net, scale)(noised, t, cond)
     assert net.calls == [48]
     with_cond, without = net(noised, t, cond), net(noised, t, Condition.of_labels(torch.full((24,), 4)))
-    for view in ("x0", "noise", "velocity", "score"):
+    for view in ("x0", "noise", "velocity", "score", "flow_velocity"):
         one, other = getattr(with_cond, view), getattr(without, view)
         assert torch.allclose(getattr(found, view), other + scale * (one - other), rtol=1e-9, atol=1e-8)
 
