@@ -61,16 +61,15 @@ class Trained:
 class Footprint:
     """Bytes of a run. fixed: all there is before the first step but what `nets` hold. nets: by name.
 
-    activations: what a step needs beside weights, moments and gradients. drawing: the same of a preview.
-    batches: how many gradients of a network are held at once. is_measured: whether activations are more than a guess.
-    computes_again: whether the student's network can compute its activations again.
+    activations: what a step needs beside weights, moments and one gradient, of however many batches that is the mean.
+    drawing: the same of a preview. is_measured: whether activations are more than a guess. computes_again: whether the
+    student's network can compute its activations again.
     """
 
     fixed: int
     nets: Mapping[str, Trained]
     activations: int
     drawing: int = 0
-    gradients: int = 1
     is_measured: bool = True
     computes_again: bool = True
 
@@ -85,7 +84,6 @@ class Footprint:
             fixed=max(0, resident - sum(net.copies * net.weights for net in nets.values())),
             nets=nets,
             activations=0,
-            gradients=_gradients(run.training.accumulation),
             is_measured=is_measured,
             computes_again=any(getattr(m, "_supports_gradient_checkpointing", False) for m in run.student.modules()),
         )
@@ -106,7 +104,7 @@ class Footprint:
                 own = kind == "lora" or hasattr(chosen, "rank") or hasattr(chosen, "adapter_share")
                 found[name] = lora if own else replace(full, copies=1 + (name == "student"), adapters=small)
         computes_again = not recipe.teacher.startswith("mixture-2d")
-        return cls(size, found, 4 * size, 0, _gradients(recipe.training.accumulation), False, computes_again)
+        return cls(size, found, 4 * size, 0, False, computes_again)
 
     @property
     def held(self) -> int:
@@ -117,7 +115,7 @@ class Footprint:
     def needed(self) -> int:
         """The most that is needed at once."""
         largest = max((net.weights for net in self.nets.values()), default=0)
-        return self.fixed + self.held + max(self.drawing, self.activations + self.gradients * largest)
+        return self.fixed + self.held + max(self.drawing, self.activations + largest)
 
     def keeping(self, share: float) -> "Footprint":
         """The same with that share of the activations."""
@@ -196,9 +194,10 @@ def _divided(
     ways = []
     for by in BATCHES:
         if method.accumulates(chosen) and batch % by == 0:
-            small = replace(now.keeping(1 / by), gradients=_gradients(parts * by))
             words = f"Take {parts * by} batches of {batch // by} for a step, instead of {parts} of {batch}"
-            ways.append((words, {"training.batch_size": batch // by, "training.accumulation": parts * by}, small))
+            ways.append(
+                (words, {"training.batch_size": batch // by, "training.accumulation": parts * by}, now.keeping(1 / by))
+            )
     fitting = [way for way in ways if way[2].needed <= room]
     return fitting[:1] or ways[-1:]
 
@@ -225,11 +224,6 @@ def _lowered(
 def _may_be(recipe: Recipe, method: Method[Any, Any], name: str, value: Any) -> bool:
     """Whether a setting may have that value, and the others as they are."""
     return not settings.problems(method.settings, {**recipe.settings, name: value})
-
-
-def _gradients(parts: int) -> int:
-    """How many gradients of a network are held at once: its tensors' and the same end to end, or the sum so far."""
-    return 2 if parts == 1 else 3
 
 
 def _trained(run: Run, rank: int) -> Iterator[tuple[str, Trained]]:
