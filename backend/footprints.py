@@ -47,6 +47,13 @@ EXTRAS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+DECISIVE = (
+    "preflight", "savings", "worker", "judge", "evaluate", "triptych", "train", "trained", "pieces", "optimizers",
+    "memory", "checkpoints",
+)  # fmt: skip
+"""Modules that decide how much memory is needed and what preflight says of it, beside the method and the networks."""
+
+
 def cases() -> Iterator[dict[str, Any]]:
     """The arguments of `row` for the whole table."""
     for teacher, method, batch in product(TEACHERS, METHODS, BATCHES):
@@ -141,7 +148,6 @@ def _ended(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _code(method: str) -> str:
     """SHA-256 of what decides how much memory is needed and what preflight says of it."""
     backend = Path(__file__).parent
-    shared = ("preflight", "worker", "judge", "evaluate", "triptych", "train", "optimizers", "memory", "checkpoints")
-    files = [backend / "methods" / f"{method}.py", *(backend / f"{name}.py" for name in shared)]
+    files = [backend / "methods" / f"{method}.py", *(backend / f"{name}.py" for name in DECISIVE)]
     files += sorted((backend / "networks").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
