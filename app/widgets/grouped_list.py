@@ -22,6 +22,9 @@ from app.widgets.two_lines import Index, TwoLines
 
 KEY, FOUND_BY, CAPTION, REFUSAL = (Qt.ItemDataRole.UserRole + number for number in (1, 2, 3, 4))
 
+NARROW, WIDE = 76 * look.SPACE, 86 * look.SPACE
+"""Pixels; the longest titles of methods are cut in the one, and none in the other."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,7 +47,7 @@ class GroupedList(QWidget):
 
     def __init__(self, name: str, search: str) -> None:
         super().__init__()
-        self.setFixedWidth(76 * look.SPACE)
+        self.setFixedWidth(NARROW)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(look.GAP)
@@ -61,6 +64,10 @@ class GroupedList(QWidget):
         self.nothing.hide()
         column.addWidget(self.nothing)
         self.list.currentItemChanged.connect(self._choose)
+
+    def fit_into(self, width: int) -> None:
+        """Take what titles need of a place this many pixels wide, unless that leaves too little beside it."""
+        self.setFixedWidth(WIDE if width >= NARROW + WIDE + WIDE // 2 else NARROW)
 
     def set_entries(self, entries: Iterable[Entry]) -> None:
         """Show these, group by group in the order in which the groups come first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app import look
@@ -52,6 +53,10 @@ class MethodPage(Page):
         self._right.addStretch(1)
         halves.addLayout(self._right, 1)
         self.content.addLayout(halves, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.methods.fit_into(event.size().width())
+        super().resizeEvent(event)
 
     def prepare(self, catalogue: Catalogue) -> bool:
         self._offer(catalogue, self._state.teacher if self._state is not None else None)

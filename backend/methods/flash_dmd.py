@@ -127,7 +127,7 @@ def cost(s: Settings) -> float:
 
 
 METHOD = Method(
-    title="Scores for noisy steps, real data for clean ones (Flash-DMD)",
+    title="Scores, then real data (Flash-DMD)",
     paper="arXiv:2511.20549",
     family="distribution matching",
     summary="The student's noisy steps learn from the teacher, its clean steps from real data; few fake score updates.",
