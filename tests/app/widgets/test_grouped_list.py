@@ -1,11 +1,14 @@
 """A list of many things in groups: found by any word about them, chosen by mouse and keyboard."""
 
+import re
+
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from pytestqt.qtbot import QtBot
 
 from app import look
-from app.widgets.grouped_list import KEY, Entry, GroupedList
+from app.widgets.grouped_list import KEY, NARROW, WIDE, Entry, GroupedList
 
 ENTRIES = [
     Entry("a", "Alpha", "first", "Greek", "letter"),
@@ -86,3 +89,26 @@ def test_what_will_not_do_is_paler_and_says_why(qtbot: QtBot) -> None:
     with qtbot.waitSignal(found.chosen) as chosen:
         qtbot.mouseClick(found.list.viewport(), Qt.MouseButton.LeftButton, pos=found.list.visualItemRect(item).center())
     assert chosen.args == ["c"]
+
+
+def test_it_takes_less_where_too_little_would_be_left_beside_it(shown: GroupedList) -> None:
+    shown.fit_into(900)
+    assert shown.width() == WIDE
+    shown.fit_into(650)
+    assert shown.width() == NARROW
+
+
+def test_where_there_is_room_no_method_s_title_is_cut(qtbot: QtBot) -> None:
+    files = sorted((look.RESOURCES.parent / "backend" / "methods").glob("[!_]*.py"))
+    titles = [re.search(r'^    title="(.+)",$', file.read_text(encoding="utf-8"), re.MULTILINE) for file in files]
+    found = GroupedList("Methods", "Find a method")
+    qtbot.addWidget(found)
+    found.set_entries([Entry(str(i), title[1], "", "All", "") for i, title in enumerate(titles) if title])
+    found.fit_into(900)
+    found.resize(WIDE, 400)
+    found.show()
+    room = found.list.viewport().width() - 2 * look.GAP
+    metrics = QFontMetrics(look.font("strong"))
+    shown = [found.list.item(row).text() for row in range(1, found.list.count())]
+    assert len(shown) >= 30
+    assert [title for title in shown if metrics.horizontalAdvance(title) > room] == []
