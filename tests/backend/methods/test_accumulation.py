@@ -84,8 +84,7 @@ def taken(run: Run, number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[
         return replace(made, generator=torch.Generator().manual_seed(seed + 500))
 
     def applied(run: Run, update: Any, looked_at: bool) -> dict[str, object]:
-        names = [f"{net.name} {place}" for net in update.nets for place in range(len(net.parameters))]
-        found = dict(zip(names, update.gradients, strict=True))
+        found = {f"{net.name} {place}": p.grad for net in update.nets for place, p in enumerate(net.parameters)}
         updates[run.step].append({key: g.clone() for key, g in found.items() if g is not None})
         return apply(run, update, looked_at)
 

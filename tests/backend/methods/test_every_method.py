@@ -114,8 +114,9 @@ class Watched:
                 named = {name for name, net in self.nets().items() if any(net is one for one in update.nets)}
                 assert changed <= named
                 assert named <= set(self.run.optimizers)
-                assert not any(p.grad is not None for net in self.nets().values() for p in net.parameters())
                 self.named |= named
+                rest = [net for name, net in self.nets().items() if name not in self.named]
+                assert not any(p.grad is not None for net in rest for p in net.parameters())
                 self.changed |= changed
 
         return watched
@@ -130,6 +131,7 @@ def run_and_check(run: Run) -> Watched:
             assert isinstance(value, Tensor)
             assert value.isfinite(), metric
     assert run.step == run.training.steps
+    assert not any(p.grad is not None for net in watched.nets().values() for p in net.parameters())
     assert same(before, state(teacher.denoiser))
     assert "student" in watched.named
     for net in (run.student, run.average):
