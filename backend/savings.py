@@ -33,7 +33,7 @@ _NOMINAL = 2**20
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedSize:
     """Bytes of a trained network. weights: of what is trained in it. moments: of its optimizer.
 
     factored: of Adafactor's moments, if these were its optimizer's. copies: how many of its weights are held, itself
@@ -51,10 +51,10 @@ class Trained:
         """What is there between two steps."""
         return self.copies * self.weights + self.moments
 
-    def as_adapters(self) -> "Trained":
+    def as_adapters(self) -> "TrainedSize":
         """The same network with adapters alone trained; its base is the teacher's."""
         share = self.adapters / self.weights
-        return Trained(self.adapters, round(share * self.moments), round(share * self.factored), self.copies)
+        return TrainedSize(self.adapters, round(share * self.moments), round(share * self.factored), self.copies)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Footprint:
     """
 
     fixed: int
-    nets: Mapping[str, Trained]
+    nets: Mapping[str, TrainedSize]
     activations: int
     drawing: int = 0
     is_measured: bool = True
@@ -96,7 +96,7 @@ class Footprint:
         """Of a run that could not even be put together: what is large beside what, in a network of no known size."""
         nets = [f.name for f in fields(get_type_hints(method.build)["return"])]
         size, small = _NOMINAL, _NOMINAL // 50
-        full, lora = Trained(size, 2 * size, small), Trained(small, 2 * small, small)
+        full, lora = TrainedSize(size, 2 * size, small), TrainedSize(small, 2 * small, small)
         found = {}
         for name, kind in (("student", recipe.student.kind), ("fake_score", recipe.student.fake_score)):
             if name in nets:
@@ -226,11 +226,11 @@ def _may_be(recipe: Recipe, method: Method[Any, Any], name: str, value: Any) -> 
     return not settings.problems(method.settings, {**recipe.settings, name: value})
 
 
-def _trained(run: Run, rank: int) -> Iterator[tuple[str, Trained]]:
+def _trained(run: Run, rank: int) -> Iterator[tuple[str, TrainedSize]]:
     for name, optimizer in run.optimizers.items():
         net: nn.Module = getattr(run.nets, name)
         own = [p for p in net.parameters() if p.requires_grad]
-        one = Trained(
+        one = TrainedSize(
             weights=sum(p.numel() * p.element_size() for p in own),
             moments=state_bytes(optimizer),
             factored=sum(_factored(p) * p.element_size() for p in own),

@@ -12,15 +12,15 @@ from backend.contract.settings import Settings
 from backend.methods import load_method, method_names
 from backend.networks.adapters import adapted
 from backend.optimizers import state_bytes
-from backend.savings import Footprint, Trained, at_least, less_memory
+from backend.savings import Footprint, TrainedSize, at_least, less_memory
 from backend.train import train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LARGE = Footprint(
     fixed=1000,
     nets={
-        "student": Trained(weights=1000, moments=2000, factored=20, copies=2, adapters=10),
-        "fake_score": Trained(weights=1000, moments=2000, factored=20, adapters=10),
+        "student": TrainedSize(weights=1000, moments=2000, factored=20, copies=2, adapters=10),
+        "fake_score": TrainedSize(weights=1000, moments=2000, factored=20, adapters=10),
     },
     activations=4000,
 )
