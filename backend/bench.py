@@ -24,7 +24,7 @@ from backend.contract.recorder import BATCH_SECONDS, Recorder
 from backend.evaluate import EvaluationError, rms_distance
 from backend.methods import load_method, method_names
 from backend.networks import random_features
-from backend.networks.discriminators import DataDiscriminator, HeadPool, LevelHeads
+from backend.networks.discriminators import DataDiscriminator, HeadPool, LatentAndPixel, LevelHeads
 from backend.networks.heads import Heads
 from backend.progress import Report
 from backend.proofs import proof_names, prove
@@ -63,7 +63,7 @@ def networks_timed(run: Run, watch: Stopwatch) -> Iterator[None]:
     grad, backward = torch.autograd.grad, torch.autograd.backward
     new_network = random_features.random_features
     inside = [m for f in fields(run.nets) for m in getattr(run.nets, f.name).modules()]
-    heads = Heads | HeadPool | LevelHeads | DataDiscriminator
+    heads = Heads | HeadPool | LevelHeads | DataDiscriminator | LatentAndPixel
     networks = {id(m): m for m in inside if isinstance(m, heads) or hasattr(m, "null_label")}
     for net in networks.values():
         net.forward = watch.timed(net.forward)

@@ -36,9 +36,9 @@ PAIRS = {"count": 4000, "steps": 20}
 """Of methods that learn from noise/sample pairs; a third of the budget."""
 
 SEEDS = (0, 1, 2)
-STEPS: Mapping[str, tuple[int, ...]] = {"distribution matching": (1, 4), "adversarial": (1, 4)}
+STEPS: Mapping[str, tuple[int, ...]] = {"distribution matching": (1, 4)}
 OTHER_STEPS = (1, 2, 4)
-"""Network evaluations of the students by family, and of those that follow trajectories."""
+"""Network evaluations of the students by family, and of all others."""
 SAMPLES = 1000
 TEACHER_STEPS = (1, 2, 4, judge.TEACHER_NFE)
 SHIPPED = RESOURCES / "figures" / "equal-budget.json"

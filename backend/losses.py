@@ -236,13 +236,17 @@ def moments(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
 
 def generator_hinge(fake_logits: Sequence[Tensor]) -> Tensor:
     """The generator's part of the hinge loss, minus the mean logit, averaged over discriminators, each (B, ...)."""
-    return -torch.stack([logits.float().mean() for logits in fake_logits]).mean()
+    return -_mean([logits.float().mean() for logits in fake_logits])
 
 
 def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor]) -> Tensor:
     """Hinge loss, mean relu(1 - logit of real) + mean relu(1 + logit of fake), averaged (arXiv:1705.02894)."""
     pairs = zip(real_logits, fake_logits, strict=True)
-    return torch.stack([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs]).mean()
+    return _mean([(1 - r.float()).relu().mean() + (1 + f.float()).relu().mean() for r, f in pairs])
+
+
+def _mean(scalars: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(scalars)).mean() if len(scalars) > 1 else scalars[0]
 
 
 def pushed(x: Tensor, gradient: Tensor) -> Tensor:

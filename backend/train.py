@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -273,8 +273,8 @@ def _mean_update(parts: Sequence[Iterator[Update]], trainees: Trainees, looked_a
 def _differentiated(update: Update, nets: list[Trained], weight: float, looked_at: bool) -> _MeanUpdate:
     """`weight` times an update; its gradient is added to that of the networks that it names and of no other."""
     on_sample = _on_sample(update) if looked_at else {}
-    total = torch.stack([term.float() for term in update.losses.values()]).sum() * weight
-    torch.autograd.backward(total, inputs=[p for net in nets for p in net.parameters])
+    total = reduce(torch.add, [term.float() for term in update.losses.values()])
+    torch.autograd.backward(total, torch.full_like(total, weight), inputs=[p for net in nets for p in net.parameters])
     shown = {**update.losses, **update.metrics, **on_sample}
     values = {name: [value.detach()] for name, value in shown.items()}
     return _MeanUpdate(nets, total.detach(), values, update.fresh)
@@ -318,9 +318,9 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
     gradients = [gradient for net in update.nets for gradient in net.gradient()]
     norms = torch._foreach_norm(gradients)
     norm = torch.linalg.vector_norm(torch.stack(norms)) if len(norms) > 1 else norms[0]
-    # One number is read from the device for each update, so that nothing is applied after a loss that is not finite.
-    size = float(norm + 0 * update.total)
-    if not math.isfinite(size):
+    # The device is read from once for each update, so that nothing is applied after a loss that is not finite.
+    size, loss = torch.stack((norm, update.total)).tolist()
+    if not math.isfinite(size + loss):
         raise NotFiniteError(_not_finite(run, update, names))
     if run.training.gradient_clip and size > run.training.gradient_clip:
         torch._foreach_mul_(gradients, run.training.gradient_clip / size)

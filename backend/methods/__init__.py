@@ -115,7 +115,9 @@ class Batch:
         """New times, uniform in [low, high], (B,) float64."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         drawn = torch.rand(len(self.cond), generator=self.generator, device=self.generator.device, dtype=dtype)
-        return (low + (high - low) * drawn).to(self.device)
+        if (low, high) != (0, 1):
+            drawn = low + (high - low) * drawn
+        return drawn.to(self.device)
 
     def log_normal_times(self, path: Path, mean: float, spread: float, high: float) -> Tensor:
         """New times at which ln(sigma/alpha) is normal, none above `high`, (B,) float64."""

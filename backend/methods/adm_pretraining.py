@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser
-from backend.networks.discriminators import DataDiscriminator
+from backend.networks.discriminators import DataDiscriminator, LatentAndPixel
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adams
 from backend.samplers import Sampler, start_level, student_levels
@@ -37,18 +37,17 @@ class Settings(BaseSettings):
 class Nets:
     features: Denoiser  # the teacher, asked for its feature maps alone
     student: Denoiser
-    latent_discriminator: nn.Module
-    pixel_discriminator: nn.Module
+    discriminator: LatentAndPixel
 
 
 def build(teacher: Teacher, s: Settings) -> Nets:
     features = teacher.feature_network()
     heads = Heads(example_features(features, teacher.each_condition(2)))
-    return Nets(features, teacher.trainable(), heads, DataDiscriminator(teacher.codec, teacher.data_shape))
+    pixel = DataDiscriminator(teacher.codec, teacher.data_shape)
+    return Nets(features, teacher.trainable(), LatentAndPixel(heads, pixel))
 
 
-RATE = "discriminator_learning_rate"
-optimizers = adams((0.0, 0.99), latent_discriminator=RATE, pixel_discriminator=RATE)
+optimizers = adams((0.0, 0.99))
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -61,28 +60,28 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     t = sampler(s, nets.student).levels[0] * (1 - batch.times() ** 3)
     x = nets.student(nets.student.path.noised(real, noise, t), t, cond).x0
 
-    on_real, on_fake = (logits(nets, samples, cond, batch) for samples in (real, x.detach()))
+    t, noise = batch.times(), batch.noise()  # for both, so that like is compared with like, in one call
+    both = torch.cat([real, x.detach()]), torch.cat([noise] * 2), torch.cat([t] * 2), Condition.join([cond] * 2)
+    latent, pixel = (found.chunk(2) for found in logits(nets, *both))
     terms = {
-        name: losses.discriminator_hinge([r], [f])
-        for name, r, f in zip(("latent_discriminator", "pixel_discriminator"), on_real, on_fake, strict=True)
+        "latent_discriminator": losses.discriminator_hinge(latent[:1], latent[1:]),
+        "pixel_discriminator": losses.discriminator_hinge(pixel[:1], pixel[1:]),
     }
-    metrics = losses.discriminator_metrics(on_real[0], on_fake[0])
-    yield Update((nets.latent_discriminator, nets.pixel_discriminator), terms, metrics)
+    yield Update(nets.discriminator, terms, losses.discriminator_metrics(*latent))
 
-    latent, pixel = logits(nets, x, cond, batch)
+    on_latent, on_pixel = logits(nets, x, batch.noise(), batch.times(), cond)
     wanted = {
-        "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([latent]),
-        "pixel_gan": s.pixel_weight * losses.generator_hinge([pixel]),
+        "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([on_latent]),
+        "pixel_gan": s.pixel_weight * losses.generator_hinge([on_pixel]),
     }
     yield Update(nets.student, wanted, {"distance_to_pair": (x - real).square().mean()}, sample=x)
 
 
-def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Both discriminators' opinions of samples (B, ...), (B,) each; on features at noise of all levels."""
-    t = batch.times()
+def logits(nets: Nets, x: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+    """Both discriminators' opinions of samples (B, ...), (B,) each; on features of them with `noise` at `t`."""
     with torch.set_grad_enabled(x.requires_grad):
-        maps = nets.features.features(nets.features.path.noised(x, batch.noise(), t), t, cond)
-    return nets.latent_discriminator(maps), nets.pixel_discriminator(x)
+        maps = nets.features.features(nets.features.path.noised(x, noise, t), t, cond)
+    return nets.discriminator(maps, x)  # type: ignore[no-any-return]
 
 
 def cost(s: Settings) -> float:

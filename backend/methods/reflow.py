@@ -139,6 +139,9 @@ METHOD = Method(
             "A student of four steps, which can be straightened again.",
             {"student_steps": 4, "distilled_share": 0.0},
         ),
+        "two-steps": Preset(
+            "Straight, two steps", "Straightened alone, for two steps.", {"student_steps": 2, "distilled_share": 0.0}
+        ),
         "distil": Preset(
             "Distillation alone",
             "For a run that starts from a straightened student, on its pairs.",

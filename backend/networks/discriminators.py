@@ -1,5 +1,5 @@
 """Discriminators besides the plain `Heads`: a pool of heads of which a few look at a time, heads that are told a level,
-and one that sees data."""
+one that sees data, and that one beside heads."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -137,3 +137,15 @@ class DataDiscriminator(nn.Module):
         """(B,) logits, high for real, of samples in the space of diffusion; the gradient passes through the decoder."""
         h = self.layers(self.codec.decode(samples).float())
         return self.out(h.flatten(2).mean(2) if h.ndim > 2 else h).squeeze(1)  # type: ignore[no-any-return]
+
+
+class LatentAndPixel(nn.Module):
+    """Two discriminators of the same samples that learn side by side: on feature maps, and on the decoded data."""
+
+    def __init__(self, latent: Heads, pixel: DataDiscriminator) -> None:
+        super().__init__()
+        self.latent, self.pixel = latent, pixel
+
+    def forward(self, features: Sequence[Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) logits of each, high for real. features: maps of the samples, noised; samples: (B, ...), clean."""
+        return self.latent(features), self.pixel(samples)

@@ -8,9 +8,8 @@ from backend.train import Run
 
 def stop_discriminators(run: Run) -> None:
     """The stub: their updates are computed and change nothing."""
-    names = ("latent_discriminator", "pixel_discriminator")
-    still = {name: torch.optim.SGD(getattr(run.nets, name).parameters(), lr=0.0) for name in names}
-    run.optimizers = {**run.optimizers, **still}
+    still = torch.optim.SGD(run.nets.discriminator.parameters(), lr=0.0)
+    run.optimizers = {**run.optimizers, "discriminator": still}
 
 
 PROOF = Proof(

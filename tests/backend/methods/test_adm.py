@@ -188,7 +188,7 @@ def test_the_student_sees_mixtures_of_a_pair_mostly_near_pure_noise(untrained: C
 def test_what_a_perfect_student_makes_is_taken_for_real_as_often(untrained: Callable[[str], Teacher]) -> None:
     """Of pairs whose samples it makes itself, both discriminators see the same distribution: hinge losses are 2."""
     made = adm_pretraining.build(untrained("flow"), adm_pretraining.Settings())
-    for discriminator in (made.latent_discriminator, made.pixel_discriminator):
+    for discriminator in (made.discriminator.latent, made.discriminator.pixel):
         last = [m for m in discriminator.modules() if isinstance(m, nn.Linear) and m.out_features == 1]
         for linear in last:
             nn.init.zeros_(linear.weight)
