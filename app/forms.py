@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QCheckBox,
     QComboBox,
     QHBoxLayout,
@@ -30,6 +32,8 @@ WIDEST_UNIT = "samples"
 ROWS_AT_ONCE = 4
 LEAST_DIGITS = 8
 """Of a number that is whole in a narrow window too."""
+NARROW = 100 * look.SPACE
+"""A row that is less wide has its editor below the words, which would have a few letters a line beside it."""
 ChoiceWords = Mapping[str, Mapping[Any, str]]
 
 
@@ -136,7 +140,7 @@ class SettingRow(QWidget):
         self.editor = editor_of(field, words, self)
         control = self.editor.focusProxy()
         assert control is not None
-        row = QHBoxLayout(self)
+        self._halves = row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
         row.setContentsMargins(0, look.GAP, 0, look.GAP)
         row.setSpacing(look.WIDE)
         about = QVBoxLayout()
@@ -175,6 +179,14 @@ class SettingRow(QWidget):
         self.editor.edited.connect(self._take)
         self.editor.finished.connect(self.finished)
         self.set_default(default)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        beside = event.size().width() >= NARROW
+        if beside != (self._halves.direction() == QBoxLayout.Direction.LeftToRight):
+            way = QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom
+            self._halves.setDirection(way)
+            self._halves.setSpacing(look.WIDE if beside else look.SPACE)
+        super().resizeEvent(event)
 
     def set_default(self, default: Any) -> None:
         """Another default, as when another method is chosen."""

@@ -2,7 +2,7 @@
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.forms import SettingsForm
@@ -90,3 +90,18 @@ def test_the_rest_is_behind_advanced(qtbot: QtBot, form: SettingsForm) -> None:
     assert form.rows["hidden"].isVisible()
     qtbot.keyClicks(form.search, "nothing like it")
     assert not any(row.isVisible() for row in form.rows.values())
+
+
+def test_a_narrow_row_has_its_editor_below_its_words(qtbot: QtBot, form: SettingsForm) -> None:
+    row = form.rows["steps"]
+    words, editor = row.findChildren(QLabel)[0], row.editor
+
+    def is_below() -> bool:
+        return editor.y() > words.geometry().bottom() and editor.x() == words.x()
+
+    def is_beside() -> bool:
+        return editor.y() <= words.geometry().bottom() and editor.x() > words.geometry().right()
+
+    for width, is_so in ((600, is_beside), (300, is_below), (600, is_beside)):
+        form.resize(width, 800)
+        qtbot.waitUntil(is_so)
