@@ -48,7 +48,8 @@ class Cell(NamedTuple):
     """One student: the method, its settings, how many evaluations it takes, and the seed of its training.
 
     longer: its own training, whatever the budget, of a student that is shown beside the others. after: the method
-    whose student it starts from, for as many evaluations; that has half of the budget.
+    whose student it starts from, for as many evaluations; that has half of the budget. variant: what is other about
+    its settings, where they are not those that are meant for so many evaluations.
     """
 
     method: str
@@ -57,10 +58,11 @@ class Cell(NamedTuple):
     seed: int
     longer: Mapping[str, Any] = {}
     after: str = ""
+    variant: str = ""
 
     @property
     def _kind(self) -> str:
-        return "longer" if self.longer else f"after {self.after}" if self.after else ""
+        return "longer" if self.longer else f"after {self.after}" if self.after else self.variant
 
     @property
     def name(self) -> str:
@@ -77,6 +79,10 @@ LONGER = {"sid": {"steps": 900, "learning_rate_schedule": "cosine"}}
 """Whose one-step students are trained longer too, about twice the budget: the best that was found on `digits`."""
 
 
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"dmd2": {"own rollouts": {"shared_rollout": False}}}
+"""By method and name the settings of a student that is shown beside the others: the effect of an option."""
+
+
 CHAINED = {"adm": {1: "adm_pretraining"}, "nitrofusion": {1: "dmd2", 4: "dmd2"}}
 """What is meant to start from another student, and is shown so beside its start from the teacher."""
 
@@ -91,6 +97,8 @@ def cells(methods: Sequence[str] = (), seeds: Sequence[int] = SEEDS) -> Iterator
                     yield Cell(name, settings, nfe, seed, LONGER[name])
                 if nfe in CHAINED.get(name, {}):
                     yield Cell(name, settings, nfe, seed, after=CHAINED[name][nfe])
+                for variant, other in VARIANTS.get(name, {}).items():
+                    yield Cell(name, {**settings, **other}, nfe, seed, variant=variant)
 
 
 def ways(name: str) -> dict[int, dict[str, Any]]:

@@ -45,6 +45,14 @@ def distribution_matching(x: Tensor, x0_real: Tensor, x0_fake: Tensor, group_siz
     return 0.5 * functional.mse_loss(x, target)
 
 
+def matching_metrics(x: Tensor, x0_real: Tensor, x0_fake: Tensor) -> dict[str, Tensor]:
+    """What `distribution_matching` of the same hides: how far the scores differ, and by what that is divided."""
+    return {
+        "score_difference": (x0_fake - x0_real).abs().mean(),
+        "score_normaliser": (x.detach() - x0_real).abs().mean(),
+    }
+
+
 def generator_logistic(fake_logits: Tensor) -> Tensor:
     """Non-saturating generator loss, mean softplus(-logit) (arXiv:1406.2661)."""
     return functional.softplus(-fake_logits.float()).mean()

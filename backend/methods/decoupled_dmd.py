@@ -108,7 +108,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         terms = {"matching": losses.distribution_matching(x, real, fake)}
         if s.shield != "matching":
             terms["shield"] = s.shield_weight * other_shield(nets, x, batch, s)
-        metrics = {"spear": spear.abs().mean(), "score_difference": (fake + spear - real).abs().mean()}
+        metrics = {"spear": spear.abs().mean(), **losses.matching_metrics(x, real, fake + spear)}
         yield Update(nets.student, terms, metrics, sample=x)
 
 

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     student_steps: int = setting(1, "Network evaluations of the finished student", low=1, high=8, unit="steps")
     first_level: FirstLevel = 0.0
     fake_score_updates: int = setting(1, "Fake score updates per student update; more steps want more", low=1, high=20)
+    shared_rollout: bool = setting(
+        True, "Whether the fake score learns from the samples of the student's turn, or from new ones", advanced=True
+    )
     learning_rate: float = setting(2e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(4e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
@@ -87,14 +90,19 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     batch = replace(batch, cond=batch.cond[firsts(batch, s)]) if s.group_size > 1 else batch
     student_turn = batch.step % s.fake_score_updates == 0
     # Backward simulation: the student's own trajectory up to one of its levels, the same for the whole batch.
-    plan = sampler(s, nets.student)
     with torch.set_grad_enabled(student_turn):
-        x = rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
+        x = made(nets, batch, s)
     # One rollout serves both turns. Of several steps it shows one, and a fake score that was just taught another step's
     # samples learns these first: of `digits` in four steps, the Frechet distance is then 0.16 in place of 0.89.
     turns = [students_turn, fake_scores_turn] if student_turn else [fake_scores_turn]
-    for turn in reversed(turns) if plan.nfe > 1 else turns:
+    for turn in reversed(turns) if s.student_steps > 1 else turns:
         yield turn(nets, x, batch, s)
+
+
+def made(nets: Nets, batch: Batch, s: Settings) -> Tensor:
+    """Student samples (B, ...) of one of its steps."""
+    plan = sampler(s, nets.student)
+    return rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
 
 
 def students_turn(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Update:
@@ -107,7 +115,8 @@ def students_turn(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Update:
 
 def fake_scores_turn(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Update:
     """The fake score learns what the student just made, x (B, ...); the discriminator tells that from real data."""
-    x = x.detach()
+    with torch.no_grad():
+        x = x.detach() if s.shared_rollout or not x.requires_grad else made(nets, batch, s)
     t, noise = batch.times(), batch.noise()
     noised = nets.fake_score.path.noised(x, noise, t)
     if not s.gan_weight:
@@ -130,7 +139,7 @@ def warm_up(nets: Nets, batch: Batch, s: Settings) -> Update:
 def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The distribution matching term (eq. 3), with the adversarial one from the same pass of the fake score.
 
-    Beside them the size of the score difference, which the term itself hides.
+    Beside them what the term itself hides.
     """
     t = batch.times(s.lowest_time, s.highest_time)[firsts(batch, s)]
     noised = nets.teacher.path.noised(x, batch.noise(), t)
@@ -142,7 +151,7 @@ def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str
         real = nets.teacher(noised, t, batch.cond).x0
         fake = (prediction if s.gan_weight else nets.fake_score(noised, t, batch.cond)).x0
     matching = losses.distribution_matching(x, real, fake, s.group_size)
-    return {"matching": matching, **terms}, {"score_difference": (fake - real).abs().mean()}
+    return {"matching": matching, **terms}, losses.matching_metrics(x, real, fake)
 
 
 def firsts(batch: Batch, s: Settings) -> Tensor:
@@ -169,12 +178,15 @@ def accumulates(s: Settings) -> bool:
 def cost(s: Settings) -> float:
     """Per step: rollout and fake score always, the student's turn, and of the adversarial term what it adds: half a
     network back to the sample in that turn, and half a network on real data. The rest it has from the others' passes.
+    A rollout of the fake score's own in the step of the student's turn.
 
     A step of the warm-up costs 3.
     """
     guided = 2 if s.guidance_scale != 1 else 1
     student = (2 + guided + 1 + bool(s.gan_weight) / 2) / s.fake_score_updates
-    return 1 + (s.student_steps - 1) / 2 + student + 3 + 1.5 * bool(s.gan_weight)
+    rollout = 1 + (s.student_steps - 1) / 2
+    own = 0 if s.shared_rollout else rollout / s.fake_score_updates
+    return rollout + own + student + 3 + 1.5 * bool(s.gan_weight)
 
 
 METHOD = Method(

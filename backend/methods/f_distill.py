@@ -156,7 +156,7 @@ def student_update(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Update:
     terms = {"matching": losses.pushed(x, gradient)}
     if s.gan_weight:
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits)
-    metrics = {"score_difference": (fake - real).abs().mean(), "least_weight": h.min(), "largest_weight": h.max()}
+    metrics = losses.matching_metrics(x, real, fake) | {"least_weight": h.min(), "largest_weight": h.max()}
     return Update(nets.student, terms, metrics, sample=x)
 
 

@@ -92,10 +92,10 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         x = rollout(nets.student, plan, index, batch.noise(), batch.cond, batch.generator)
     if student_turn:
         if index < s.student_steps - s.clean_steps:
-            term = {"matching": matching(nets, x, batch, s)}
+            terms, metrics = matching(nets, x, batch, s)
         else:
-            term = {"gan": s.gan_weight * losses.generator_logistic(nets.discriminator(x))}
-        yield Update(nets.student, term, sample=x)
+            terms, metrics = {"gan": s.gan_weight * losses.generator_logistic(nets.discriminator(x))}, {}
+        yield Update(nets.student, terms, metrics, sample=x)
         if s.kept_share < 1 and batch.first:
             losses.ema_update(nets.fake_score, nets.student, s.kept_share)
 
@@ -108,13 +108,13 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update(nets.discriminator, terms, losses.discriminator_metrics(on_real, on_fake))
 
 
-def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> Tensor:
-    """The distribution matching term of DMD2, of samples (B, ...) of a noisy step."""
+def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The distribution matching term of DMD2, of samples (B, ...) of a noisy step, and what it hides."""
     with torch.no_grad():
         t = batch.times(s.lowest_time, s.highest_time)
         noised = nets.teacher.path.noised(x, batch.noise(), t)
         real, fake = nets.teacher(noised, t, batch.cond).x0, nets.fake_score(noised, t, batch.cond).x0
-    return losses.distribution_matching(x, real, fake)
+    return {"matching": losses.distribution_matching(x, real, fake)}, losses.matching_metrics(x, real, fake)
 
 
 def cost(s: Settings) -> float:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from backend import losses
+from backend.contract.recipe import RecipeError
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser
-from backend.networks.freezing import Frozen, freeze
+from backend.networks.freezing import Frozen, freeze, frozen_share
 from backend.networks.heads import Heads, example_features
 from backend.optimizers import adams
 from backend.samplers import Sampler, rollout, start_level, student_levels, times
@@ -53,6 +54,8 @@ class Nets:
 def build(teacher: Teacher, s: Settings) -> Nets:
     student, features = teacher.trainable(), teacher.feature_network()
     freeze(student, s.frozen)
+    if s.frozen != "none" and not frozen_share(student):
+        raise RecipeError("This teacher's network has no convolutions to freeze; set frozen to none.")
     example = example_features(features, teacher.each_condition(2))
     return Nets(features, student, nn.ModuleList(Heads(example) for _ in range(s.noise_levels)))
 

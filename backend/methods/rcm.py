@@ -80,9 +80,9 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     yield Update(nets.fake_score, {"fake_score": losses.denoising(prediction, made, noise)})
     if student_turn:
         update = scm.consistency(nets, batch, s, tangent)
-        matched, difference = matching(nets, x, batch, s)
+        matched, metrics = matching(nets, x, batch, s)
         terms = {**update.losses, "matching": s.matching_weight * matched}
-        yield replace(update, losses=terms, metrics={**update.metrics, "score_difference": difference}, sample=x)
+        yield replace(update, losses=terms, metrics={**update.metrics, **metrics}, sample=x)
 
 
 @torch.no_grad()
@@ -126,13 +126,13 @@ def simulated(student: Denoiser, batch: Batch, s: Settings) -> Tensor:
     return student(state, t, batch.cond).x0  # type: ignore[no-any-return]
 
 
-def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[Tensor, Tensor]:
-    """The distribution matching term of samples x (B, ...), and the size of the score difference, which it hides."""
+def matching(nets: Nets, x: Tensor, batch: Batch, s: Settings) -> tuple[Tensor, dict[str, Tensor]]:
+    """The distribution matching term of samples x (B, ...), and what it hides."""
     t = batch.times(s.lowest_time, s.highest_time)
     noised = nets.teacher.path.noised(x, batch.noise(), t)
     with torch.no_grad():
         real, fake = nets.teacher(noised, t, batch.cond).x0, nets.fake_score(noised, t, batch.cond).x0
-    return losses.distribution_matching(x, real, fake), (fake - real).abs().mean()
+    return losses.distribution_matching(x, real, fake), losses.matching_metrics(x, real, fake)
 
 
 def cost(s: Settings) -> float:

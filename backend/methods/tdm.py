@@ -93,7 +93,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
         with torch.no_grad():
             real = nets.teacher(made.noised, made.t, batch.cond).x0
             fake = nets.fake_score(made.noised, made.t, made.told_fake).x0
-        metrics = {"score_difference": (fake - real).abs().mean()}
+        metrics = losses.matching_metrics(made.x0, real, fake)
         yield Update(nets.student, {"matching": matching(made.x0, real, fake, s)}, metrics, sample=made.x0)
 
 

@@ -74,9 +74,9 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     with torch.set_grad_enabled(student_turn):
         x = whole_trajectory(nets, batch, cond, s)
     if student_turn:
-        terms = matching(nets, x, cond, batch, s)
+        terms, metrics = matching(nets, x, cond, batch, s)
         terms["gan"] = s.gan_weight * losses.generator_logistic(logits(nets, x, cond, batch))
-        yield Update(nets.student, terms, sample=x)
+        yield Update(nets.student, terms, metrics, sample=x)
         if s.target_weight:
             yield Update(nets.target, {"target": denoising(nets.target, real, cond, batch)})
 
@@ -101,8 +101,10 @@ def denoising(net: Denoiser, x: Tensor, cond: Condition, batch: Batch) -> Tensor
     return losses.denoising(net(net.path.noised(x, noise, t), t, cond), x, noise)
 
 
-def matching(nets: Nets, x: Tensor, cond: Condition, batch: Batch, s: Settings) -> dict[str, Tensor]:
-    """The terms of both teachers at the same noised samples, each with a normaliser of its own."""
+def matching(
+    nets: Nets, x: Tensor, cond: Condition, batch: Batch, s: Settings
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The terms of both teachers at the same noised samples, each normalised by itself, and what the first hides."""
     weights = {"matching": 1 - s.target_weight, "target_matching": s.target_weight}
     with torch.no_grad():
         t = batch.times(s.lowest_time, s.highest_time)
@@ -110,7 +112,8 @@ def matching(nets: Nets, x: Tensor, cond: Condition, batch: Batch, s: Settings) 
         fake = nets.fake_score(noised, t, cond).x0
         teachers = dict(zip(weights, (nets.teacher, nets.target), strict=True))
         wanted = {name: teachers[name](noised, t, cond).x0 for name, weight in weights.items() if weight}
-    return {name: weights[name] * losses.distribution_matching(x, real, fake) for name, real in wanted.items()}
+    terms = {name: weights[name] * losses.distribution_matching(x, real, fake) for name, real in wanted.items()}
+    return terms, losses.matching_metrics(x, next(iter(wanted.values())), fake)
 
 
 def logits(nets: Nets, x: Tensor, cond: Condition, batch: Batch) -> Tensor:

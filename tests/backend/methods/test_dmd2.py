@@ -145,10 +145,12 @@ def matched(name: str, teacher: Denoiser, fake: Denoiser, x: Tensor, of: Batch) 
     """The matching term of samples x (B, 2) by the method of that name."""
     own, cond = nets(teacher, fake), of.cond
     if name == "flash_dmd":
-        return flash_dmd.matching(flash_dmd.Nets(own.teacher, fake, fake, own.discriminator), x, of, FLASH)
+        return flash_dmd.matching(flash_dmd.Nets(own.teacher, fake, fake, own.discriminator), x, of, FLASH)[0][
+            "matching"
+        ]
     if name == "uni_dad":
         both = uni_dad.Nets(own.teacher, teacher, fake, fake, own.discriminator)
-        return uni_dad.matching(both, x, cond, of, uni_dad.Settings(target_weight=0.0))["matching"]
+        return uni_dad.matching(both, x, cond, of, uni_dad.Settings(target_weight=0.0))[0]["matching"]
     if name == "decoupled_dmd":
         apart = decoupled_dmd.Nets(teacher, fake, fake, teacher, own.discriminator)
         _, real, guess = decoupled_dmd.aims(apart, x.detach(), 1.0, of, decoupled_dmd.Settings())

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 from backend.contract.recipe import RecipeError
 from backend.contract.settings import problems
@@ -57,10 +56,12 @@ def test_the_noisy_term_is_dmd2s(untrained: Callable[[str], Teacher]) -> None:
     mine = flash_dmd.build(teacher, Settings())
     theirs = dmd2.Nets(Guided(teacher.denoiser, 1), mine.student, mine.fake_score, mine.discriminator)
     x = torch.randn(4, 2)
-    term = flash_dmd.matching(mine, x, batch_at(0), Settings())
-    other, _ = dmd2.matching(theirs, x, batch_at(0), dmd2.Settings())
-    assert isinstance(term, Tensor)
-    assert torch.equal(term, other["matching"])
+    (terms, metrics), (others, found) = (
+        flash_dmd.matching(mine, x, batch_at(0), Settings()),
+        dmd2.matching(theirs, x, batch_at(0), dmd2.Settings()),
+    )
+    assert torch.equal(terms["matching"], others["matching"])
+    assert metrics == found
 
 
 def test_what_does_not_go_together_is_refused(untrained: Callable[[str], Teacher]) -> None:

@@ -126,11 +126,11 @@ def test_samples_are_sent_back_by_as_much_as_the_fake_scores_mean_is_off(delta: 
     teacher, s = gaussian((0.0, 0.0)), rcm.Settings(lowest_time=0.5, highest_time=0.5)
     x = (shift + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(1)).double()).requires_grad_()
     drawn = batch(64)
-    term, difference = rcm.matching(of(teacher, gaussian(delta)), x, drawn, s)
+    term, metrics = rcm.matching(of(teacher, gaussian(delta)), x, drawn, s)
     (gradient,) = torch.autograd.grad(term, x)
     variance = float(teacher.path.sigma(torch.tensor(0.5).double())) ** 2
     expected = variance / (0.25 + variance) * shift
-    assert float(difference) == pytest.approx(float(expected.abs().mean()), rel=1e-6)
+    assert float(metrics["score_difference"]) == pytest.approx(float(expected.abs().mean()), rel=1e-6)
     way = gradient / gradient.norm(dim=1, keepdim=True)
     torch.testing.assert_close(way, (shift / shift.norm()).expand(64, 2), rtol=1e-6, atol=1e-6)
     still, _ = rcm.matching(of(teacher, teacher), x, drawn, s)
