@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from backend.methods import Batch, uni_dad
 from backend.methods.uni_dad import Settings
