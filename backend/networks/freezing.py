@@ -13,7 +13,7 @@ def freeze(net: nn.Module, part: Frozen) -> None:
 
     "block convolutions": the convolutions of its repeated parts, which U-Nets keep in module lists, 1x1 shortcuts and
     resampling included; what is left are the first and last layer, normalisations, embeddings and attention
-    (GDD-I, arXiv:2405.20750, 4). Nothing at all in a network without convolutions, such as the MLP.
+    (GDD-I, arXiv:2405.20750, 4). Nothing at all in a network without them.
     """
     if part == "none":
         return

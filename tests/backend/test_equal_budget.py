@@ -35,7 +35,7 @@ def test_a_cell_takes_the_steps_that_it_is_named_for():
 
 
 def test_a_preset_that_is_meant_for_so_many_steps_is_taken():
-    (four,) = (cell for cell in cells(["dmd2"], (0,)) if cell.nfe == 4)
+    (four,) = (cell for cell in cells(["dmd2"], (0,)) if cell.nfe == 4 and not cell.variant)
     assert (
         four.settings["fake_score_updates"] == load_method("dmd2").presets["four-steps"].settings["fake_score_updates"]
     )
@@ -56,6 +56,14 @@ def test_some_are_trained_longer_beside_the_others():
     assert steps_of(longer) > steps_of(usual)
     assert equal_budget.code_of(longer) != equal_budget.code_of(usual)
     assert (longer.name, usual.name) == ("sid (longer)", "sid")
+
+
+def test_some_are_shown_with_another_setting_beside_the_others():
+    found = {cell.name: cell for cell in cells(["dmd2"], (0,)) if cell.nfe == 4}
+    usual, other = found["dmd2"], found["dmd2 (own rollouts)"]
+    assert dict(other.settings) == {**usual.settings, "shared_rollout": False}
+    assert steps_of(other) < steps_of(usual)
+    assert equal_budget.code_of(other) != equal_budget.code_of(usual)
 
 
 def test_a_student_is_trained_judged_and_kept(monkeypatch, tmp_path):

@@ -261,6 +261,7 @@ def pictures(folder: Path, *names: str) -> str:
         ("settings.student_step", {"settings": {"student_step": 1}}),
         ("settings", {"method": "lcm", "settings": {"guidance_scale": 9, "guidance_low": 1, "guidance_high": 2}}),
         ("settings", {"method": "msd", "teacher": "mixture-2d"}),
+        ("settings", {"method": "gdd", "teacher": "mixture-2d", "settings": {"frozen": "block convolutions"}}),
         ("settings.guidance_scale", {"teacher": "mixture-2d", "settings": {"guidance_scale": 2}}),
         ("teacher", {"teacher": "mixture-2d", "method": "guidance"}),
         ("data", {"method": "gdd", "data": "nothing"}),

@@ -14,7 +14,7 @@ from backend import losses
 from backend.contract.recipe import Training
 from backend.evaluate import mixture_figures
 from backend.methods import Batch, decoupled_dmd, dmd2, flash_dmd, load_method, uni_dad
-from backend.networks import Condition, Denoiser, Guided
+from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.heads import Heads
 from backend.noise import VarianceExploding
 from backend.samplers import Sampler, sample, times
@@ -195,6 +195,26 @@ def test_of_several_steps_the_fake_score_learns_the_one_that_is_shown_before_the
     for step, expected in ((0, ["fake_score", "student"]), (1, ["fake_score"])):
         updates = dmd2.step(made, replace(batch(4), step=step), s)
         assert [next(n for n in ("fake_score", "student") if getattr(made, n) is u.net) for u in updates] == expected
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_fake_score_learns_the_students_samples_or_by_its_own_rollout_others(
+    steps: int, shared: bool, untrained: Callable[[str], Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = dmd2.Settings(student_steps=steps, shared_rollout=shared)
+    made, learnt = dmd2.build(untrained("edm"), s), list[Tensor]()
+    denoising = losses.denoising
+
+    def noted(prediction: Prediction, x: Tensor, noise: Tensor) -> Tensor:
+        learnt.append(x)
+        return denoising(prediction, x, noise)
+
+    monkeypatch.setattr(losses, "denoising", noted)
+    (x,) = (u.sample for u in dmd2.step(made, batch(4), s) if u.sample is not None)
+    assert x.requires_grad
+    assert not learnt[0].requires_grad
+    assert torch.equal(x.detach(), learnt[0]) is shared
 
 
 def test_several_steps_are_trained_on_the_students_own_trajectory(untrained: Callable[[str], Teacher]) -> None:

@@ -9,13 +9,12 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from backend.contract.recipe import Training
+from backend.contract.recipe import RecipeError, Training
 from backend.datasets import ImageSet, load_data
 from backend.evaluate import FeatureNetwork, image_figures, mixture_figures
 from backend.methods import Batch, Update, gdd, load_method
 from backend.networks import Condition, Denoiser
 from backend.networks.freezing import freeze, frozen_share
-from backend.networks.mlp import MLP
 from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching
 from backend.samplers import sample
@@ -79,10 +78,9 @@ def test_frozen_share_is_counted_in_numbers() -> None:
     assert frozen_share(net) == pytest.approx(10 / 14)
 
 
-def test_a_network_without_convolutions_stays_trained() -> None:
-    net = MLP()
-    freeze(net, "block convolutions")
-    assert frozen_share(net) == 0
+def test_where_there_are_no_convolutions_to_freeze_it_is_said(untrained: Callable[[str], Teacher]) -> None:
+    with pytest.raises(RecipeError, match="no convolutions to freeze; set frozen to none"):
+        gdd.build(untrained("flow"), gdd.Settings(frozen="block convolutions"))
 
 
 def test_frozen_convolutions_stay_the_teachers_while_the_rest_learns() -> None:
