@@ -1,6 +1,6 @@
 """What the proofs of trajectory methods leave out: figures of the specification for other settings on the same benches.
 
-    pytest -m long -n 0 tests/backend/proofs/test_trajectories.py
+    pytest -m long -n 0 -s tests/backend/proofs/test_trajectories.py
 
 prints them.
 """
