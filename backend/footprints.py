@@ -24,8 +24,6 @@ from backend.contract.recipe import Recipe
 
 TEACHERS = ("mixture-2d", "digits", "digits-eps", "digits-flow", "emoji", "emoji-flow")
 METHODS = ("dmd2", "consistency", "progressive", "gdd")
-WITH_ADAPTERS_AND_WITHOUT = ("lora_guidance", "guidance")
-"""Methods that differ in that alone: what adapters save."""
 BATCHES = (8, 64)
 CLOSE = 0.15
 """By which share of the run's own peak the prediction may be off."""
@@ -62,8 +60,6 @@ def cases() -> Iterator[dict[str, Any]]:
         yield {"teacher": teacher, "method": method, "batch_size": batch}
     for teacher, extra in product(("digits", "emoji"), EXTRAS):
         yield {"teacher": teacher, "method": "dmd2", "batch_size": 64, "extra": extra}
-    for method in WITH_ADAPTERS_AND_WITHOUT:
-        yield {"teacher": "emoji", "method": method, "batch_size": 8}
 
 
 def row(kept: Path, teacher: str, method: str, batch_size: int, extra: str = "") -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """LoRA-Enhanced Distillation on Guided Diffusion Models, arXiv:2312.06899.
 
 Guidance distillation whose student is the teacher itself with low-rank adapters: what is trained, and its moments and
-average, are a few percent of a network, and the teacher's weights are in memory once. The teacher answers without the
-adapters, with the condition and without; merged, they cost nothing when the student is used.
+average, are a small part of a large network, and the teacher's weights are in memory once. The teacher answers without
+the adapters, with the condition and without; merged, they cost nothing when the student is used.
 """
 
 from collections.abc import Iterator

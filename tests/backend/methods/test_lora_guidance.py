@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backend.contract.recipe import Training
+from backend.assembly import start_run
+from backend.contract.recipe import Recipe, Training
 from backend.methods import load_method
 from backend.methods.lora_guidance import METHOD, Settings, sampler
 from backend.networks.adapters import merged, own_parameters, own_state
@@ -68,3 +69,17 @@ def test_it_holds_less_than_three_fifths_of_what_the_whole_student_takes() -> No
     teacher = unet_teacher("flow")
     share = held(trained(teacher, rank=1)) / held(trained(teacher, "guidance"))
     assert share < 0.6
+
+
+@pytest.mark.long
+def test_on_a_text_to_image_teacher_as_much_is_saved_as_the_rank_says() -> None:
+    def mebibytes(method: str, **settings: object) -> float:
+        training = {"steps": 1, "batch_size": 4, "ema_decay": 0.9}
+        asked = {"teacher": "emoji", "method": method, "settings": settings, "training": training}
+        run = start_run(Recipe.from_values(asked))
+        list(train(run))
+        return held(run) / 2**20
+
+    whole, some, few = mebibytes("guidance"), mebibytes("lora_guidance"), mebibytes("lora_guidance", rank=4)
+    print(f"the whole network {whole:.1f} MiB, adapters {some:.1f}, of rank 4 {few:.1f}")
+    assert few < some < 0.6 * whole
