@@ -113,7 +113,8 @@ class Held:
 def unet_of(net: Any) -> Any:
     """The diffusers U-Net inside a denoiser, guided or not. Raises `UserError` where it is none."""
     denoiser = net.denoiser if isinstance(net, Guided) else net
-    unet = getattr(denoiser.network, "unet", None) if isinstance(denoiser, Denoiser) else None
+    network = denoiser.network if isinstance(denoiser, Denoiser) else None
+    unet = getattr(getattr(network, "base", network), "unet", None)  # under a mixture of velocities too
     if unet is None or not hasattr(unet, "up_blocks"):
         raise UserError("Only a U-Net can be accelerated by keeping parts of it; leave the acceleration out.")
     return unet

@@ -31,7 +31,7 @@ ROWS = 4
 POINTS = 4000
 DENSITY_CELLS = 256  # along each side of the grid on which a closed form's density is written
 SLOW_SECONDS = 10.0  # a grid that takes longer is drawn once and not timed again
-FORM = 2  # of the index of parts
+FORM = 3  # of the index of parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,8 @@ class Side:
     """One side of a comparison.
 
     run, step: of a student's checkpoint; None for the teacher. seconds: per image, at batches of one grid. samples:
-    (N, ...) on the CPU, from the noise and conditions that every side has.
+    (N, ...) on the CPU, from the noise and conditions that every side has. plain: of an accelerated side the same
+    without acceleration.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Side:
     nfe: int
     seconds: float
     samples: Tensor
+    plain: "Side | None" = None
 
     @cached_property
     def image(self) -> Image.Image:
@@ -74,28 +76,29 @@ def sides(
     own = [_Way(name, student, student.sampler.nfe) for name, student in students]
     whole = _Way("Teacher", None, teacher_nfe)
     several = [way for way in (*own, whole) if way.nfe > 1]
-    quick = [replace(way, how=how) for how in accelerations for way in several]
+    quick = [_Way(way.name, way.student, way.nfe, how, way) for how in accelerations for way in several]
     for how in accelerations:
         for way in several:
             kept_parts(unet_of(way.student.denoiser if way.student else teacher.guided), how)  # or it is refused
     ways = [*(_Way("Teacher", None, nfe) for nfe in few), *own, *quick, whole]
-    made: list[Side] = []
+    made: dict[int, Side] = {}
     progress = Progress(sum(way.nfe for way in ways), report)
     for number, way in enumerate(ways, 1):
         progress.say(f"{number} of {len(ways)}: {way.words}")
-        made.append(way.drawn(teacher, seed, shown))
+        made[id(way)] = way.drawn(teacher, seed, shown)
         progress.add(way.nfe)
-    return made
+    return [replace(made[id(way)], plain=made[id(way.plain)] if way.plain else None) for way in ways]
 
 
 @dataclass(frozen=True)
 class _Way:
-    """How samples are drawn. student: None for the teacher."""
+    """How samples are drawn. student: None for the teacher. plain: of an accelerated way the same without."""
 
     name: str
     student: Student | None
     nfe: int
     how: Acceleration | None = None
+    plain: "_Way | None" = None
 
     @property
     def words(self) -> str:
@@ -194,13 +197,14 @@ def distances(samples: Tensor, reference: Tensor) -> list[float]:
 def describe(shown: Sequence[Side]) -> list[dict[str, Any]]:
     """What is said of each side, as data; the last is the teacher in full, with which each is compared.
 
-    speed_up: how many times faster than that. distance: of its samples from that one's, see `distances`; null where
-    the student has diverged.
+    speed_up: how many times faster than that. distance: of its samples from those of `distance_from`, see `distances`;
+    null where the student has diverged. distance_from: "plain" where it is accelerated, its own without that, else
+    "teacher", the teacher in full.
     """
     full = shown[-1]
     rows: list[dict[str, Any]] = []
     for side in shown:
-        distance = distances(side.samples, full.samples)
+        distance = distances(side.samples, (side.plain or full).samples)
         mean = math.fsum(distance) / len(distance)
         rows.append(
             {
@@ -211,6 +215,7 @@ def describe(shown: Sequence[Side]) -> list[dict[str, Any]]:
                 "seconds_per_image": side.seconds,
                 "speed_up": full.seconds / side.seconds,
                 "distance": mean if math.isfinite(mean) else None,
+                "distance_from": "plain" if side.plain else "teacher",
             }
         )
     return rows
@@ -245,7 +250,8 @@ def write_parts(shown: Sequence[Side], teacher: Teacher, seed: int, folder: Path
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         files = _write_points(side.samples, place) if points else _write_pictures(side.samples, place)
-        each = [value if math.isfinite(value) else None for value in distances(side.samples, shown[-1].samples)]
+        whole = distances(side.samples, (side.plain or shown[-1]).samples)
+        each = [value if math.isfinite(value) else None for value in whole]
         own = [f"{place.name}/{name}" for name in files]
         rows.append(about | {"files": own, "distances": [] if points else each})
     found = {

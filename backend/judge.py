@@ -64,6 +64,7 @@ def draw_many(
     count: int,
     seed: int,
     drawn: Callable[[int], object] = lambda count: None,
+    acceleration: Acceleration | None = None,
 ) -> Tensor:
     """As `draw`, `count` of them on the CPU, classes in turn, in batches that each have a seed of their own.
 
@@ -72,7 +73,7 @@ def draw_many(
     cond = teacher.each_condition(count).to(_device(net))
     parts = []
     for i, start in enumerate(range(0, count, BATCH)):
-        parts.append(draw(net, sampler, teacher, cond[slice(start, start + BATCH)], seed + i).cpu())
+        parts.append(draw(net, sampler, teacher, cond[slice(start, start + BATCH)], seed + i, acceleration).cpu())
         drawn(len(parts[-1]))
     return torch.cat(parts)
 

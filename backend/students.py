@@ -17,6 +17,7 @@ from backend.progress import Progress, Report
 from backend.studio import WorkFailed, find, require, writing
 
 if TYPE_CHECKING:
+    from backend.acceleration import Acceleration
     from backend.assembly import Student
     from backend.contract.rows import Sample
     from backend.exports import Facts
@@ -83,9 +84,15 @@ def evaluate(
     nfe: int | None = None,
     count: int = EVALUATION_SAMPLES,
     report: Report = lambda words: None,
+    accelerate: str = "",
 ) -> dict[str, Any]:
-    """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures."""
+    """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures.
+
+    accelerate: teacher and student, where they take several evaluations, are measured so too, in the form of
+    `Acceleration.of`; these figures, which say `plain_rms`, how far samples are from those without it, are not kept.
+    """
     from backend import judge  # noqa: PLC0415
+    from backend.acceleration import Acceleration, kept_parts, unet_of  # noqa: PLC0415
     from backend.samplers import teacher_sampler  # noqa: PLC0415
 
     require(path)
@@ -101,8 +108,14 @@ def evaluate(
         "student": (student.denoiser, student.sampler),
         "teacher_at_student_nfe": (teacher.guided, teacher_sampler(few)),
     }
+    how = Acceleration.of(accelerate) if accelerate else None
+    plain = {f"{who}_accelerated": who for who in ("teacher", "student") if how and ways[who][1].nfe > 1}
+    for who, of in plain.items():
+        assert how is not None
+        kept_parts(unet_of(ways[of][0]), how)  # or it is refused
+        ways[who] = ways[of]
     timed = TIMED_BATCH * TIMED_REPEATS
-    progress = Progress((many + 2 * few) * (count + timed), report)
+    progress = Progress(sum(sampler.nfe for _, sampler in ways.values()) * (count + timed), report)
     samples, seconds = {}, {}
     for who, (net, sampler) in ways.items():
 
@@ -110,12 +123,14 @@ def evaluate(
             progress.add(some * each)
             progress.say(f"drawing {count} samples: {words}")
 
-        samples[who] = judge.draw_many(net, sampler, teacher, count, seed, drawn)
-        seconds[who] = _seconds_per_image(net, sampler, teacher)
+        quick = how if who in plain else None
+        samples[who] = judge.draw_many(net, sampler, teacher, count, seed, drawn, quick)
+        seconds[who] = _seconds_per_image(net, sampler, teacher, quick)
         progress.add(timed * sampler.nfe)
-    labels, whole = judge.asked_of(teacher, count), samples["teacher"]
+    labels = judge.asked_of(teacher, count)
+    paired = {"student": samples["teacher"], **{who: samples[of] for who, of in plain.items()}}
     found = {
-        who: judge.figures_of(drawn, labels, teacher, ways[who][1].nfe, seed, whole if who == "student" else None)
+        who: judge.figures_of(drawn, labels, teacher, ways[who][1].nfe, seed, paired.get(who))
         for who, drawn in samples.items()
     }
     answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
@@ -124,19 +139,24 @@ def evaluate(
             assert figures is not None  # it can be measured
             recipe = {key: value for key, value in asdict(figures).items() if key != "values"} | {"of": who}
             kept = {**figures.values, SECONDS_PER_IMAGE: seconds[who]}
-            project.add_evaluation(run, student.step, recipe, kept)
+            if who in plain:
+                kept["plain_rms"] = kept.pop("teacher_rms")
+            else:
+                project.add_evaluation(run, student.step, recipe, kept)
             answer[who] = {"nfe": figures.nfe, **kept}
             answer["measured_in"] = figures.measured_in
     return answer
 
 
-def _seconds_per_image(net: "Denoises", sampler: "Sampler", teacher: "Teacher") -> float:
+def _seconds_per_image(
+    net: "Denoises", sampler: "Sampler", teacher: "Teacher", how: "Acceleration | None" = None
+) -> float:
     """How long one picture takes on this machine, in batches of `TIMED_BATCH`."""
     from backend import judge  # noqa: PLC0415
     from backend.evaluate import latency  # noqa: PLC0415
 
     def make(size: int) -> object:
-        return judge.draw(net, sampler, teacher, teacher.each_condition(size), judge.EVALUATION_SEED)
+        return judge.draw(net, sampler, teacher, teacher.each_condition(size), judge.EVALUATION_SEED, how)
 
     return latency(make, [TIMED_BATCH], repeats=TIMED_REPEATS - 1, warm_up=1)[TIMED_BATCH]
 

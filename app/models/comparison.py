@@ -21,7 +21,7 @@ from backend.contract.project_file import ProjectFile
 Mode = Literal["side", "wipe", "blink", "difference"]
 Deed = Literal["pan", "sample", "divider"]
 INDEX = "index.json"
-FORM = 2
+FORM = 3
 KEPT_COMPARISONS = 12
 LEAST_SCALE, MOST_SCALE = 0.02, 200.0
 
@@ -103,8 +103,9 @@ def forget_old(folder: Path, keep: int = KEPT_COMPARISONS) -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """One side. run, step: of a student; None for the teacher. distance: of its samples from the teacher's in full,
-    0 to 1 for pictures, in data units for points; None where it has no value. distances: of each picture."""
+    """One side. run, step: of a student; None for the teacher. distance: of its samples from the teacher's in full, or
+    where it is accelerated from its own without that, 0 to 1 for pictures, in data units for points; None where it has
+    no value. distances: of each picture."""
 
     name: str
     run: int | None
@@ -113,6 +114,7 @@ class Side:
     seconds: float
     speed_up: float
     distance: float | None
+    is_accelerated: bool
     files: tuple[Path, ...]
     distances: tuple[float | None, ...]
 
@@ -158,7 +160,7 @@ class Comparison:
         return next((i for i, side in enumerate(self.sides) if side.run is not None), 0)
 
     def distance(self, side: int, sample: int | None) -> float | None:
-        """How far a side is from the teacher in full, in all samples or in one."""
+        """How far a side is from what it is compared with, in all samples or in one."""
         found = self.sides[side]
         return found.distances[sample] if sample is not None and found.distances else found.distance
 
@@ -197,6 +199,7 @@ def _side(folder: Path, row: dict[str, Any]) -> Side:
         seconds=row["seconds_per_image"],
         speed_up=row["speed_up"],
         distance=row["distance"],
+        is_accelerated=row["distance_from"] == "plain",
         files=tuple(folder / name for name in row["files"]),
         distances=tuple(row["distances"]),
     )

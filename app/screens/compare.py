@@ -371,7 +371,8 @@ class CompareScreen(Screen):
             elif points:
                 parts.append(self.tr("{0} from the teacher in full").format(f"{distance:.3g}"))
             else:
-                words = self.tr("{0} % from the teacher in full").replace(" %", "\u00a0%")  # no line begins with %
+                full, plain = self.tr("{0} % from the teacher in full"), self.tr("{0} % from itself not accelerated")
+                words = (plain if side.is_accelerated else full).replace(" %", "\u00a0%")  # no line begins with %
                 parts.append(words.format(f"{100 * distance:.2g}"))
         if side.step is not None:
             parts.append(self.tr("step {0}").format(side.step))

@@ -17,19 +17,27 @@ def evaluate(
     nfe: Annotated[int | None, typer.Option(help="Network evaluations; by default the student's own.")] = None,
     samples: Annotated[int, typer.Option(help="How many samples to draw.")] = students.EVALUATION_SAMPLES,
     checkpoint: Which = "best",
+    accelerate: Annotated[
+        str, typer.Option(help="Measure them accelerated too, without keeping it: as for compare.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Measure a student beside its teacher, and keep the figures."""
     path = studio.project_path(project)
-    done = students.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples, say)
+    done = students.evaluate(path, studio.find(path, run).id, checkpoint, nfe, samples, say, accelerate)
 
     def show() -> None:
-        who = ["teacher_at_student_nfe", "student", "teacher"]
-        names = [name for name, value in done["student"].items() if value is not None]
-        table(
-            [[name, *(number(done[w][name]) for w in who)] for name in names],
-            ["", "teacher, same NFE", "student", "teacher"],
-        )
+        heads = {
+            "teacher_at_student_nfe": "teacher, same NFE",
+            "student": "student",
+            "student_accelerated": "student, accelerated",
+            "teacher": "teacher",
+            "teacher_accelerated": "teacher, accelerated",
+        }
+        who = [each for each in heads if each in done]
+        names = dict.fromkeys(name for each in who for name, value in done[each].items() if value is not None)
+        rows = [[name, *(number(done[each].get(name)) for each in who)] for name in names]
+        table(rows, ["", *(heads[each] for each in who)])
         print(f"step {done['step']}, {done['samples']} samples, measured in {done['measured_in']}")
 
     answer(done, as_json, show)
@@ -78,7 +86,7 @@ def compare(
         ]
         for side in done["sides"]
     ]
-    heads = ["", "per picture", "times faster", "step", "distance to the teacher in full"]
+    heads = ["", "per picture", "times faster", "step", "distance to the teacher in full; accelerated, to itself"]
     places = {"out": str(out) if out else None, "parts": str(parts) if parts else None}
     answer(places | done, as_json, lambda: table(rows, heads))
 

@@ -19,6 +19,7 @@ def _side(name: str, run: int | None, seconds: float, distance: float, files: li
         "seconds_per_image": seconds,
         "speed_up": 0.05 / seconds,
         "distance": distance,
+        "distance_from": "plain" if "every" in name else "teacher",
         "distances": [distance] * (len(files) if len(files) > 1 else 0),
         "files": files,
     }
@@ -31,7 +32,7 @@ def _index(
     density: dict[str, Any] | None = None,
     conditions: dict[str, Any] | None = None,
 ) -> Path:
-    about = {"form": 2, "kind": kind, "seed": 7, "teacher": "Digits", "columns": COLUMNS, "sides": sides}
+    about = {"form": 3, "kind": kind, "seed": 7, "teacher": "Digits", "columns": COLUMNS, "sides": sides}
     (folder / "index.json").write_text(json.dumps(about | {"conditions": conditions, "density": density}))
     return folder
 
@@ -44,10 +45,11 @@ def write_pictures(
     size: int = 16,
     levels: tuple[int, ...] = (40, 80, 120),
     conditions: dict[str, Any] | None = DIGITS,
+    student: str = "Student, 1 NFE",
 ) -> Path:
     """Three sides, each of one grey: `levels`; but the first pixel of a sample says which it is."""
     sides = []
-    names = (("Teacher, 1 NFE", None, 0.001), ("Student, 1 NFE", 1, 0.001), ("Teacher, 50 NFE", None, 0.05))
+    names = (("Teacher, 1 NFE", None, 0.001), (student, 1, 0.001), ("Teacher, 50 NFE", None, 0.05))
     for number, ((name, run, seconds), level) in enumerate(zip(names, levels, strict=True)):
         (folder / f"side-{number}").mkdir(parents=True)
         files = [f"side-{number}/{i:03d}.png" for i in range(SAMPLES)]

@@ -377,6 +377,25 @@ def test_evaluate_measures_and_keeps(distill, lab):
     assert kept["teacher"].figures["seconds_per_image"] > 5 * kept["student"].figures["seconds_per_image"]  # 50 : 2
 
 
+def test_evaluate_measures_what_takes_several_steps_accelerated_too_and_keeps_none_of_it(distill, lab):
+    asked = ("evaluate", lab.project, "first", "--samples", 60)
+    with ProjectFile.open(lab.project, readonly=True) as opened:
+        before = len(opened.evaluations(1))
+    done = distill(*asked, "--accelerate", "deepcache:5", "--json").json
+    assert "student_accelerated" not in done  # of one step
+    quick = done["teacher_accelerated"]
+    assert (quick["nfe"], quick["plain_rms"] > 0) == (50, True)
+    assert "plain_rms" not in done["teacher"]
+    with ProjectFile.open(lab.project, readonly=True) as opened:
+        kept = opened.evaluations(1)[before:]
+    assert {row.recipe["of"] for row in kept} == {"student", "teacher", "teacher_at_student_nfe"}
+    every = distill("evaluate", lab.project, "raw", "--samples", 60, "--nfe", 2, "--accelerate", "encoder:1", "--json")
+    assert every.json["student_accelerated"]["plain_rms"] == 0
+    assert every.json["student_accelerated"]["frechet"] == every.json["student"]["frechet"]
+    refused = distill(*asked, "--accelerate", "deepcache:5:9")
+    assert (refused.status, "The branch 9 is not in the outermost block" in refused.err) == (2, True)
+
+
 def test_compare_writes_a_picture(distill, lab, tmp_path):
     out = tmp_path / "new" / "compare.png"
     sides = distill("compare", lab.project, "first", "--out", out, "--json").json["sides"]

@@ -267,3 +267,9 @@ def test_what_takes_several_steps_is_shown_accelerated_too(lab):
         "Teacher, 4 NFE",
     ]
     assert not torch.equal(shown[3].samples, shown[4].samples)
+    plain = [side.plain and side.plain.name for side in shown]
+    assert plain == [None, None, "Student, 2 NFE", "Teacher, 4 NFE", None]
+    rows = compare.describe(shown)
+    assert [row["distance_from"] for row in rows] == ["teacher", "teacher", "plain", "plain", "teacher"]
+    assert rows[2]["distance"] == pytest.approx(np.mean(compare.distances(shown[2].samples, shown[1].samples)))
+    assert rows[1]["distance"] == pytest.approx(np.mean(compare.distances(shown[1].samples, shown[4].samples)))

@@ -99,6 +99,14 @@ def one_sample(qtbot: QtBot, screen: CompareScreen) -> None:
     assert screen.view.sample == 0
 
 
+def test_what_is_accelerated_is_measured_from_itself(qtbot: QtBot, screen: CompareScreen, project_path: Path) -> None:
+    write_pictures(folder_of(project_path), student="Student, 4 NFE, DeepCache every 2")
+    screen.show_item(1)
+    qtbot.waitUntil(lambda: screen.view.layers is not None)
+    assert "16\u00a0% from itself not accelerated" in captions(screen)[1][1]
+    assert "from the teacher in full" in captions(screen)[0][1]
+
+
 def test_a_comparison_that_was_kept_is_there_without_the_backend(shown: CompareScreen, asked: list[Job]) -> None:
     assert asked == []
     assert len(canvases(shown)) == 3
