@@ -106,7 +106,7 @@ class SideBar(QWidget):
         self.teacher_nfe.setToolTip(self.tr("Network evaluations per picture of the teacher in full"))
         _add_row(form, self.tr("Seed"), self.seed)
         _add_row(form, self.tr("Teacher NFE"), self.teacher_nfe)
-        self.accelerate = QComboBox()
+        self.accelerate = ElidedCombo()
         self.accelerate.setToolTip(
             self.tr("Shows what is drawn in many steps once more, keeping parts of its U-Net between steps")
         )
@@ -117,17 +117,13 @@ class SideBar(QWidget):
             for interval in (2, 3, 5):
                 self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
         self.accelerate.addItem(self.tr("Faster Diffusion, key steps"), "encoder:keys")
-        _add_row(form, self.tr("Acceleration"), self.accelerate)
+        _add_wide(form, self.tr("Acceleration"), self.accelerate)
         self.only = QPlainTextEdit()
         self.only.setPlaceholderText(self.tr("all in turn"))
         self.only.setToolTip(self.tr("Prompts or classes of your own, one a line, each drawn from several noises"))
         self.only.setTabChangesFocus(True)
         self.only.setFixedHeight(3 * self.fontMetrics().lineSpacing() + look.MARGIN)
-        self.only.setAccessibleName(self.tr("Prompts or classes"))
-        label = look.label(self.tr("Prompts or classes"))
-        label.setBuddy(self.only)
-        form.addRow(label)
-        form.addRow(self.only)
+        _add_wide(form, self.tr("Prompts or classes"), self.only)
         return form
 
     def _drawing(self) -> QVBoxLayout:
@@ -301,3 +297,12 @@ def _add_row(form: QFormLayout, words: str, field: QWidget) -> None:
     label.setMinimumHeight(look.FIELD_HEIGHT)  # as the field, so that both have one middle
     field.setAccessibleName(words)
     form.addRow(label, field)
+
+
+def _add_wide(form: QFormLayout, words: str, field: QWidget) -> None:
+    """A field below its label, for what would be cut beside it."""
+    label = look.label(words)
+    label.setBuddy(field)
+    field.setAccessibleName(words)
+    form.addRow(label)
+    form.addRow(field)
