@@ -13,13 +13,13 @@ from torch import Tensor
 from backend import losses
 from backend.contract.recipe import Training
 from backend.evaluate import mixture_figures
-from backend.methods import Batch, decoupled_dmd, dmd2, flash_dmd, load_method, uni_dad
+from backend.methods import Batch, dmd2, load_method
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.heads import Heads
 from backend.noise import VarianceExploding
 from backend.samplers import Sampler, sample, times
 from backend.teachers import Teacher, load_teacher
-from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, paths
 from backend.train import Run, start, train
 
 CPU = torch.device("cpu")
@@ -120,57 +120,6 @@ def test_the_gradient_is_the_same_in_every_parameterisation() -> None:
         found.append(leaf.grad)
     for a, b in itertools.pairwise(found):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
-
-
-@cache
-def before_and_after() -> tuple[Denoiser, Denoiser]:
-    """A fake score all but untrained, and the same when it has learnt real samples."""
-    fake = fit(ClosedFormDenoiser(MIXTURE, *paths()["edm"]), seed=3, steps=1)
-    untrained = fake.copy()
-    optimizer = torch.optim.Adam(fake.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2000)
-    for seed in range(2000):
-        drawn = batch(256, seed=seed)
-        real, _ = MIXTURE.draw(256, drawn.generator)
-        t, noise = drawn.times(), drawn.noise()
-        loss = losses.denoising(fake(fake.path.noised(real, noise, t), t, drawn.cond), real, noise)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return untrained, fake
-
-
-def matched(name: str, teacher: Denoiser, fake: Denoiser, x: Tensor, of: Batch) -> Tensor:
-    """The matching term of samples x (B, 2) by the method of that name."""
-    own, cond = nets(teacher, fake), of.cond
-    if name == "flash_dmd":
-        return flash_dmd.matching(flash_dmd.Nets(own.teacher, fake, fake, own.discriminator), x, of, FLASH)[0][
-            "matching"
-        ]
-    if name == "uni_dad":
-        both = uni_dad.Nets(own.teacher, teacher, fake, fake, own.discriminator)
-        return uni_dad.matching(both, x, cond, of, uni_dad.Settings(target_weight=0.0))[0]["matching"]
-    if name == "decoupled_dmd":
-        apart = decoupled_dmd.Nets(teacher, fake, fake, teacher, own.discriminator)
-        _, real, guess = decoupled_dmd.aims(apart, x.detach(), 1.0, of, decoupled_dmd.Settings())
-        return losses.distribution_matching(x, real, guess)
-    groups = 4 if name == "gndm" else 1
-    return dmd2.matching(own, x, of, dmd2.Settings(group_size=groups))[0]["matching"]
-
-
-FLASH = flash_dmd.Settings()
-
-
-@pytest.mark.parametrize("name", ["dmd2", "gndm", "flash_dmd", "uni_dad", "decoupled_dmd"])
-def test_a_fake_score_trained_on_real_samples_leaves_nothing_to_match(name: str) -> None:
-    exact = ClosedFormDenoiser(MIXTURE, *paths()["edm"])
-    means = []
-    for fake in before_and_after():
-        x = ring_samples(10_000)[0].float().requires_grad_()
-        (gradient,) = torch.autograd.grad(matched(name, exact, fake, x, batch(10_000)), x)
-        means.append(float((gradient * x.numel()).mean(0).norm()))
-    assert means[1] < means[0] / 10  # of dmd2 measured: 29, with two other seeds 80 and 88
 
 
 # The step
