@@ -1,6 +1,7 @@
 """What holds for the matching gradient of every method that has one: where it is nought, and what it depends on."""
 
 import importlib
+import itertools
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backend import losses
-from backend.methods import Batch, f_distill, load_method, rcm, uni_dad
+from backend.methods import Batch, f_distill, load_method, rcm, tdm, uni_dad
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.noise import Path, per_sample
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths
@@ -134,6 +135,31 @@ def drawn(n: int) -> tuple[Tensor, Condition]:
 
 def exact(kind: str, mixture: Mixture = MIXTURE) -> ClosedFormDenoiser:
     return ClosedFormDenoiser(mixture, *paths()[kind], conditional=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [*((name, {}) for name in METHODS), ("phased_dmd", {"weighting": "score"})]
+)
+def test_it_is_the_same_in_every_parameterisation(name: str, settings: dict[str, Any]) -> None:
+    """At equal noise over data, with guidance, and with a fake score that is another's."""
+    (x, cond), found = drawn(64), []
+    ratio = torch.logspace(-1, 0.9, 64, dtype=torch.float64)[
+        torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    ]
+    for kind in KINDS:
+        teacher = exact(kind)
+        nets, s = made(name, teacher, exact(kind, MOVED), x, **guided(name, 2.0), **settings)
+        if name == "sid":  # at noise over data of its own
+            of = batch(cond)
+        elif name == "tdm":
+            begin = tdm.sampler(s, nets.student).levels[0]
+            of = batch(cond, ratio, teacher.path, span=(s.lowest_time, min(s.highest_time, (1 - tdm.MARGIN) * begin)))
+        else:
+            of = batch(cond, ratio, teacher.path)
+        found.append(pulls(name, nets, s, of))
+    assert found[0].abs().max() > 1e-3
+    for a, b in itertools.pairwise(found):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
 
 
 @cache
