@@ -162,6 +162,52 @@ def test_it_is_the_same_in_every_parameterisation(name: str, settings: dict[str,
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
 
 
+@every_method
+def test_a_guidance_scale_next_to_one_is_next_to_none(name: str) -> None:
+    x, cond = drawn(64)
+    same_noise = {"schedule": "shared"} if name == "decoupled_dmd" else {}  # or that of guidance is drawn first
+    plain, nearly = (
+        pulls(name, *made(name, exact("edm"), exact("edm", MOVED), x, **guided(name, scale), **same_noise), batch(cond))
+        for scale in (1.0, 1.0001)
+    )
+    assert plain.abs().max() > 1e-3
+    assert not torch.equal(plain, nearly)
+    assert (plain - nearly).norm() < 1e-2 * plain.norm()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("flash_dmd", {}),
+        ("f_distill", {"divergence": "reverse-kl"}),
+        ("tdm", {}),
+        ("tdm", {"student_steps": 4}),
+        ("phased_dmd", {}),
+        ("phased_dmd", {"phases": 2, "student_steps": 4}),
+        ("phased_dmd", {"weighting": "score"}),
+        ("rcm", {}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["edm", "flow"])
+def test_guidance_adds_the_difference_that_the_condition_makes(name: str, settings: dict[str, Any], kind: str) -> None:
+    (x, cond), net, scale = drawn(64), exact(kind), 3.0
+    nets, s = made(name, net, net, x, **guided(name, scale), **settings)
+    asked: list[Tensor] = []
+    nets.teacher.register_forward_pre_hook(lambda net, given: asked.extend(given[:2]))
+    found = pulls(name, nets, s, batch(cond))
+    noised, t = (given.detach() for given in asked)
+    null = net.null(cond)
+    assert null is not None
+    with_cond, without = net(noised, t, cond).x0, net(noised, t, null).x0
+    counts = 1 / (x - without - scale * (with_cond - without)).abs().mean(1)
+    if settings.get("weighting") == "score":
+        alpha, sigma = net.path.level(t)
+        counts = alpha**2 / sigma**2
+    assert (with_cond - without).abs().max() > 0.1
+    expected = -(scale - 1) * counts[:, None] * (with_cond - without)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7 * float(counts.max()))
+
+
 @cache
 def before_and_after() -> tuple[Denoiser, Denoiser]:
     """A fake score all but untrained, and the same when it has learnt real samples."""
@@ -190,7 +236,7 @@ def with_null(net: Denoiser) -> Denoiser:
 @every_method
 def test_a_fake_score_trained_on_real_samples_leaves_nothing_to_match(name: str) -> None:
     """On average over four times the samples that the specification asks for: of fewer, some methods' mean is mostly
-    its own error, and is still so of SiD where few samples, those with the least residual, count most.
+    sampling error. SiD is weighed by the signal, as by the residual a few samples count most however many there are.
     """
     teacher, sizes = with_null(ClosedFormDenoiser(MIXTURE, *paths()["edm"])), []
     x, _ = MIXTURE.draw(40_000, torch.Generator().manual_seed(5))
