@@ -60,7 +60,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     t = sampler(s, nets.student).levels[0] * (1 - batch.times() ** 3)
     x = nets.student(nets.student.path.noised(real, noise, t), t, cond).x0
 
-    t, noise = batch.times(), batch.noise()  # for both, so that like is compared with like, in one call
+    # For real and made samples and both turns, so that like is compared with like; the first two in one call.
+    t, noise = batch.times(), batch.noise()
     both = torch.cat([real, x.detach()]), torch.cat([noise] * 2), torch.cat([t] * 2), Condition.join([cond] * 2)
     latent, pixel = (found.chunk(2) for found in logits(nets, *both))
     terms = {
@@ -69,7 +70,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     }
     yield Update(nets.discriminator, terms, losses.discriminator_metrics(*latent))
 
-    on_latent, on_pixel = logits(nets, x, batch.noise(), batch.times(), cond)
+    on_latent, on_pixel = logits(nets, x, noise, t, cond)
     wanted = {
         "latent_gan": (1 - s.pixel_weight) * losses.generator_hinge([on_latent]),
         "pixel_gan": s.pixel_weight * losses.generator_hinge([on_pixel]),
