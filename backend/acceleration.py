@@ -15,6 +15,7 @@ from torch import nn
 
 from backend.contract.errors import UserError
 from backend.networks import Denoiser, Guided
+from backend.networks.momentum import Momentum
 
 Kind = Literal["deepcache", "encoder"]
 FASTER_DIFFUSION = (0, 1, 2, 3, 5, 10, 15, 25, 35)
@@ -114,7 +115,7 @@ def unet_of(net: Any) -> Any:
     """The diffusers U-Net inside a denoiser, guided or not. Raises `UserError` where it is none."""
     denoiser = net.denoiser if isinstance(net, Guided) else net
     network = denoiser.network if isinstance(denoiser, Denoiser) else None
-    unet = getattr(getattr(network, "base", network), "unet", None)  # under a mixture of velocities too
+    unet = getattr(network.base if isinstance(network, Momentum) else network, "unet", None)
     if unet is None or not hasattr(unet, "up_blocks"):
         raise UserError("Only a U-Net can be accelerated by keeping parts of it; leave the acceleration out.")
     return unet

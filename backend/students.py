@@ -134,6 +134,8 @@ def evaluate(
         for who, drawn in samples.items()
     }
     answer: dict[str, Any] = {"run": run, "step": student.step, "samples": count}
+    if how is not None:
+        answer["acceleration"] = str(how)
     with ProjectFile.open(path) as project, project.transaction():
         for who, figures in found.items():
             assert figures is not None  # it can be measured

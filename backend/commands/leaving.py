@@ -38,6 +38,8 @@ def evaluate(
         names = dict.fromkeys(name for each in who for name, value in done[each].items() if value is not None)
         rows = [[name, *(number(done[each].get(name)) for each in who)] for name in names]
         table(rows, ["", *(heads[each] for each in who)])
+        if "acceleration" in done:
+            print(f"accelerated by {done['acceleration']}")
         print(f"step {done['step']}, {done['samples']} samples, measured in {done['measured_in']}")
 
     answer(done, as_json, show)

@@ -12,9 +12,10 @@ from backend.acceleration import FASTER_DIFFUSION, Acceleration, accelerated, ke
 from backend.contract.errors import UserError
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.mlp import MLP
+from backend.networks.momentum import with_momentum
 from backend.networks.unet2d import UNet2D
 from backend.noise import FlowMatching
-from backend.samplers import sample, teacher_sampler
+from backend.samplers import Sampler, sample, teacher_sampler
 
 STEPS = 8
 
@@ -53,6 +54,24 @@ HOWS = [Acceleration("deepcache", 1), Acceleration("encoder", 1)]
 @pytest.mark.parametrize("how", HOWS, ids=str)
 def test_an_interval_of_one_changes_no_bit(net: Denoiser, how: Acceleration) -> None:
     assert torch.equal(drawn(net, how), drawn(net, None))
+
+
+def test_a_students_mixture_of_velocities_is_accelerated_as_its_network_is(net: Denoiser) -> None:
+    student = with_momentum(net.copy(), components=2)
+    with torch.no_grad():
+        for parameter in student.network.profile.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    plain, how = momentum_samples(student, None), Acceleration("deepcache", 2)
+    assert torch.equal(momentum_samples(student, Acceleration("deepcache", 1)), plain)
+    assert not torch.equal(momentum_samples(student, how), plain)
+    assert torch.equal(momentum_samples(student, None), plain)
+
+
+def momentum_samples(student: Denoiser, how: Acceleration | None) -> Tensor:
+    plan = Sampler("momentum", tuple(1 - k / 4 for k in range(4)))
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with accelerated(student, how, plan.nfe):
+        return sample(student, plan, noise, Condition.of_labels(torch.tensor([0, 1, 0])), torch.Generator())
 
 
 @pytest.mark.parametrize("interval", [2, 3])

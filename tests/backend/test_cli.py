@@ -383,6 +383,7 @@ def test_evaluate_measures_what_takes_several_steps_accelerated_too_and_keeps_no
         before = len(opened.evaluations(1))
     done = distill(*asked, "--accelerate", "deepcache:5", "--json").json
     assert "student_accelerated" not in done  # of one step
+    assert done["acceleration"] == "DeepCache every 5"
     quick = done["teacher_accelerated"]
     assert (quick["nfe"], quick["plain_rms"] > 0) == (50, True)
     assert "plain_rms" not in done["teacher"]
