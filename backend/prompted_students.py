@@ -52,6 +52,12 @@ CASES = (
     Case("meanflow"),
     Case("swiftbrush", nfe=1),
     Case("snoopi", {"lowest_guidance": 1.0, "highest_guidance": 3.0}, nfe=1),
+    Case("f_distill", nfe=1),
+    Case("embedding_loss"),
+    Case("msd"),
+    Case("twinflow"),
+    Case("adm"),
+    Case("nitrofusion"),
 )
 """Those that fold a teacher's guidance in; SNOOPI draws its scales at random, of which the middle is the others'."""
 
