@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from backend import disk
 from backend.contract.errors import UserError
@@ -105,6 +106,7 @@ def load(run: Run, path: Path) -> None:
                     index, key = place.split("/", 1)
                     state.setdefault(int(index), {})[key] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            _require_moments_of(optimizer)
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path.name} is a checkpoint of another recipe; start a new run.") from error
     run.generator.set_state(tensors["random/run"])
@@ -112,6 +114,14 @@ def load(run: Run, path: Path) -> None:
     if run.device.type == "cuda" and "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"], run.device)
     run.step = step
+
+
+def _require_moments_of(optimizer: Optimizer) -> None:
+    """Raises ValueError where moments that were put into it are of parameters of other shapes: torch does not look."""
+    for parameter, state in optimizer.state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            if key in state and state[key].shape != parameter.shape:
+                raise ValueError(f"{key} is of {tuple(state[key].shape)}, its parameter of {tuple(parameter.shape)}")
 
 
 def load_network(net: nn.Module, path: Path, name: str = "average") -> int:

@@ -234,6 +234,7 @@ class _MeanUpdate:
     total: Tensor
     values: dict[str, list[Tensor]]
     fresh: bool
+    renewed: Sequence[nn.Module]
 
     @property
     def curves(self) -> dict[str, Tensor]:
@@ -277,7 +278,7 @@ def _differentiated(update: Update, nets: list[Trained], weight: float, looked_a
     torch.autograd.backward(total, torch.full_like(total, weight), inputs=[p for net in nets for p in net.parameters])
     shown = {**update.losses, **update.metrics, **on_sample}
     values = {name: [value.detach()] for name, value in shown.items()}
-    return _MeanUpdate(nets, total.detach(), values, update.fresh)
+    return _MeanUpdate(nets, total.detach(), values, update.fresh, update.renewed)
 
 
 def _on_sample(update: Update) -> dict[str, Tensor]:
@@ -329,6 +330,8 @@ def _apply(run: Run, update: _MeanUpdate, looked_at: bool) -> dict[str, object]:
         optimizer = run.optimizers[net.name]
         if update.fresh:
             optimizer.state.clear()
+        for parameter in net.held_of(update.renewed):
+            optimizer.state.pop(parameter, None)
         optimizer.step()
         if not net.is_flat:
             net.forget_gradient()

@@ -47,6 +47,13 @@ class Trained:
                 parameter.grad = None if own.grad is None else own.grad.reshape(parameter.shape)
         return [p.grad for p in self.held if p.grad is not None]
 
+    def held_of(self, parts: Sequence[nn.Module]) -> list[nn.Parameter]:
+        """What the optimizer holds of these parts of the network, which it must not hold as one with the others."""
+        wanted = {id(p) for part in parts for p in part.parameters()}
+        if not wanted:
+            return []
+        return [held for held, own in zip(self.held, self.parameters, strict=True) if id(own) in wanted]
+
     def forget_gradient(self) -> None:
         """Let go of the gradient and its memory."""
         for parameter in (*self.held, *self.parameters):

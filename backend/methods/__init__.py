@@ -10,7 +10,7 @@ Between two steps a run is its networks, optimizers, random state and step numbe
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -50,7 +50,8 @@ class Update:
     """One optimizer step: the sum of `losses` is minimised in `net`, or in each of several nets, and nowhere else.
 
     losses: scalars by the name of their curve. metrics: what is plotted and not minimised.
-    fresh: the optimizer first forgets its moments, as at the start of a stage.
+    fresh: the optimizer first forgets its moments, as at the start of a stage. renewed: parts of `net` that have just
+    started anew, of which it forgets them too; it must hold their parameters apart.
     sample: the student's samples, of which the losses were computed: now and then the loop plots how hard each loss
     pulls at them.
     """
@@ -60,6 +61,7 @@ class Update:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     fresh: bool = False
     sample: Tensor | None = None
+    renewed: Sequence[nn.Module] = ()
 
     @property
     def nets(self) -> tuple[nn.Module, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from pydantic import model_validator
 from torch import Tensor
+from torch.optim import Adam, Optimizer
 
 from backend import losses
 from backend.contract.settings import Settings as BaseSettings
@@ -19,12 +20,14 @@ from backend.methods import Batch, FirstLevel, Method, Preset, Update
 from backend.networks import Condition, Denoiser, Guided
 from backend.networks.discriminators import HeadPool
 from backend.networks.heads import example_features
-from backend.optimizers import adams
+from backend.optimizers import adam
 from backend.samplers import Sampler, rollout, sample, start_level, student_levels, teacher_sampler, times
 from backend.teachers import Teacher
 
 LEVELS = (0.01, 0.25, 0.5, 0.75)
 """Times t at which the heads look at samples, a quarter of the pool each."""
+
+BETAS = (0.0, 0.99)
 
 
 class Settings(BaseSettings):
@@ -65,7 +68,10 @@ def build(teacher: Teacher, s: Settings) -> Nets:
     return Nets(Guided(teacher.denoiser, s.guidance_scale), features, teacher.trainable(), pool)
 
 
-optimizers = adams((0.0, 0.99))  # without momentum, heads that do not look do not move
+def optimizers(nets: Nets, s: Settings) -> dict[str, Optimizer]:
+    # The heads' holds them one by one: those that do not look stay as they are, and one that starts anew is forgotten.
+    heads = Adam(nets.discriminator.parameters(), s.discriminator_learning_rate, BETAS, fused=True)
+    return {"student": adam(nets.student, s.learning_rate, BETAS), "discriminator": heads}
 
 
 def sampler(s: Settings, net: Denoiser) -> Sampler:
@@ -78,17 +84,17 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     x = rollout(nets.student, plan, batch.index(plan.nfe), batch.noise(), batch.cond, batch.generator)
     real = sample(nets.teacher, teacher_sampler(s.teacher_steps), batch.noise(), batch.cond, batch.generator)
     level = batch.index(len(LEVELS))
+    renewed = nets.discriminator.refresh(s.refresh, batch.generator) if batch.first else ()
     heads = nets.discriminator.drawn(level, s.active_heads, batch.generator)
     with torch.no_grad():
         fake_maps, real_maps = (seen(nets, samples, level, batch) for samples in (x, real))
     on_fake, on_real = (nets.discriminator(heads, *maps) for maps in (fake_maps, real_maps))
     terms = {"discriminator": losses.discriminator_hinge(on_real, on_fake)}
     recognised = losses.discriminator_metrics(*(torch.cat([h.flatten() for h in on]) for on in (on_real, on_fake)))
-    yield Update(nets.discriminator, terms, recognised)
+    yield Update(nets.discriminator, terms, recognised, renewed=renewed)
 
     on_fake = nets.discriminator(heads, *seen(nets, x, level, batch))
     yield Update(nets.student, {"gan": losses.generator_hinge(on_fake)}, sample=x)
-    nets.discriminator.refresh(s.refresh, batch.generator)
 
 
 def seen(nets: Nets, x: Tensor, level: int, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -126,6 +132,6 @@ METHOD = Method(
         "flexible": Preset("One to four steps", "The same weights for any of 1 to 4 steps.", {"student_steps": 4}),
         "large-pool": Preset("Large pool", "The paper's 480 heads.", {"pool_size": 480}),
     },
-    notes="Meant to start from a distilled student (student.start). Heads are smaller than the paper's, and one that "
-    "starts anew keeps its optimizer's scale. Accumulated batches each draw their own heads.",
+    notes="Meant to start from a distilled student (student.start). Heads are smaller than the paper's. "
+    "Accumulated batches each draw their own heads.",
 )

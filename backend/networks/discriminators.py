@@ -52,7 +52,7 @@ class PoolHead(nn.Module):
 class HeadPool(nn.Module):
     """Heads of every kind for every feature map at every noise level, in turn (NitroFusion, arXiv:2412.02030, 3.2).
 
-    Heads that are not asked get no gradient, and under an optimizer without momentum stay as they are.
+    Heads that are not asked get no gradient, so that an optimizer that holds every head apart leaves them as they are.
     """
 
     def __init__(self, features: Sequence[Tensor], size: int, levels: int) -> None:
@@ -83,14 +83,13 @@ class HeadPool(nn.Module):
             logits.append(self.heads[i](seen[i // self.levels // len(KINDS) % self.maps]))
         return logits
 
-    def refresh(self, share: float, generator: torch.Generator) -> list[int]:
-        """Let a share of the pool start anew, on average exactly `share`; the numbers of these heads."""
+    def refresh(self, share: float, generator: torch.Generator) -> list[nn.Module]:
+        """Let a share of the pool start anew, on average exactly `share`; these heads."""
         wanted = share * len(self.heads)
         more = torch.rand((), generator=generator, device=generator.device) < wanted - math.floor(wanted)
         order = torch.randperm(len(self.heads), generator=generator, device=generator.device)
-        gone = [int(i) for i in order[: math.floor(wanted) + int(more)]]
-        for i in gone:
-            head = self.heads[i]
+        gone = [self.heads[int(i)] for i in order[: math.floor(wanted) + int(more)]]
+        for head in gone:
             assert isinstance(head, PoolHead)
             head.forget(generator)
         return gone

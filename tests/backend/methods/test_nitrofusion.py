@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend import losses
 from backend.contract.settings import problems
@@ -77,7 +77,8 @@ def test_as_many_heads_start_anew_as_the_share_says_and_no_other_moves(share: fl
         before = [torch.nn.utils.parameters_to_vector(head.parameters()).detach().clone() for head in pool.heads]
         gone = pool.refresh(share, source)
         after = [torch.nn.utils.parameters_to_vector(head.parameters()) for head in pool.heads]
-        assert [i for i in range(size) if not torch.equal(before[i], after[i])] == sorted(gone)
+        moved = [head for head, old, new in zip(pool.heads, before, after, strict=True) if not torch.equal(old, new)]
+        assert {id(head) for head in moved} == {id(head) for head in gone}
         counts.append(len(gone))
     assert set(counts) <= {int(share * size), int(share * size) + 1}
     assert sum(counts) / 40 == pytest.approx(share * size, abs=0.25)
@@ -122,6 +123,30 @@ def test_idle_heads_stay_bit_by_bit_as_they_are(untrained: Callable[[str], Teach
         moved = {i for i in range(48) if not torch.equal(before[i], after[i])}
         assert moved == set(chosen[progress.step - 1])  # also in later steps, when others have moved before
         before = after
+
+
+def test_of_heads_that_start_anew_the_optimizer_begins_anew_and_of_others_it_goes_on(
+    untrained: Callable[[str], Teacher], begin: Callable[..., Run]
+) -> None:
+    run = start(untrained, begin, refresh=0.2, active_heads=12)
+    pool, gone = run.nets.discriminator, list[set[int]]()
+    refresh = pool.refresh
+
+    def remembered(*given: Any) -> list[nn.Module]:
+        renewed: list[nn.Module] = refresh(*given)
+        gone.append({id(p) for head in renewed for p in head.parameters()})
+        return renewed
+
+    pool.refresh = remembered
+    optimizer, steps = run.optimizers["discriminator"], dict[int, int]()
+    for _ in train(run):
+        now = {id(p): int(optimizer.state[p]["step"]) if p in optimizer.state else 0 for p in pool.parameters()}
+        for place, taken in now.items():
+            before = 0 if place in gone[-1] else steps.get(place, 0)
+            assert taken in (before, before + 1)
+        steps = now
+    assert len(gone) == 3
+    assert max(steps.values()) >= 1
 
 
 def test_real_are_the_teachers_samples_and_the_student_gets_one_evaluation(untrained: Callable[[str], Teacher]) -> None:
