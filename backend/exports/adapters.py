@@ -1,13 +1,17 @@
-"""The adapters of a student, alone: a LoRA that diffusers loads onto the untouched teacher.
+"""The adapters of a student, alone: a LoRA that diffusers loads onto the untouched teacher, or any checkpoint of it.
 
 Of a U-Net the same numbers are written once more as kohya's trainers name them, with an alpha beside each; kohya's
-trainers name a transformer's after other modules than diffusers', so that there is no such file of one.
+trainers name a transformer's after other modules than diffusers', so that there is no such file of one. Diffusers has
+no LoRA for U-Nets of pixels: theirs is written as peft, which diffusers itself uses, saves and loads adapters.
 """
 
+import json
 from pathlib import Path as FilePath
+from typing import Any
 
 import torch
 from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
@@ -21,6 +25,7 @@ from backend.networks.told import module_of
 from backend.teachers.layouts import Layout
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
+PEFT, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 KOHYA_NAMES = {
     "lora_unet_add_embedding_linear_1": "lora_unet_label_emb_0_0",
     "lora_unet_add_embedding_linear_2": "lora_unet_label_emb_0_2",
@@ -31,16 +36,24 @@ LOADABLE = ("sd", "sdxl", "sd3", "flux", "sana")
 """Families whose pipelines of diffusers load LoRA."""
 
 
-def refuse(student: Denoiser, model: Layout | None) -> None:
-    """Raises `ExportError` where the student has no adapters, or diffusers could not put them onto its teacher."""
+def refuse(student: Denoiser, model: Layout | None, base: FilePath | None) -> None:
+    """Raises `ExportError` where the student has no adapters, or nothing could put them onto its teacher.
+
+    model: None for a U-Net of pixels. base: the teacher's folder.
+    """
     if not adapted(student):
         raise ExportError(
             "This student was trained in full, so there is no LoRA to export; export it as diffusers or safetensors."
         )
-    if model is None or model.family.key not in LOADABLE:
-        name = "A pixel U-Net" if model is None else model.family.title
+    if model is not None and model.family.key not in LOADABLE:
         raise ExportError(
-            f"{name} takes no LoRA in diffusers; export the student as diffusers or safetensors, its adapters merged."
+            f"{model.family.title} takes no LoRA in diffusers; export the student as diffusers or safetensors, its "
+            "adapters merged."
+        )
+    if base is None:
+        raise ExportError(
+            "This student's teacher has no folder for adapters to be loaded onto; export it as diffusers or "
+            "safetensors, its adapters merged."
         )
     if isinstance(student.network, Experts | Momentum):
         raise ExportError(
@@ -55,8 +68,16 @@ def refuse(student: Denoiser, model: Layout | None) -> None:
         )
 
 
-def save(student: Denoiser, model: Layout, folder: FilePath, header: dict[str, str]) -> None:
+def file_of(model: Layout | None) -> str:
+    """The name of the file that holds them."""
+    return DIFFUSERS if model else PEFT
+
+
+def save(student: Denoiser, model: Layout | None, folder: FilePath, header: dict[str, str]) -> None:
     """Writes the file, or of a U-Net both, into `folder`, in float32."""
+    if model is None:
+        _save_for_peft(module_of(student.network), folder, header)
+        return
     weights = lora_weights(module_of(student.network), model.family.folder)
     save_weights(weights, folder / DIFFUSERS, header)
     if model.family.folder != "unet":
@@ -66,6 +87,16 @@ def save(student: Denoiser, model: Layout, folder: FilePath, header: dict[str, s
         layer, dot, end = name.partition(".")
         kohya[KOHYA_NAMES.get(layer, layer) + dot + end] = tensor.contiguous()
     save_weights(kohya, folder / KOHYA, header)
+
+
+def _save_for_peft(module: nn.Module, folder: FilePath, header: dict[str, str]) -> None:
+    weights = lora_weights(module, "base_model.model")
+    save_weights(weights, folder / PEFT, header)
+    layers = sorted(name for name, layer in module.named_modules() if isinstance(layer, LoraLayer))
+    rank = next(len(tensor) for name, tensor in weights.items() if ".lora_A." in name)
+    config: Any = LoraConfig(r=rank, lora_alpha=rank, target_modules=layers, inference_mode=True)
+    about = {name: sorted(value) if isinstance(value, set) else value for name, value in config.to_dict().items()}
+    (folder / PEFT_CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def lora_weights(module: nn.Module, prefix: str) -> dict[str, Tensor]:

@@ -45,9 +45,9 @@ class ByStep:
     integrals: tuple[Integral, ...] = ()
     last: LastLayer = ""
 
-    def usage(self, sampler: Sampler) -> tuple[Usage, nn.Module]:
+    def usage(self, sampler: Sampler, untouched: bool = False) -> tuple[Usage, nn.Module]:
         """As `usage_of`; the steps are spelt out where the student's network is not all there is."""
-        usage, module = usage_of(self.student, sampler)
+        usage, module = usage_of(self.student, sampler, untouched)
         if not self.why:
             return usage, module
         spelt_out = replace(

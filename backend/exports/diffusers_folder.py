@@ -7,7 +7,8 @@ unet_2/, steps.safetensors, momentum.safetensors   what a student has beside one
 sample.py                             the few lines that use it (`sample_script`)
 expected.safetensors, samples.png     the pictures they must make
 README.md                             the model card
-pytorch_lora_weights.safetensors, kohya.safetensors   instead of networks, where adapters are exported alone
+pytorch_lora_weights.safetensors, kohya.safetensors   instead of networks, where adapters are exported alone, or
+                                      adapter_model.safetensors, adapter_config.json of a U-Net of pixels
 distill.json                          recipe, sampler, use and hashes, for `verify` and for other programs
 ```
 
@@ -24,7 +25,7 @@ import torch
 from diffusers import ConsistencyModelPipeline, DDPMPipeline
 from diffusers.utils import numpy_to_pil
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from backend.exports import Export, ExportError, Facts, Format, pipeline_parts
 from backend.exports import adapters as lora
@@ -32,7 +33,6 @@ from backend.exports.by_step import MOMENTUM, STEPS, ByStep, by_step, first_netw
 from backend.exports.model_card import model_card
 from backend.exports.pipelines import FamilyKey
 from backend.exports.sample_script import Sheet, script
-from backend.exports.usage import Usage
 from backend.exports.writing import file_hash, metadata, save_weights, written
 from backend.networks import Condition, Denoiser
 from backend.networks.adapters import merged
@@ -69,28 +69,33 @@ def write(
     """
     student = settled(student, sampler.guidance)
     model = _model_of(student, teacher)
+    base = model.folder if model else teacher.folder if teacher else None
     adapters = student
     if alone:
-        lora.refuse(student, model)
+        lora.refuse(student, model, base)
     whole = merged(student).to("cpu", torch.float32).eval()
     refuse(whole, sampler)
     pictures = expected(whole, sampler, cond, seed, teacher)
     parts = by_step(whole, sampler)
     student = parts.student
-    usage, module = parts.usage(sampler)
+    usage, module = parts.usage(sampler, untouched=alone)
     sheet = sheet_of(student, sampler, cond, seed, model, teacher)
-    if alone and model is not None:
-        sheet = replace(sheet, base=str(model.folder.absolute()))
-    weights = lora.DIFFUSERS if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
+    if alone and base is not None:
+        sheet = replace(sheet, base=str(base.absolute()))
+    weights = lora.file_of(model) if alone else f"{model.family.folder if model else 'unet'}/{STEM}.safetensors"
     with written(out) as draft:
         draft.mkdir()
-        _save_scheduler(draft, usage, module, model)
+        scheduler = usage.new_scheduler()
+        scheduler.save_pretrained(draft / "scheduler")
         header = metadata(student, sampler, facts)
-        if alone and model is not None:
+        if alone:
             lora.save(adapters, model, draft, header)
         else:
             if model is not None:
                 pipeline_parts.write(model, usage.scheduler, draft)
+            else:
+                pipeline = ConsistencyModelPipeline if usage.form == "pipeline" else DDPMPipeline
+                pipeline(module, scheduler).save_config(draft)
             _save_network(draft / weights, module, header)
             _save_rest(draft, weights, parts, header)
         text = script(usage, sheet)
@@ -171,14 +176,6 @@ def expected(student: Denoiser, sampler: Sampler, cond: Condition, seed: int, te
         with torch.no_grad():
             samples = teacher.codec.decode(samples)
     return samples.clamp(-1, 1).contiguous()
-
-
-def _save_scheduler(folder: FilePath, usage: Usage, module: nn.Module, model: Layout | None) -> None:
-    scheduler = usage.new_scheduler()
-    scheduler.save_pretrained(folder / "scheduler")
-    if model is None:
-        pipeline = ConsistencyModelPipeline if usage.form == "pipeline" else DDPMPipeline
-        pipeline(module, scheduler).save_config(folder)
 
 
 def _save_network(file: FilePath, module: Any, header: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from backend.exports import Facts
 from backend.exports.pipelines import LINES
-from backend.exports.sample_script import Sheet, script
+from backend.exports.sample_script import Sheet, needs, script
 from backend.exports.usage import Usage
 from backend.samplers import Sampler
 
@@ -28,7 +28,7 @@ A student that makes a picture in {evaluations}, distilled from *{teacher}*.
 
 ## Use
 
-`sample.py` in this folder needs torch and diffusers (written with {versions}) and nothing of the program that made this
+`sample.py` in this folder needs {needs} (written with {versions}) and nothing of the program that made this
 export. It made the pictures above, which are in `expected.safetensors` as numbers.{note}
 
 ```python
@@ -157,6 +157,7 @@ def model_card(facts: Facts, usage: Usage, sampler: Sampler, sheet: Sheet, hashe
         seed=sheet.seed,
         task="text-to-image" if sheet.prompts is not None else "unconditional-image-generation",
         call=_pipeline_call(usage, sheet, sampler),
+        needs=needs(sheet),
         versions=_versions(),
         note=note,
         script=script(usage, sheet),

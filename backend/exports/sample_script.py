@@ -16,7 +16,7 @@ _HEAD = '''"""Makes pictures with this student; needs {needs}.{run}"""
 {standard}import torch
 from diffusers import {imports}
 from diffusers.utils import make_image_grid, numpy_to_pil
-{load_file}{constants}{functions}
+{peft}{load_file}{constants}{functions}
 
 @torch.no_grad()
 def {name}({where}, {argument}, seed):
@@ -37,6 +37,10 @@ _PIPELINE = """    pipe = ConsistencyModelPipeline.from_pretrained(folder)
 """
 
 _LOAD_UNET = """    unet = UNet2DModel.from_pretrained(folder, subfolder="unet")
+"""
+
+_LOAD_UNET_ADAPTERS = """    unet = UNet2DModel.from_pretrained({base}, subfolder="unet")
+    unet = PeftModel.from_pretrained(unet, folder).merge_and_unload()
 """
 
 _LOAD_PIPELINE = """    pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32{left_out})
@@ -213,6 +217,11 @@ class Sheet:
         return list(self.labels) if self.labels is not None else self.count
 
     @property
+    def is_alone(self) -> bool:
+        """Whether the export is of adapters alone."""
+        return bool(self.base) and not self.file
+
+    @property
     def kind(self) -> Literal["prompts", "labels", "count"]:
         """What `argument` is called."""
         if self.prompts is not None:
@@ -248,12 +257,13 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     standard = [*lines.imports, *(["json"] if several else []), *(["math"] if usage.integrals else [])]
     one = {"prompts": "prompt", "labels": "class label"}.get(sheet.kind)
     return _HEAD.format(
-        needs="torch, diffusers and transformers" if sheet.prompts is not None else "torch and diffusers",
+        needs=needs(sheet),
         run="" if sheet.file else " Run it in its folder: python sample.py",
         where="file" if sheet.file else "folder",
         standard="".join(f"import {name}\n" for name in sorted(standard)) + ("\n" if standard else ""),
         name="sample_of_one" if several else "sample",
         imports=", ".join(sorted(named)),
+        peft="from peft import PeftModel\n" if sheet.is_alone and not latent else "",
         load_file="from safetensors.torch import load_file\n" if usage.changes or usage.integrals else "",
         constants=constants + (_steps(usage) if usage.form in ("formula", "momentum") else ""),
         functions=lines.functions
@@ -266,9 +276,17 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
     )
 
 
+def needs(sheet: Sheet) -> str:
+    """The packages that the script imports."""
+    found = ["torch", "diffusers"]
+    found += ["transformers"] if sheet.prompts is not None else []
+    found += ["peft"] if sheet.is_alone else []
+    return f"{', '.join(found[:-1])} and {found[-1]}"
+
+
 def _load(sheet: Sheet) -> str:
     if sheet.family == "unet2d":
-        return _LOAD_UNET
+        return _LOAD_UNET_ADAPTERS.format(base=repr(sheet.base)) if sheet.base else _LOAD_UNET
     left_out = "".join(f", {name}=None" for name in sheet.left_out)
     steered = "    steer(pipe)\n" if sheet.away else ""
     if sheet.file:

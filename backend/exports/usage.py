@@ -107,15 +107,16 @@ class Usage:
         return getattr(diffusers, self.scheduler)(**self.settings)
 
 
-def usage_of(student: Denoiser, sampler: Sampler) -> tuple[Usage, nn.Module]:
+def usage_of(student: Denoiser, sampler: Sampler, untouched: bool = False) -> tuple[Usage, nn.Module]:
     """The simplest exact use of a student, and the network it is for, moved to another clock where that is needed.
 
-    Raises `ExportError` where diffusers has no scheduler for the student's path.
+    untouched: it must not be moved, as where adapters alone leave and the network is the teacher's own. Raises
+    `ExportError` where diffusers has no scheduler for the student's path.
     """
     unet = module_of(student.network)
     path, kind = student.path, student.prediction_type
     if isinstance(path, VarianceExploding):
-        return _edm(student, path, sampler, unet)
+        return _edm(student, path, sampler, unet, untouched)
     if isinstance(path, VariancePreserving) and kind in ("epsilon", "v_prediction", "sample"):
         return _variance_preserving(student, path, sampler), unet
     if isinstance(path, FlowMatching) and kind == "flow":
@@ -160,7 +161,9 @@ def formula(student: Denoiser, sampler: Sampler) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _edm(student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: nn.Module) -> tuple[Usage, nn.Module]:
+def _edm(
+    student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: nn.Module, untouched: bool
+) -> tuple[Usage, nn.Module]:
     exponential = math.isinf(path.rho)
     settings: Numbers = {"sigma_min": path.sigma_min, "sigma_max": path.sigma_max, "sigma_data": student.sigma_data}
     settings |= {"sigma_schedule": "exponential"} if exponential else {"rho": path.rho}
@@ -172,6 +175,8 @@ def _edm(student: Denoiser, path: VarianceExploding, sampler: Sampler, unet: nn.
             return replace(loop, form="formula", note=note), unet
         return loop, unet
     try:
+        if untouched:
+            raise ClockError("its weights would have to be moved to another clock")
         return _consistency(student, path, sampler, unet)
     except ClockError as error:
         note = f"ConsistencyModelPipeline does not fit this student: {error}"

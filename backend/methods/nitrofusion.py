@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     active_heads: int = setting(10, "Heads that look at one step", low=1, high=120, unit="heads")
     refresh: float = setting(0.01, "Share of the heads that start anew after each step", low=0, high=0.2)
     learning_rate: float = setting(5e-5, "Student's learning rate", low=1e-7, high=1e-2)
-    discriminator_learning_rate: float = setting(1e-3, "The heads' learning rate", low=1e-7, high=1e-2)
+    discriminator_learning_rate: float = setting(3e-3, "The heads' learning rate", low=1e-7, high=1e-2)
     first_level: FirstLevel = 0.0
 
     @model_validator(mode="after")

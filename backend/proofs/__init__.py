@@ -175,7 +175,7 @@ def code_of(name: str, *more: Path) -> str:
     backend = Path(__file__).parent.parent
     files = [backend / "proofs" / f"{own}.py" for own in (name, "__init__", "benches")]
     files += [backend / "evaluate.py", backend / "teachers" / "mixture_2d.py", backend / "methods" / "__init__.py"]
-    shared = "losses noise samplers train stores optimizers boundary derivatives trigflow"
+    shared = "losses noise samplers train trained pieces stores optimizers boundary derivatives flow trigflow"
     files += [backend / f"{module}.py" for module in shared.split()]
     files += [*sorted((backend / "networks").glob("*.py")), *sources_of(name), *more]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

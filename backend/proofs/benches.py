@@ -2,9 +2,9 @@
 
 `ring` is mixture-2d itself, unequal modes, for methods that match distributions. `ring8` has eight equal narrow modes,
 `wide` eight broad ones with their numbers as classes: there the exact probability flow says where each noise leads,
-with or without guidance, and a trajectory method's figure is its distance from that. `small` is `ring8` with its modes
-as classes and students that are too small for all of them; in `quadrants` two modes make a class. `NAME:KIND` puts one
-on another path.
+with or without guidance, and a trajectory method's figure is its distance from that. In `quadrants` two modes make a
+class; in `small` there are sixteen modes, two of each class with one of another between, and students that are too
+small for all of them. `NAME:KIND` puts one on another path.
 
 In `apart` and `skew` the student is a normal distribution and so is what its fake score knows, and there is little
 noise: two modes that it does not connect, or of unequal weight. Where a normal must settle is known.
@@ -27,17 +27,18 @@ from backend.contract.recipe import Pairs
 from backend.evaluate import mixture_figures
 from backend.flow import flow_time
 from backend.methods import Method
-from backend.networks import Condition, Denoiser, Guided
+from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.momentum import MomentumDenoiser
 from backend.networks.normal import NormalDenoiser, NormalScore, NormalStudent
-from backend.noise import VarianceExploding
+from backend.noise import Trigonometric, VarianceExploding
 from backend.samplers import Denoises, Sampler, end_of_step, heun, initial, sample, times
 from backend.stores import PairStore, Source, make
 from backend.teachers import Teacher
 from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths, ring
 
 SAMPLES = 4096
-EXACT_STEPS = 200  # 400 move an answer on ring8 by 6e-5
+EXACT_STEPS = 500  # 1,000 move no answer on ring8 and wide by 1e-8
+KNEE = 0.02  # radians below which the steps of the exact flow are even, and above which they grow with the angle
 MOMENTS = 64  # of a step at which a student's velocity is compared with the exact one
 PAIRS = Pairs(count=20_000, steps=40)
 MIDDLE = 0.5  # the one time that may be both the least and the most at which scores are compared
@@ -64,7 +65,7 @@ class Bench:
     def reached(self, guidance_scale: float = 1.0) -> Tensor:
         """Where the exact probability flow leads from these noises, (4096, 2) float64."""
         noise, cond = self.noise()
-        return flow(Guided(self.exact, guidance_scale), noise, cond)
+        return flow(self.exact, guidance_scale, noise, cond)
 
     def figures(self, net: Denoises, sampler: Sampler, guidance_scale: float = 1.0) -> dict[str, float]:
         """Every figure of a student's samples from these noises; see `evaluate.mixture_figures`.
@@ -181,12 +182,37 @@ def _pairs(bench: Bench, scale: float, level: float) -> PairStore:
 
 
 @torch.no_grad()
-def flow(net: Denoises, noise: Tensor, cond: Condition, steps: int = EXACT_STEPS) -> Tensor:
-    """The probability flow of `net` from unit normal noise to its path's least noise, by `steps` Heun steps."""
-    state = initial(noise.double(), net.path, 1.0)
-    for k in range(steps, 0, -1):
-        state = heun(net, state, times(k / steps, state), times((k - 1) / steps, state), cond)
-    return state
+def flow(
+    exact: ClosedFormDenoiser, guidance_scale: float, noise: Tensor, cond: Condition, steps: int = EXACT_STEPS
+) -> Tensor:
+    """Where the probability flow leads from unit normal noise (B, D) at the path's least noise, (B, D) float64.
+
+    By `steps` Runge-Kutta steps of fourth order in the angle whose tangent is sigma/alpha, which is smooth on every
+    path: over the length of (alpha, sigma) the state x moves by dx/d(angle) = cos(angle) noise - sin(angle) x0
+    (arXiv:2410.11081, eq. 3).
+    """
+    known = exact.network
+    net = Guided(
+        ClosedFormDenoiser(known.mixture, Trigonometric(), "v_prediction", conditional=known.null_label is not None),
+        guidance_scale,
+    )
+    alpha, sigma = exact.path.level(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    length, ends = (alpha**2 + sigma**2).sqrt(), (torch.atan2(sigma, alpha) / KNEE).log1p()
+    u, h = ends[0], (ends[1] - ends[0]) / steps
+
+    def slope(u: Tensor, state: Tensor) -> Tensor:
+        angle = u.expm1() * KNEE
+        found: Prediction = net(state, (angle * 2 / math.pi).expand(len(state)), cond)
+        return u.exp() * KNEE * (angle.cos() * found.noise - angle.sin() * found.x0)
+
+    state = initial(noise.double(), exact.path, 1.0) / length[0]
+    for _ in range(steps):
+        first = slope(u, state)
+        second = slope(u + h / 2, state + h / 2 * first)
+        third = slope(u + h / 2, state + h / 2 * second)
+        fourth = slope(u + h, state + h * third)
+        u, state = u + h, state + h / 6 * (first + 2 * second + 2 * third + fourth)
+    return length[1] * state
 
 
 def _bench(name: str, mixture: Mixture, kind: str, conditional: bool, width: int) -> Bench:
@@ -208,13 +234,13 @@ def _bench(name: str, mixture: Mixture, kind: str, conditional: bool, width: int
 
 def _mixtures() -> dict[str, tuple[Mixture, bool, int]]:
     """Mixture, whether its modes are classes, and the width of the students."""
-    equal = (1 / 8,) * 8
+    equal, among = (1 / 8,) * 8, tuple(k // 4 * 2 + k % 2 for k in range(16))
     return {
         "ring": (MIXTURE, False, 128),
         "ring8": (ring(0.7, 0.04, equal), False, 192),
         "wide": (ring(0.7, 0.25, equal), True, 192),
         "quadrants": (replace(ring(0.7, 0.04, equal), groups=(0, 0, 1, 1, 2, 2, 3, 3)), True, 192),
-        "small": (ring(0.7, 0.04, equal), True, 8),
+        "small": (replace(ring(1.0, 0.04, (1 / 16,) * 16), groups=among), True, 16),
     }
 
 

@@ -16,9 +16,9 @@ def send_all_to_one(run: Run) -> None:
 PROOF = Proof(
     claim="Of students too small for all classes, several come nearer to the teacher than one, at the same cost.",
     bench="small",
-    figure="precision",
-    good=0.975,
-    more=True,
+    figure="weights_tv",
+    good=0.23,
+    bad=0.25,
     change=send_all_to_one,
     settings={"students": 8, "learning_rate": 5e-4, "fake_score_learning_rate": 1e-3},
     training={"steps": 1500, "batch_size": 512, "gradient_clip": 10.0},

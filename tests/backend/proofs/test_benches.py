@@ -1,18 +1,43 @@
-"""The bench of a few real samples: what they are, and that the teacher knows nothing of them."""
+"""What is known of the benches: where the exact flow leads, the few real samples, the normals."""
 
 import pytest
 import torch
 
+from backend.networks import Condition, Guided
 from backend.networks.mlp import MLP
 from backend.networks.normal import NormalDenoiser, NormalStudent
+from backend.noise import VarianceExploding
 from backend.proofs import benches
-from backend.teachers.mixture_2d import MIXTURE, fit, paths
+from backend.samplers import heun, initial, times
+from backend.teachers.mixture_2d import MIXTURE, ClosedFormDenoiser, Mixture, fit, paths
 
 
 @pytest.fixture(autouse=True)
 def _quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(benches, "fit", lambda exact, **k: fit(exact, seed=0, steps=1, width=32))
+
+
+@pytest.mark.parametrize(("name", "scale"), [("ring8", 1.0), ("ring8:v_prediction", 1.0), ("wide:flow", 3.0)])
+def test_the_exact_flow_is_exact_to_eight_digits(name: str, scale: float) -> None:
+    bench = benches._all()[name]()
+    noise, cond = bench.noise()[0][:256], bench.noise()[1][slice(256)]
+    found, finer = (benches.flow(bench.exact, scale, noise, cond, steps) for steps in (benches.EXACT_STEPS, 1000))
+    assert (found - finer).norm(dim=1).max() < 1e-8
+    state, steps, net = initial(noise.double(), bench.exact.path, 1.0), 400, Guided(bench.exact, scale)
+    for k in range(steps, 0, -1):  # by the samplers' own way, of second order
+        state = heun(net, state, times(k / steps, state), times((k - 1) / steps, state), cond)
+    torch.testing.assert_close(found, state, rtol=0, atol=3e-3)
+
+
+def test_of_one_normal_the_flow_is_known() -> None:
+    mixture = Mixture(torch.zeros(1, 2).double(), torch.ones(1).double(), 0.5)
+    exact = ClosedFormDenoiser(mixture, VarianceExploding(0.1, 10.0), "edm")
+    noise = torch.randn(8, 2, generator=torch.Generator().manual_seed(0)).double()
+    found = benches.flow(exact, 1.0, noise, Condition.none(8))
+    begun = initial(noise, exact.path, 1.0)
+    known = begun * ((0.5**2 + 0.1**2) / (0.5**2 + 10.0**2)) ** 0.5  # a normal stays one, as far out as it was
+    torch.testing.assert_close(found, known, rtol=1e-9, atol=0)
 
 
 def test_the_shots_are_ten_samples_that_lie_between_the_teachers_modes() -> None:

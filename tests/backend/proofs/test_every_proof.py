@@ -1,5 +1,6 @@
 """What holds for every proof: with the key term the method reaches its figure, and without it the stub does not."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path, monkeypatch: pytest.M
         ("dmd2", "methods/__init__.py"),
         ("dmd2", "proofs/__init__.py"),
         ("dmd2", "evaluate.py"),
+        ("meanflow", "flow.py"),
         ("dmd2", "teachers/mixture_2d.py"),
     ],
 )
@@ -116,6 +118,32 @@ def test_figures_depend_on_all_that_makes_and_judges_them(
     assert code_of(name) != before
     is_own = part.startswith("methods/") and not part.endswith("__init__.py")
     assert (code_of("boot") == other) == is_own
+
+
+def test_every_module_that_methods_share_is_among_what_figures_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those at the package's top; what a recipe and a teacher are is no method's."""
+    seen, read = set[Path](), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: (seen.add(file), read(file))[1])
+    for name in method_names():
+        code_of(name)
+    backend = Path(benches.__file__).parent.parent
+    shared = {backend / f"{module}.py" for file in seen for module in _imported(file) if module not in NOT_SHARED}
+    assert {file for file in shared if file.is_file()} <= seen
+
+
+NOT_SHARED = ("cache", "disk", "proofs", "resources")
+"""Where files lie, not what is in them."""
+
+
+def _imported(file: Path) -> list[str]:
+    """The modules at the top of the package that a file of it imports."""
+    found = list[str]()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "backend":
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("backend."):
+            found.append(str(node.module).split(".")[1])
+    return found
 
 
 def test_what_a_method_imports_of_others_is_found_within_functions_and_in_turn(
