@@ -123,7 +123,12 @@ def test_figures_depend_on_all_that_makes_and_judges_them(
 def test_every_module_that_methods_share_is_among_what_figures_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those at the package's top; what a recipe and a teacher are is no method's."""
     seen, read = set[Path](), Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda file: (seen.add(file), read(file))[1])
+
+    def read_and_seen(file: Path) -> bytes:
+        seen.add(file)
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_seen)
     for name in method_names():
         code_of(name)
     backend = Path(benches.__file__).parent.parent
