@@ -1,26 +1,34 @@
-"""Training-free acceleration of sampling: parts of a U-Net keep what they gave at an earlier step.
+"""Training-free acceleration of sampling: a network computes in full at some steps, and less at those between.
 
-Between neighbouring steps the deep parts change little. DeepCache (arXiv:2312.00858) keeps them and computes only the
-shallowest layers anew; Faster Diffusion (arXiv:2312.09608) keeps the whole encoder and runs the decoder alone. Neither
-touches weights or sampler, and both need a U-Net of diffusers' layout and many steps.
+Between neighbouring steps the deep parts of a U-Net change little. DeepCache (arXiv:2312.00858) keeps what they gave
+and computes the shallowest layers alone; Faster Diffusion (arXiv:2312.09608) keeps the whole encoder and runs the
+decoder. Both need U-Nets of diffusers' layout. Beside them stands what every network allows: to repeat the last noise
+prediction. None touches weights or sampler, and all need many steps.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from backend.contract.errors import UserError
-from backend.networks import Denoiser, Guided
-from backend.networks.momentum import Momentum
+from backend.networks import Condition, Denoiser, Guided, Prediction
+from backend.networks.momentum import MomentumDenoiser
+from backend.noise import Path, per_sample
+from backend.samplers import Denoises
 
-Kind = Literal["deepcache", "encoder"]
+Kind = Literal["deepcache", "encoder", "repeat"]
+NAMES = {"deepcache": "DeepCache", "encoder": "Faster Diffusion", "repeat": "Last noise again, new"}
 FASTER_DIFFUSION = (0, 1, 2, 3, 5, 10, 15, 25, 35)
 """The steps of 50 at which the authors' recipe computes all: dense at first, where pictures take their shape."""
-_FORM = re.compile(r"(?P<kind>deepcache|encoder):(?P<interval>[0-9]+|keys)(:(?P<branch>[0-9]+))?")
+FASTER_DIFFUSION_NOISE = 0.003
+"""What the authors' recipe adds at every step of the second half: this share of the first noise, for fine texture."""
+_FORM = re.compile(
+    r"(?P<kind>deepcache|encoder|repeat):(?P<interval>[0-9]+|keys)(:((?P<branch>[0-9]+)|(?P<noise>0\.[0-9]+)))?"
+)
 
 
 @dataclass(frozen=True)
@@ -28,33 +36,40 @@ class Acceleration:
     """interval: every so many steps all is computed; 1 changes nothing; None for the key steps of `FASTER_DIFFUSION`.
 
     branch: of DeepCache, how many of the first down layers and, with one more, of the last up layers are always
-    computed; the larger the better and the slower.
+    computed; the larger the better and the slower. noise: of Faster Diffusion, see `FASTER_DIFFUSION_NOISE`; 0 for
+    none.
     """
 
     kind: Kind
     interval: int | None
     branch: int = 0
+    noise: float = 0.0
 
     def __str__(self) -> str:
-        name = "DeepCache" if self.kind == "deepcache" else "Faster Diffusion"
         when = "at key steps" if self.interval is None else f"every {self.interval}"
-        return f"{name} {when}, branch {self.branch}" if self.branch else f"{name} {when}"
+        more = f", branch {self.branch}" if self.branch else ""
+        more += f", noise {self.noise:g}" if self.noise else ""
+        return f"{NAMES[self.kind]} {when}{more}"
 
     @classmethod
     def of(cls, text: str) -> "Acceleration":
-        """`deepcache:3`, with a branch `deepcache:3:1`, or `encoder:2`; `keys` in place of the interval for key steps.
+        """`deepcache:3`, with a branch `deepcache:3:1`; `encoder:2`, with noise `encoder:keys:0.003`; `repeat:2`.
+        `keys` in place of the interval is for key steps.
 
         Raises `UserError` with what is wrong.
         """
         found = _FORM.fullmatch(text)
-        kind, interval, branch = found.group("kind", "interval", "branch") if found else ("", "", "")
-        is_valid = found and (interval == "keys" or 1 <= int(interval) <= 50) and (kind == "deepcache" or not branch)
+        kind, interval, branch, noise = found.group("kind", "interval", "branch", "noise") if found else [""] * 4
+        is_valid = found and (interval == "keys" or 1 <= int(interval) <= 50)
+        is_valid = is_valid and (kind == "deepcache" or not branch) and (kind == "encoder" or not noise)
         if not is_valid:
             raise UserError(
-                f"{text!r} is no acceleration; write deepcache:N or encoder:N: all is computed every N steps, 1 to 50, "
-                "or with `keys` for N more often at first. DeepCache takes a branch too, deepcache:N:BRANCH."
+                f"{text!r} is no acceleration; write deepcache:N, encoder:N or repeat:N: all is computed every N "
+                "steps, 1 to 50, or with `keys` for N more often at first. DeepCache takes a branch too, "
+                f"deepcache:N:BRANCH, and Faster Diffusion noise that it adds, encoder:N:{FASTER_DIFFUSION_NOISE:g}."
             )
-        return cls(kind, None if interval == "keys" else int(interval), int(branch or 0))  # type: ignore[arg-type]
+        steps = None if interval == "keys" else int(interval)
+        return cls(kind, steps, int(branch or 0), float(noise or 0))  # type: ignore[arg-type]
 
     def full_steps(self, nfe: int) -> frozenset[int]:
         """The steps, counted from 0, of a generation of `nfe` at which all is computed; the first always is."""
@@ -63,43 +78,63 @@ class Acceleration:
         return frozenset(step * nfe // 50 for step in FASTER_DIFFUSION)
 
 
-@contextmanager
-def accelerated(net: Any, how: Acceleration | None, nfe: int) -> Iterator[None]:
-    """While inside, for one generation of `nfe` calls, the U-Net of `net` computes in full at `full_steps` alone.
+def refuse(net: Any, how: Acceleration) -> None:
+    """Raises `UserError` where `net` cannot be accelerated so."""
+    if (how.kind == "repeat" or how.noise) and isinstance(net, MomentumDenoiser):
+        raise UserError(
+            "This student gives a velocity for a whole step and no noise that could be repeated or added to; choose "
+            "deepcache:N or encoder:N."
+        )
+    if how.kind != "repeat":
+        for unet in unets_of(net):
+            kept_parts(unet, how)
 
-    Calls are counted, not timesteps, which solvers of higher order repeat; the batch may not change in between. The
-    network is as it was on the way out, whatever happened. Raises `UserError` where there is no such U-Net.
+
+@contextmanager
+def accelerated(net: Denoises, how: Acceleration | None, nfe: int) -> Iterator[Denoises]:
+    """What to sample with for one generation of `nfe` evaluations, which computes in full at `full_steps` alone.
+
+    Calls are counted, not timesteps, which solvers of higher order repeat, and each U-Net's by themselves where there
+    are several; the batch may not change in between. The network is as it was on the way out, whatever happened.
+    Raises `UserError` like `refuse`.
     """
     if how is None:
-        yield
+        yield net
         return
-    unet = unet_of(net)
-    held = Held(how.full_steps(nfe))
-    parts = kept_parts(unet, how)
-    counted = unet.register_forward_pre_hook(held.begin_call)
-    try:
-        for module in parts:
-            held.patch(module)
-        yield
-    finally:
-        counted.remove()
-        for module in parts:
-            module.__dict__.pop("forward", None)
+    refuse(net, how)
+    if how.kind == "repeat":
+        yield Repeated(net, how.full_steps(nfe))
+        return
+    with ExitStack() as held:
+        for unet in unets_of(net):
+            held.enter_context(Held(how.full_steps(nfe)).patched(unet, kept_parts(unet, how)))
+        yield Renoised(net, how.noise, nfe // 2) if how.noise else net
 
 
 class Held:
-    """What patched modules gave at the last full call, given again at the others."""
+    """What parts of one network gave at its last full call, given again at the others."""
 
     def __init__(self, full: Collection[int]) -> None:
         self._full, self._calls, self._is_full = full, 0, True
 
-    def begin_call(self, module: nn.Module, given: Any) -> None:
-        """One more evaluation of the network begins."""
+    @contextmanager
+    def patched(self, network: nn.Module, parts: Sequence[nn.Module]) -> Iterator[None]:
+        """While inside, the parts compute at full calls of the network alone."""
+        counted = network.register_forward_pre_hook(self._begin_call)
+        try:
+            for module in parts:
+                self._patch(module)
+            yield
+        finally:
+            counted.remove()
+            for module in parts:
+                module.__dict__.pop("forward", None)
+
+    def _begin_call(self, module: nn.Module, given: Any) -> None:
         self._is_full = self._calls in self._full
         self._calls += 1
 
-    def patch(self, module: nn.Module) -> None:
-        """Have `module` compute at full calls alone."""
+    def _patch(self, module: nn.Module) -> None:
         compute: Callable[..., Any] = module.forward
         kept: list[Any] = [None]
 
@@ -111,14 +146,72 @@ class Held:
         module.forward = forward
 
 
-def unet_of(net: Any) -> Any:
-    """The diffusers U-Net inside a denoiser, guided or not. Raises `UserError` where it is none."""
+class _Around:
+    """A network with something of its own around its calls, which are counted from 0."""
+
+    def __init__(self, net: Denoises) -> None:
+        self._net, self._calls = net, -1
+
+    @property
+    def path(self) -> Path:
+        return self._net.path
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self._net.inputs
+
+
+class Repeated(_Around):
+    """Answers with the noise that it predicted at the last full call."""
+
+    def __init__(self, net: Denoises, full: Collection[int]) -> None:
+        super().__init__(net)
+        self._full = full
+
+    def __call__(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
+        self._calls += 1
+        if self._calls in self._full:
+            found = self._net(noised, t, cond)
+            self._noise = found.noise
+            return found
+        return Prediction(noised, self._noise, t, self.path, "epsilon")
+
+
+class Renoised(_Around):
+    """Sees, from call `begin` on, its state with a share of the first noise added, (B, ...).
+
+    That is where the samplers' next step starts from, since they mix what is predicted of it anew. The share is of unit
+    noise on a path of constant variance, and in proportion to the state's size on others.
+    """
+
+    def __init__(self, net: Denoises, share: float, begin: int) -> None:
+        super().__init__(net)
+        self._share, self._begin = share, begin
+
+    def __call__(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
+        self._calls += 1
+        alpha, sigma = self.path.level(t)
+        size = per_sample((alpha**2 + sigma**2).sqrt(), noised)
+        if not self._calls:
+            self._first = noised / size
+        if self._calls >= self._begin:
+            noised = noised + (self._share * size * self._first).to(noised.dtype)
+        return self._net(noised, t, cond)
+
+
+def unets_of(net: Any) -> list[Any]:
+    """The U-Nets of diffusers inside a denoiser, guided or not: one, or those of several students or experts.
+
+    Raises `UserError` where there is none.
+    """
     denoiser = net.denoiser if isinstance(net, Guided) else net
-    network = denoiser.network if isinstance(denoiser, Denoiser) else None
-    unet = getattr(network.base if isinstance(network, Momentum) else network, "unet", None)
-    if unet is None or not hasattr(unet, "up_blocks"):
-        raise UserError("Only a U-Net can be accelerated by keeping parts of it; leave the acceleration out.")
-    return unet
+    modules = denoiser.network.modules() if isinstance(denoiser, Denoiser) else ()
+    found = [module for module in modules if hasattr(module, "up_blocks") and hasattr(module, "down_blocks")]
+    if not found:
+        raise UserError(
+            "Only a U-Net can be accelerated by keeping parts of it; leave the acceleration out, or choose repeat:N."
+        )
+    return found
 
 
 def kept_parts(unet: Any, how: Acceleration) -> list[nn.Module]:

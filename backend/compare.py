@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from backend import judge, pictures
-from backend.acceleration import Acceleration, kept_parts, unet_of
+from backend.acceleration import Acceleration, refuse
 from backend.assembly import Student
 from backend.contract.errors import UserError, unknown
 from backend.evaluate import latency
@@ -79,7 +79,7 @@ def sides(
     quick = [_Way(way.name, way.student, way.nfe, how, way) for how in accelerations for way in several]
     for how in accelerations:
         for way in several:
-            kept_parts(unet_of(way.student.denoiser if way.student else teacher.guided), how)  # or it is refused
+            refuse(way.student.denoiser if way.student else teacher.guided, how)
     ways = [*(_Way("Teacher", None, nfe) for nfe in few), *own, *quick, whole]
     made: dict[int, Side] = {}
     progress = Progress(sum(way.nfe for way in ways), report)

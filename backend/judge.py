@@ -52,8 +52,8 @@ def draw(
     generator = torch.Generator().manual_seed(seed)
     device = cond.labels.device if cond.labels is not None else _device(net)
     noise = normal((len(cond), *teacher.denoiser.shape), generator, device)
-    with accelerated(net, acceleration, sampler.nfe):
-        samples = sample(net, sampler, noise, cond, generator)
+    with accelerated(net, acceleration, sampler.nfe) as quick:
+        samples = sample(quick, sampler, noise, cond, generator)
     return teacher.codec.decode(samples)
 
 

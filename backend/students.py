@@ -92,7 +92,7 @@ def evaluate(
     `Acceleration.of`; these figures, which say `plain_rms`, how far samples are from those without it, are not kept.
     """
     from backend import judge  # noqa: PLC0415
-    from backend.acceleration import Acceleration, kept_parts, unet_of  # noqa: PLC0415
+    from backend.acceleration import Acceleration, refuse  # noqa: PLC0415
     from backend.samplers import teacher_sampler  # noqa: PLC0415
 
     require(path)
@@ -112,7 +112,7 @@ def evaluate(
     plain = {f"{who}_accelerated": who for who in ("teacher", "student") if how and ways[who][1].nfe > 1}
     for who, of in plain.items():
         assert how is not None
-        kept_parts(unet_of(ways[of][0]), how)  # or it is refused
+        refuse(ways[of][0], how)
         ways[who] = ways[of]
     timed = TIMED_BATCH * TIMED_REPEATS
     progress = Progress(sum(sampler.nfe for _, sampler in ways.values()) * (count + timed), report)

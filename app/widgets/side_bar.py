@@ -108,7 +108,7 @@ class SideBar(QWidget):
         _add_row(form, self.tr("Teacher NFE"), self.teacher_nfe)
         self.accelerate = ElidedCombo()
         self.accelerate.setToolTip(
-            self.tr("Shows what is drawn in many steps once more, keeping parts of its U-Net between steps")
+            self.tr("Shows what is drawn in several steps once more, computing in full at some of them alone")
         )
         self.accelerate.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.accelerate.setMinimumContentsLength(8)
@@ -117,6 +117,9 @@ class SideBar(QWidget):
             for interval in (2, 3, 5):
                 self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
         self.accelerate.addItem(self.tr("Faster Diffusion, key steps"), "encoder:keys")
+        self.accelerate.addItem(self.tr("Faster Diffusion, key steps and noise"), "encoder:keys:0.003")
+        for interval in (2, 3):
+            self.accelerate.addItem(self.tr("Last noise again, new every {0}").format(interval), f"repeat:{interval}")
         _add_wide(form, self.tr("Acceleration"), self.accelerate)
         self.only = QPlainTextEdit()
         self.only.setPlaceholderText(self.tr("all in turn"))

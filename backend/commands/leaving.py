@@ -56,7 +56,7 @@ def compare(
     accelerate: Annotated[
         list[str] | None,
         typer.Option(
-            help="Show them accelerated too: deepcache:N[:BRANCH], encoder:N or encoder:keys; may be repeated."
+            help="Show them accelerated too: deepcache:N[:BRANCH], encoder:N or :keys, repeat:N; may be given again."
         ),
     ] = None,
     only: Annotated[
