@@ -115,12 +115,18 @@ def health_table(rows: list[dict[str, Any]]) -> Cells:
 
 
 def guidance_table(rows: list[dict[str, Any]]) -> Cells:
-    """A row for each student that folds guidance in, beside its guided teacher."""
+    """A row for each student that folds guidance in; in brackets its guided teacher, and that without guidance."""
     heads = ["method", "teacher", "guidance", "NFE", "agreement", "Frechet", "rms to the teacher's", "adapters"]
     cells = [
         [row["method"], row["teacher"], f"{row['guidance']:g}", f"{row['nfe']} ({row['teacher_nfe']})"]
-        + [f"{row[name]:.3f} ({row[f'teacher_{name}']:.3f})" for name in ("agreement", "frechet")]
-        + [f"{row['rms']:.3f}", "" if row["adapters"] is None else f"{100 * row['adapters']:.1f} %"]
+        + [
+            f"{row[name]:.3f} ({row[f'teacher_{name}']:.3f}; {row[f'unguided_{name}']:.3f})"
+            for name in ("agreement", "frechet")
+        ]
+        + [
+            f"{row['rms']:.3f} ({row['unguided_rms']:.3f})",
+            "" if row["adapters"] is None else f"{100 * row['adapters']:.1f} %",
+        ]
         for row in rows
     ]
     return cells, heads

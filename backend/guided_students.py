@@ -31,7 +31,11 @@ class Case(NamedTuple):
     samples: int = 1000
 
 
-CASES = (*map(Case, METHODS), Case("guidance", "emoji", {"steps": 400, "batch_size": 16}, samples=500))
+CASES = (
+    *map(Case, METHODS),
+    Case("guidance", "emoji", {"steps": 400, "batch_size": 16}, samples=500),
+    Case("adapter_guidance", "emoji", {"steps": 40, "batch_size": 16}, samples=500),
+)
 
 
 def row(case: Case, cells: Path) -> dict[str, Any]:
@@ -43,9 +47,10 @@ def row(case: Case, cells: Path) -> dict[str, Any]:
 def measure(case: Case) -> dict[str, Any]:
     """Train one student, and judge it beside its guided teacher.
 
-    guidance: the scale. nfe, teacher_nfe: evaluations for a picture. agreement, teacher_agreement: share of pictures
-    that show what was asked for. rms: of the difference to the teacher's pictures, of values in [-1, 1]. adapters:
-    their parameters as a share of the network's, None where the student is a whole network.
+    guidance: the scale. nfe, teacher_nfe: evaluations for a picture. agreement: share of pictures that show what was
+    asked for. rms: of the difference to the guided teacher's pictures, of values in [-1, 1]. teacher_...: the guided
+    teacher's; unguided_...: the teacher's without guidance. adapters: their parameters as a share of the network's,
+    None where the student is a whole network.
     """
     training = {**load_method(case.method).training, "preview_every": 0, **case.training}
     run = start_run(Recipe.from_values({"teacher": case.teacher, "method": case.method, "training": training}))
@@ -56,9 +61,13 @@ def measure(case: Case) -> dict[str, Any]:
     theirs = judge.draw_many(guided, plain, run.teacher, case.samples, judge.EVALUATION_SEED)
     asked = judge.asked_of(run.teacher, case.samples)
     full = judge.figures_of(theirs, asked, run.teacher, 2 * plain.nfe, judge.EVALUATION_SEED)
-    found = judge.figures(run.exported, sampler, run.teacher, case.samples, paired=theirs)
+    found, without = (
+        judge.figures(net, how, run.teacher, case.samples, paired=theirs)
+        for net, how in ((run.exported, sampler), (run.teacher.denoiser, plain))
+    )
     assert full is not None
     assert found is not None  # of bundled teachers there are pictures to compare with
+    assert without is not None
     adapters = sum(p.numel() for p in own_parameters(run.student))
     whole = sum(p.numel() for p in run.teacher.denoiser.parameters())
     return {
@@ -68,11 +77,13 @@ def measure(case: Case) -> dict[str, Any]:
         "guidance": scale,
         "nfe": sampler.nfe,
         "teacher_nfe": 2 * plain.nfe,
-        "agreement": found.values["agreement"],
-        "teacher_agreement": full.values["agreement"],
-        "frechet": found.values["frechet"],
-        "teacher_frechet": full.values["frechet"],
+        **{
+            f"{whose}{name}": figures.values[name]
+            for whose, figures in (("", found), ("teacher_", full), ("unguided_", without))
+            for name in ("agreement", "frechet")
+        },
         "rms": found.values["teacher_rms"],
+        "unguided_rms": without.values["teacher_rms"],
         "adapters": adapters / whole if adapters else None,
     }
 
