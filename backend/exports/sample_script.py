@@ -151,7 +151,7 @@ def sample(folder, {argument}, seed):
     return torch.stack([made[i] for i in range(len({argument}))])
 '''
 
-_STEER = '''
+_STEERED = '''
 
 class Steered:
     """An attention processor that subtracts what the same queries find in the negative prompt (NASA).
@@ -165,16 +165,25 @@ class Steered:
     def __call__(self, attn, hidden_states, encoder_hidden_states, **rest):
         found = self.inner(attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **rest)
         text = self.text.expand(len(hidden_states), -1, -1)
-        away = self.inner(attn, hidden_states, encoder_hidden_states=text, **rest)
+        away = self.inner(attn, hidden_states, encoder_hidden_states=text, **{**rest, "attention_mask": None})
         return found - AWAY * (away - attn.to_out[0].bias)
+'''
 
+_STEER = '''
 
 def steer(pipe):
     """From now on the pipeline's cross-attention is steered away from NEGATIVE."""
-    text = conditions(pipe, [NEGATIVE])["encoder_hidden_states"]
-    inner = pipe.unet.attn_processors
-    pipe.unet.set_attn_processor({n: Steered(p, text) if ".attn2." in n else p for n, p in inner.items()})
+    told = conditions(pipe, [NEGATIVE])
+    text = told["encoder_hidden_states"]{embedded}
+    inner = {network}.attn_processors
+    {network}.set_attn_processor({{n: Steered(p, text) if ".attn2." in n else p for n, p in inner.items()}})
 '''
+
+_EMBEDDED = """
+    text = {network}.caption_projection(text[:, told["encoder_attention_mask"][0].bool()])"""
+
+_NORMED = """
+    text = {network}.caption_norm(text)"""
 
 _TAIL = """
 
@@ -267,13 +276,21 @@ def _head(usage: Usage, sheet: Sheet, several: bool) -> str:
         load_file="from safetensors.torch import load_file\n" if usage.changes or usage.integrals else "",
         constants=constants + (_steps(usage) if usage.form in ("formula", "momentum") else ""),
         functions=lines.functions
-        + (_STEER if sheet.away else "")
+        + (_steer(sheet) if sheet.away else "")
         + (_AT_STEP if usage.changes else "")
         + (_MOVED.replace("SLOWNESS", repr(SLOWNESS)) if usage.integrals else ""),
         argument=sheet.kind,
         shape=f"(B, {', '.join(map(str, shape))})",
         each=f", one for each {one}" if one else "",
     )
+
+
+def _steer(sheet: Sheet) -> str:
+    """The lines that steer the network, to which a transformer's prompts come by a projection of its own."""
+    network = _network(sheet)
+    embedded = "" if sheet.family in ("sd", "sdxl") else _EMBEDDED.format(network=network)
+    embedded += _NORMED.format(network=network) if sheet.family == "sana" else ""
+    return _STEERED + _STEER.format(network=network, embedded=embedded)
 
 
 def needs(sheet: Sheet) -> str:

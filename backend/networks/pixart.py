@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half
+from backend.networks.steering import steering
 from backend.networks.text import PromptedNetwork, rows
 
 
@@ -36,14 +37,15 @@ class PixArt(PromptedNetwork):
                 "resolution": rows([float(height), float(width)], len(x), x),
                 "aspect_ratio": rows([height / width], len(x), x),
             }
-        output = self.transformer(
-            x,
-            timestep=time,
-            encoder_hidden_states=cond.part("text"),
-            encoder_attention_mask=cond.part("text_mask"),
-            added_cond_kwargs=added,
-            return_dict=False,
-        )[0]
+        with steering(self, cond):
+            output = self.transformer(
+                x,
+                timestep=time,
+                encoder_hidden_states=cond.part("text"),
+                encoder_attention_mask=cond.part("text_mask"),
+                added_cond_kwargs=added,
+                return_dict=False,
+            )[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
     def _time_embeddings(self) -> list[nn.Module]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backend.networks.condition import Condition
 from backend.networks.feature_maps import as_map, first_half
+from backend.networks.steering import steering
 from backend.networks.text import PromptedNetwork, rows
 
 GUIDANCE_SCALE = 4.5  # what a network that is told its guidance is told by default, as in diffusers' pipelines
@@ -25,14 +26,15 @@ class Sana(PromptedNetwork):
         if config.guidance_embeds:
             scale = cond.parts.get("guidance", rows(GUIDANCE_SCALE, len(x), x))
             guidance = scale * config.guidance_embeds_scale
-        output = self.transformer(
-            x,
-            timestep=time.to(x.dtype) * config.timestep_scale,
-            encoder_hidden_states=cond.part("text"),
-            encoder_attention_mask=cond.part("text_mask"),
-            guidance=guidance,
-            return_dict=False,
-        )[0]
+        with steering(self, cond):
+            output = self.transformer(
+                x,
+                timestep=time.to(x.dtype) * config.timestep_scale,
+                encoder_hidden_states=cond.part("text"),
+                encoder_attention_mask=cond.part("text_mask"),
+                guidance=guidance,
+                return_dict=False,
+            )[0]
         return output[:, : x.shape[1]]  # type: ignore[no-any-return]
 
     def _time_embeddings(self) -> list[nn.Module]:

@@ -1,7 +1,6 @@
 """diffusers' UNet2DConditionModel: the latent, text-conditioned U-Net of Stable Diffusion 1, 2 and XL."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -24,7 +23,6 @@ class UNet2DCondition(PromptedNetwork):
         super().__init__(null)
         self.unet, self.shape = unet, shape
         self.time_ids: Tensor
-        self.away_text: Tensor  # of a network that is steered (`steering.steer`)
         # A picture of just this size, not cropped.
         ids = torch.tensor([*picture, 0, 0, *picture], dtype=torch.float32)
         self.register_buffer("time_ids", ids, persistent=False)
@@ -35,9 +33,8 @@ class UNet2DCondition(PromptedNetwork):
         if self.unet.config.addition_embed_type == "text_time":
             ids = cond.parts.get("time_ids", rows(self.time_ids, len(x), x))
             added = {"text_embeds": cond.part("pooled"), "time_ids": ids}
-        unet, away = self.unet, cond.parts.get("away")
-        with nullcontext() if away is None else steering(unet, self.away_text, away):
-            return unet(  # type: ignore[no-any-return]
+        with steering(self, cond):
+            return self.unet(  # type: ignore[no-any-return]
                 x, time, encoder_hidden_states=cond.part("text"), added_cond_kwargs=added, return_dict=False
             )[0]
 

@@ -120,12 +120,16 @@ def embed(
 
 
 def tokens(teacher: Teacher, prompt: str) -> Tensor:
-    """What the teacher's text encoder makes of a prompt, (L, D). Raises `RecipeError` for one that is too long."""
+    """What the teacher's text encoder makes of a prompt, (L, D), without padding where the teacher is told of it.
+
+    Raises `RecipeError` for one that is too long.
+    """
     assert teacher.folder is not None  # it takes prompts
     found = embed(layout(teacher.folder), [prompt])
     if found.too_long:
         raise RecipeError("The negative_prompt is longer than the teacher's text encoder takes; shorten it.")
-    return found.cond.part("text")[0]
+    text, mask = found.cond.part("text")[0], found.cond.parts.get("text_mask")
+    return text if mask is None else text[mask[0].bool()]
 
 
 def _in_order(names: Sequence[str], files: Sequence[_Kept]) -> Embedded:

@@ -21,7 +21,7 @@ from ..teachers import tiny
 from .students import FACTS
 
 NEGATIVE = 'a "red" fox\\'
-MODELS = ("sd", "sdxl")
+MODELS = ("sd", "sdxl", "pixart-alpha", "pixart-sigma", "sana")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from backend.networks.steering import Steered, negative_prompt, steer
 from backend.noise import FlowMatching
 from backend.samplers import Sampler, sample
 from backend.teachers import Teacher, load_teacher
+from backend.teachers.prompts import tokens
 
 from ..teachers import tiny
 
@@ -73,6 +74,30 @@ def test_a_network_is_steered_where_its_condition_says_so_and_nowhere_else(teach
     torch.testing.assert_close(steered[0], plain[0])
     assert (steered[1] - plain[1]).abs().max() > 1e-4
     assert net.state_dict().keys() == teacher.denoiser.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["pixart-alpha", "pixart-sigma", "sana"])
+def test_a_transformer_attends_to_the_negative_prompt_as_it_does_to_a_prompt(
+    name: str, tiny_model: Callable[[str], Path]
+) -> None:
+    """Through its own projection, and to no padding: away from the prompt itself all of its attention is taken away."""
+    teacher = load_teacher(str(tiny_model(name)), prompts=tiny.PROMPTS)
+    net = steer(teacher.trainable().frozen(), tiny.PROMPTS[1], tokens(teacher, tiny.PROMPTS[1]))
+    cond = teacher.each_condition(2)
+    noised, t = torch.randn(2, *net.shape), torch.tensor([0.3, 0.8], dtype=torch.float64)
+    seen: dict[str, Tensor] = {}
+
+    def without_bias(layer: Attention, given: object, made: Tensor) -> None:
+        seen["attended"] = (made - layer.to_out[0].bias).abs().amax((1, 2))
+
+    layer = next(m for n, m in net.named_modules() if n.endswith(".attn2"))
+    hook = layer.register_forward_hook(without_bias)
+    away = net(noised, t, cond.with_part("away", torch.ones(2))).output
+    hook.remove()
+    assert seen["attended"][1] < 1e-6
+    assert seen["attended"][0] > 1e-4
+    assert torch.equal(net(noised, t, cond).output, teacher.denoiser(noised, t, cond).output)
+    assert (away - teacher.denoiser(noised, t, cond).output).abs().max() > 1e-5
 
 
 def test_the_sampler_says_how_strongly(teacher: Teacher) -> None:
