@@ -140,8 +140,9 @@ METHOD = Method(
         ),
     },
     notes="The fake score has adapters whatever the recipe says of it. Without the paper's optional CLIP term and its "
-    "training with negative prompts. Steering needs layers that attend to the prompt alone (Stable Diffusion 1, 2 and XL, "
-    "PixArt, Sana), and plain diffusers has no setting for it: a diffusers export brings the lines for it in its sample.py, a single file cannot. On average a "
-    "step's push is that of the middle of the range, and a student that is right is pushed at no scale: drawing "
-    "changes the way and not the end. The optimizers are without momentum, as SwiftBrush's.",
+    "training with negative prompts. Steering needs layers that attend to the prompt alone (Stable Diffusion 1, 2 and "
+    "XL, PixArt, Sana), and plain diffusers has no setting for it: a diffusers export brings the lines for it in its "
+    "sample.py, a single file cannot. On average a step's push is that of the middle of the range, and a student that "
+    "is right is pushed at no scale: drawing changes the way and not the end. The optimizers are without momentum, as "
+    "SwiftBrush's.",
 )
