@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from backend import checkpoints, judge, preflight, studio
+from backend import checkpoints, derivatives, judge, preflight, studio
 from backend.assembly import assemble, method_of, start_run
 from backend.contract.checked import Finding, Preflight
 from backend.contract.project_file import ProjectFile
@@ -122,6 +122,15 @@ def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
     assert found.words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
     assert "set first_level to 0, which starts it at 0." in found.words
     assert look(asked, project, dry_run=False).warnings == []
+
+
+@pytest.mark.parametrize("method", ["scm", "meanflow", "rcm"])
+def test_where_a_network_takes_no_forward_derivative_differences_are_offered(project, method, monkeypatch):
+    monkeypatch.setattr(derivatives, "can_be_differentiated", lambda *given: False)
+    asked = {"teacher": "mixture-2d", "method": method}
+    (found,) = look(asked, project, dry_run=False).problems
+    assert found.words == "This teacher's network has no exact forward derivative; set derivative to differences."
+    assert look({**asked, "settings": {"derivative": "differences"}}, project, dry_run=False).problems == []
 
 
 def test_a_guided_teacher_is_not_learnt_from_without_guidance_in_silence(project):
