@@ -79,7 +79,10 @@ LONGER = {"sid": {"steps": 900, "learning_rate_schedule": "cosine"}}
 """Whose one-step students are trained longer too, about twice the budget: the best that was found on `digits`."""
 
 
-VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"dmd2": {"own rollouts": {"shared_rollout": False}}}
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "dmd2": {"own rollouts": {"shared_rollout": False}},
+    "sid": {"shared rollout": {"shared_rollout": True}},
+}
 """By method and name the settings of a student that is shown beside the others: the effect of an option."""
 
 

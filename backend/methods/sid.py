@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     alpha: float = setting(
         1.0, "How much of the squared score difference is taken out of the loss; 1 to 1.2 suits pictures", low=0, high=2
     )
+    shared_rollout: bool = setting(
+        False, "Whether both turns have the samples of one rollout, which saves one, or each its own", advanced=True
+    )
     learning_rate: float = setting(1e-4, "Student's learning rate", low=1e-7, high=1e-2)
     fake_score_learning_rate: float = setting(2e-4, "Fake score network's learning rate", low=1e-7, high=1e-2)
     guidance: Literal["long-short", "zero", "anti"] = setting(
@@ -105,11 +108,12 @@ def first_level(s: Settings, net: Denoiser) -> float:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     plan = sampler(s, nets.student)
     last = batch.index(plan.nfe)  # of the mixture, the same for the whole batch and for both turns
-    with torch.no_grad():
+    with torch.set_grad_enabled(s.shared_rollout):
         x = rollout(nets.student, plan, last, batch.noise(), batch.cond, batch.generator)
-    yield fake_score_update(nets, x, batch, s)
+    yield fake_score_update(nets, x.detach(), batch, s)
 
-    x = rollout(nets.student, plan, last, batch.noise(), batch.cond, batch.generator)
+    if not s.shared_rollout:
+        x = rollout(nets.student, plan, last, batch.noise(), batch.cond, batch.generator)
     t = compared_times(nets, batch, s)
     noised = nets.teacher.path.noised(x, batch.noise(), t)
     real, fake = nets.teacher(noised, t, batch.cond), guided_fake(nets, noised, t, batch.cond, s)
@@ -178,11 +182,12 @@ def logits(nets: Nets, noised: Tensor, t: Tensor, cond: Condition) -> Tensor:
 
 
 def cost(s: Settings) -> float:
-    """Per step: a rollout for each turn, the fake score's turn, and both scores back to the student's sample."""
+    """Per step: a rollout for each turn or one, the fake score's turn, and both scores back to the student's sample."""
     guided = 2 if s.guidance_scale != 1 else 1
     fake = 2 if fake_scale(s) not in (0, 1) else 1
     student = 3 + 2 * (guided + fake) + bool(s.gan_weight)
-    return s.student_steps + student + 3 * fake + 3 * bool(s.gan_weight)
+    rolled = (s.student_steps - 1) / 2 if s.shared_rollout else s.student_steps
+    return rolled + student + 3 * fake + 3 * bool(s.gan_weight)
 
 
 METHOD = Method(

@@ -58,11 +58,14 @@ def test_some_are_trained_longer_beside_the_others():
     assert (longer.name, usual.name) == ("sid (longer)", "sid")
 
 
-def test_some_are_shown_with_another_setting_beside_the_others():
-    found = {cell.name: cell for cell in cells(["dmd2"], (0,)) if cell.nfe == 4}
-    usual, other = found["dmd2"], found["dmd2 (own rollouts)"]
-    assert dict(other.settings) == {**usual.settings, "shared_rollout": False}
-    assert steps_of(other) < steps_of(usual)
+@pytest.mark.parametrize(
+    ("name", "variant", "shared"), [("dmd2", "own rollouts", False), ("sid", "shared rollout", True)]
+)
+def test_some_are_shown_with_another_setting_beside_the_others(name, variant, shared):
+    found = {cell.name: cell for cell in cells([name], (0,)) if cell.nfe == 4}
+    usual, other = found[name], found[f"{name} ({variant})"]
+    assert dict(other.settings) == {**usual.settings, "shared_rollout": shared}
+    assert (steps_of(other) > steps_of(usual)) == shared
     assert equal_budget.code_of(other) != equal_budget.code_of(usual)
 
 

@@ -140,7 +140,8 @@ def cases() -> Iterator[Any]:
         least = {"derivative": "differences", "rank": 1}
         both = {name: value for name, value in least.items() if name in method.settings.model_fields}
         if "shared_rollout" in method.settings.model_fields:
-            chosen["own-rollouts"] = {"shared_rollout": False, "student_steps": 4}
+            shared = method.settings.model_fields["shared_rollout"].default
+            chosen["other-rollouts"] = {"shared_rollout": not shared, "student_steps": 4}
         costs = set[float]()
         for key, values in chosen.items():
             asked = {**values, **both}

@@ -114,6 +114,30 @@ def test_the_fake_score_has_its_turn_first_on_samples_of_its_own(untrained: Call
     assert lengths == {1, 2, 3}
 
 
+def test_both_turns_can_have_the_samples_of_one_rollout(untrained: Callable[[str], Teacher]) -> None:
+    made, s = sid.build(untrained("flow"), sid.Settings(student_steps=3)), sid.Settings(student_steps=3)
+    asked, learnt = list[int](), list[Tensor]()
+    made.student.register_forward_hook(lambda *given: asked.append(1))
+    counts = list[int]()
+    for shared in (False, True):
+        asked.clear()
+        update = sid.step(made, batch(4, step=2), s.model_copy(update={"shared_rollout": shared}))
+        fake, student = update
+        assert (fake.net, student.net) == (made.fake_score, made.student)
+        counts.append(len(asked))
+        assert all(g is None for g in gradients(fake.losses["fake_score"], made.student))
+        assert any(
+            g is not None and g.abs().max() > 0 for g in gradients(student.losses["score_identity"], made.student)
+        )
+        learnt.append(fake.losses["fake_score"].detach())
+    assert counts[0] == 2 * counts[1]
+    assert torch.equal(*learnt)  # the fake score's turn is the same
+
+
+def gradients(loss: Tensor, net: Denoiser) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(loss, list(net.parameters()), allow_unused=True, retain_graph=True)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_starts_where_noise_is_two_and_a_half_times_data(kind: str, untrained: Callable[[str], Teacher]) -> None:
     net = untrained(kind).trainable()
@@ -210,6 +234,8 @@ def test_the_adversarial_term_is_there_only_when_weighed(untrained: Callable[[st
         ({"student_steps": 4}, 2.5 + (1.5 + 3) + 2 + 2 + 3),
         ({"guidance_scale": 2.0}, 1 + 3 + 4 + 4 + 6),
         ({"guidance": "zero"}, 1 + 3 + 2 + 2 + 3),
+        ({"shared_rollout": True}, 3 + 2 + 2 + 3),
+        ({"student_steps": 4, "shared_rollout": True}, (1.5 + 3) + 2 + 2 + 3),
         ({"guidance": "anti"}, 1 + 3 + 2 + 4 + 6),
         ({"gan_weight": 0.5}, 1 + 3 + 2 + 2 + 1 + 3 + 3),
     ],
