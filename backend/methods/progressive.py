@@ -5,6 +5,9 @@ of the next stage, and the number of steps has halved; and so on until `student_
 
 Guidance is folded in by the first stage, at one scale or at a whole range of scales, of which the student is told its
 own at every stage (On Distillation of Guided Diffusion Models, arXiv:2210.03142, second stage).
+
+At pure noise an epsilon network says nothing of the clean sample. The student of such a teacher starts below that, or
+first learns to predict v (section 4), from the teacher and at the highest noise from the data.
 """
 
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from backend import losses
+from backend.contract.recipe import RecipeError
 from backend.contract.settings import Settings as BaseSettings
 from backend.contract.settings import setting
 from backend.methods import Batch, FirstLevel, Method, Preset, Update
@@ -29,6 +33,9 @@ from backend.teachers import Teacher
 # noised data, whose share is missing when it starts from pure noise. On digits-eps, 600 steps from alpha 0.006, 0.02,
 # 0.04, 0.16 gave 4 evaluations a Frechet distance of 4.8, 0.83, 0.43, 0.68.
 LEAST_ALPHA = 0.04
+
+DROPPED = 10
+"""One condition of so many is left out while v is learnt."""
 
 
 class Settings(BaseSettings):
@@ -52,6 +59,12 @@ class Settings(BaseSettings):
         "Most guidance of a student that is told its scale, from 1; 1 folds guidance_scale alone in",
         low=1,
         high=20,
+    )
+    conversion_share: float = setting(
+        0.0,
+        "Share of the run in which the student of an epsilon teacher first learns v, to begin at pure noise; 0: none",
+        low=0,
+        high=0.8,
     )
     first_level: FirstLevel = 0.0
 
@@ -81,8 +94,24 @@ class Nets:
     next_teacher: Denoiser
 
 
+def new_student(teacher: Teacher, s: Settings) -> Denoiser:
+    net = teacher.trainable().extended(*inputs(s)) if inputs(s) else teacher.trainable()
+    if s.conversion_share:
+        if net.prediction_type != "epsilon":
+            raise RecipeError(
+                f"Only a student of epsilon is converted to v, and this teacher predicts {net.prediction_type}; set "
+                "conversion_share to 0."
+            )
+        net.prediction_type = "v_prediction"
+    return net
+
+
+def inputs(s: Settings) -> tuple[str, ...]:
+    return ("guidance",) if s.is_told_guidance else ()
+
+
 def build(teacher: Teacher, s: Settings) -> Nets:
-    student = METHOD.new_student(teacher, s)
+    student = new_student(teacher, s)
     stage_teacher, next_teacher = (student.copy().requires_grad_(False) for _ in range(2))
     scale = None if s.is_told_guidance else s.guidance_scale
     return Nets(Guided(teacher.denoiser, scale), student, stage_teacher, next_teacher)
@@ -110,7 +139,8 @@ def first_level(s: Settings, net: Denoiser) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """index from 0; steps: of this stage's student; starts: whether the step asked about is the stage's first."""
+    """index from 0, of the conversion to v -1; steps: of this stage's student, of the conversion those of the first;
+    starts: whether the step asked about is the stage's first."""
 
     index: int
     steps: int
@@ -120,17 +150,26 @@ class Stage:
 def stage_at(step: int, total: int, s: Settings) -> Stage:
     """The stage of `step` (from 0) in a run of `total` steps, equal shares, the remainder to the last stage.
 
-    The finished student's steps are doubled as often as `start_steps` and one step of training per stage allow.
+    The finished student's steps are doubled as often as `start_steps` and one step of training per stage allow. Before
+    them is the conversion.
     """
+    before = int(s.conversion_share * total)
+    step, total = step - before, total - before
     stages = min(max(1, (s.start_steps // s.student_steps).bit_length()), total)
     share = total // stages
-    index = min(step // share, stages - 1)
-    return Stage(index, s.student_steps << (stages - 1 - index), step == index * share)
+    index = max(min(step // share, stages - 1), -1)
+    begun = index * share if index >= 0 else -before
+    return Stage(index, s.student_steps << (stages - 1 - max(index, 0)), step == begun)
 
 
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     stage = stage_at(batch.step, batch.total, s)
-    if stage.starts and stage.index and batch.first:
+    if stage.index < 0:
+        yield conversion(nets, batch, stage.starts)
+        losses.ema_update(nets.next_teacher, nets.student, s.average_decay)
+        return
+    later = stage.index > 0 or s.conversion_share > 0
+    if stage.starts and later and batch.first:
         losses.copy_weights(nets.stage_teacher, nets.next_teacher)
         losses.copy_weights(nets.student, nets.next_teacher)
     x0, cond = batch.real
@@ -139,7 +178,8 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     i = batch.indices(stage.steps) + 1
     spacing = times(first_level(s, nets.student) / stage.steps, x0)
     noised = nets.student.path.noised(x0, batch.noise(), i * spacing)
-    answer = two_steps(nets.stage_teacher if stage.index else nets.teacher, noised, i, spacing, cond)
+    first = Guided(nets.stage_teacher, nets.teacher.scale) if s.conversion_share else nets.teacher
+    answer = two_steps(nets.stage_teacher if stage.index else first, noised, i, spacing, cond)
     prediction = nets.student(noised, i * spacing, cond)
     # max(SNR, 1) on the x0 error suits every prediction type. In the network's own output it weighs v by max(alpha²,
     # sigma²), flow likewise (its target is then the average velocity), edm from sigma_data²/(1 + sigma_data²) to 1:
@@ -148,6 +188,23 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     terms = {"two_steps": (weight * (prediction.x0 - answer).square()).mean()}
     yield Update(nets.student, terms, {"stage_steps": torch.tensor(float(stage.steps))}, fresh=stage.starts)
     losses.ema_update(nets.next_teacher, nets.student, s.average_decay)
+
+
+def conversion(nets: Nets, batch: Batch, starts: bool) -> Update:
+    """The student learns v of the teacher's answers; of the data where these are errors multiplied by 1/alpha."""
+    (x0, cond), t, noise = batch.real, batch.times(), batch.noise()
+    null = nets.student.null(cond)
+    if null is not None:  # the first stage may guide what is learnt here
+        cond = cond.replaced(batch.indices(DROPPED) == 0, null)
+    noised = nets.student.path.noised(x0, noise, t)
+    with torch.no_grad():
+        answer = nets.teacher.denoiser(noised, t, cond)
+        says = per_sample(answer.alpha, x0) >= LEAST_ALPHA
+        wanted, wanted_noise = torch.where(says, answer.x0, x0), torch.where(says, answer.noise, noise)
+    if "guidance" in nets.student.inputs:
+        cond = cond.with_part("guidance", torch.ones_like(t))
+    error = nets.student(noised, t, cond).error(wanted, wanted_noise)
+    return Update(nets.student, {"conversion": error.square().mean()}, fresh=starts)
 
 
 @torch.no_grad()
@@ -166,9 +223,11 @@ def two_steps(teacher: Denoises, noised: Tensor, i: Tensor, spacing: Tensor, con
 
 
 def cost(s: Settings) -> float:
-    """Per step: the student's update and two teacher evaluations, doubled by guidance in the first stage alone."""
+    """Per step: the student's update and two teacher evaluations, doubled by guidance in the first stage alone; one
+    during the conversion."""
     stages = max(1, (s.start_steps // s.student_steps).bit_length())
-    return 3 + 2 * (1 + (1 / stages if s.guidance_scale != 1 or s.is_told_guidance else 0))
+    halving = 2 * (1 + (1 / stages if s.guidance_scale != 1 or s.is_told_guidance else 0))
+    return 3 + (1 - s.conversion_share) * halving + s.conversion_share
 
 
 METHOD = Method(
@@ -184,7 +243,8 @@ METHOD = Method(
     cost=cost,
     needs=lambda s: ("real data",),
     stage_sampler=stage_sampler,
-    inputs=lambda s: ("guidance",) if s.is_told_guidance else (),
+    inputs=inputs,
+    student=new_student,
     followers=("next_teacher",),
     training={"steps": 2000, "batch_size": 48, "ema_decay": 0.99, "gradient_clip": 10.0},
     presets={

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from backend import train
-from backend.contract.recipe import Training
+from backend.contract.recipe import RecipeError, Training
 from backend.contract.settings import problems
-from backend.methods import load_method, progressive
+from backend.methods import Batch, load_method, progressive
 from backend.methods.progressive import Settings, stage_at
-from backend.networks import Condition, Guided
+from backend.networks import Condition, Guided, Prediction
 from backend.proofs.benches import BENCHES
 from backend.samplers import Sampler, even_levels, sample, times
 from backend.teachers.mixture_2d import ClosedFormDenoiser, Mixture, paths
@@ -232,3 +232,102 @@ def test_without_the_two_steps_the_flow_is_not_found(begin, ring8, monkeypatch):
     run = begin("progressive", ring8.teacher, 7 * 150, 512, student_steps=1, start_steps=64, learning_rate=1e-3)
     list(train.train(run))
     assert ring8.coupling(run.student, run.sampler) > 0.6
+
+
+# From epsilon to v
+
+
+def test_a_student_of_epsilon_first_learns_v_and_then_starts_at_pure_noise(begin, untrained):
+    settings = {"student_steps": 1, "start_steps": 4, "conversion_share": 0.25}
+    run = begin("progressive", untrained("epsilon"), steps=12, learning_rate=1e-2, **settings)
+    assert run.student.prediction_type == "v_prediction"
+    assert run.teacher.denoiser.prediction_type == "epsilon"
+    assert run.sampler.levels[0] == 1.0
+    asked = {"teacher": 0, "stage_teacher": 0}
+    for name in tuple(asked):
+        getattr(run.nets, name).register_forward_pre_hook(lambda *_, name=name: asked.update({name: asked[name] + 1}))
+    for report in train.train(run):
+        (moments, *_) = run.optimizers["student"].state.values()
+        assert int(moments["step"]) == (report.step - 1) % 3 + 1  # three steps of v, three for each stage
+        assert ("conversion" in report.metrics) == (report.step <= 3)
+        if report.step == 3:
+            assert asked["stage_teacher"] == 0
+            learnt = [p.clone() for p in run.nets.next_teacher.parameters()]
+        if report.step == 4:
+            assert all(torch.equal(a, b) for a, b in zip(learnt, run.nets.stage_teacher.parameters(), strict=True))
+    assert asked == {"teacher": 0, "stage_teacher": 18}  # the first stage's teacher is the student that has learnt v
+    x = sample(run.exported, run.last_sampler, torch.randn(16, 2), Condition.none(16), torch.Generator())
+    assert bool(x.isfinite().all())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+def test_the_conversion_comes_before_the_stages(share):
+    s = Settings(student_steps=1, start_steps=4, conversion_share=share)
+    stages = [stage_at(step, 20, s) for step in range(20)]
+    before = int(20 * share)
+    assert [stage.index for stage in stages[:before]] == [-1] * before
+    plain = [stage_at(step, 20 - before, s.model_copy(update={"conversion_share": 0.0})) for step in range(20 - before)]
+    assert stages[before:] == plain
+    assert sum(stage.starts for stage in stages) == 3 + (share > 0)
+
+
+def test_v_is_learnt_of_the_teacher_and_where_it_says_nothing_of_the_data():
+    exact = ClosedFormDenoiser(GAUSSIAN, *paths()["epsilon"])
+    x0, _ = GAUSSIAN.draw(4000, torch.Generator().manual_seed(1))
+    given = Batch(
+        0, 10, Condition.none(4000), (2,), torch.Generator().manual_seed(0), torch.device("cpu"),
+        real_samples=x0, real_cond=Condition.none(4000),
+    )  # fmt: skip
+
+    class Knows:
+        """Answers what is to be learnt, and `off` beside it where that is of the data."""
+
+        path, inputs = exact.path, ()
+
+        def __init__(self, off: float) -> None:
+            self.off, self.told = off, 0
+
+        def null(self, cond: Condition) -> None:
+            return None
+
+        def __call__(self, noised: Tensor, t: Tensor, cond: Condition) -> Prediction:
+            alpha, sigma = (column(level) for level in self.path.level(t))
+            of_data = alpha < progressive.LEAST_ALPHA
+            self.told = int(of_data.sum())
+            known = exact(noised, t, cond)
+            clean = torch.where(of_data, x0, known.x0)
+            noise = torch.where(of_data, (noised - alpha * x0) / sigma, known.noise)
+            v = alpha * noise - sigma * clean + self.off * of_data
+            return Prediction(noised, v, t, self.path, "v_prediction")
+
+    for off in (0.0, 1.0):
+        student = Knows(off)
+        nets = progressive.Nets(Guided(exact, 1.0), student, exact, exact)  # type: ignore[arg-type]
+        loss = progressive.conversion(nets, given, starts=False).losses["conversion"]
+        assert student.told > 100
+        assert loss == pytest.approx(off * student.told / 4000, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "epsilon"])
+def test_what_predicts_something_else_is_not_converted(kind, begin, untrained):
+    with pytest.raises(RecipeError, match=r"this teacher predicts \w+; set conversion_share to 0"):
+        begin("progressive", untrained(kind), steps=4, conversion_share=0.3)
+
+
+def test_a_conversion_costs_a_teacher_evaluation_a_step():
+    assert progressive.cost(Settings(conversion_share=0.5)) == 0.5 * 5 + 0.5 * 4
+
+
+@pytest.mark.long
+def test_from_pure_noise_one_step_of_v_follows_the_exact_flow(begin):
+    """The teacher's own epsilon leads one step from pure noise nowhere."""
+    bench = BENCHES["ring8:epsilon"]()
+    asked = {"student_steps": 1, "first_level": 1.0, "learning_rate": 1e-3}
+    found = {}
+    for share in (0.0, 0.25):
+        run = begin("progressive", bench.teacher, steps=4000, batch=512, conversion_share=share, **asked)
+        for _ in train.train(run):
+            pass
+        found[share] = bench.figures(run.exported, run.last_sampler)["coupling_rmse"]
+    print(found)
+    assert found[0.25] < 0.2 < found[0.0]
