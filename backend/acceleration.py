@@ -2,8 +2,8 @@
 
 Between neighbouring steps the deep parts of a U-Net change little. DeepCache (arXiv:2312.00858) keeps what they gave
 and computes the shallowest layers alone; Faster Diffusion (arXiv:2312.09608) keeps the whole encoder and runs the
-decoder. Both need U-Nets of diffusers' layout. Beside them stands what every network allows: to repeat the last noise
-prediction. None touches weights or sampler, and all need many steps.
+decoder. Both need U-Nets of diffusers' layout. Beside them stands what every network allows, under samplers that draw
+no noise anew: to repeat the last noise prediction. None touches weights or sampler, and all need many steps.
 """
 
 import re
@@ -18,7 +18,7 @@ from backend.contract.errors import UserError
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.momentum import MomentumDenoiser
 from backend.noise import Path, per_sample
-from backend.samplers import Denoises
+from backend.samplers import Denoises, Sampler
 
 Kind = Literal["deepcache", "encoder", "repeat"]
 NAMES = {"deepcache": "DeepCache", "encoder": "Faster Diffusion", "repeat": "Last noise again, new"}
@@ -70,6 +70,10 @@ class Acceleration:
             )
         steps = None if interval == "keys" else int(interval)
         return cls(kind, steps, int(branch or 0), float(noise or 0))  # type: ignore[arg-type]
+
+    def suits(self, sampler: Sampler) -> bool:
+        """Whether it can be of use: of several evaluations, and for a repeat none after which noise is drawn anew."""
+        return sampler.nfe > 1 and not (self.kind == "repeat" and sampler.kind == "renoise")
 
     def full_steps(self, nfe: int) -> frozenset[int]:
         """The steps, counted from 0, of a generation of `nfe` at which all is computed; the first always is."""

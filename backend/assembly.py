@@ -291,6 +291,11 @@ def start_from(run: train.Run, earlier: "Student") -> None:
         )
     if _shapes(ours) != _shapes(theirs) | _numbers(ours):
         raise RecipeError(f"{name} has another architecture than this teacher; start from a run of the same teacher.")
+    if ours.prediction_type != theirs.prediction_type and earlier.teacher.digest == run.teacher.digest:
+        raise RecipeError(
+            f"{name} predicts {theirs.prediction_type} and this run's student {ours.prediction_type}: one of them was "
+            "converted; start from a run without conversion_share, or from the teacher."
+        )
     if ours.prediction_type != theirs.prediction_type or not _same_path(ours.path, theirs.path):
         raise RecipeError(
             f"{name} predicts {theirs.prediction_type} on {type(theirs.path).__name__} noise and this teacher "

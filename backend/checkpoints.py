@@ -108,7 +108,9 @@ def load(run: Run, path: Path) -> None:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
             _require_moments_of(optimizer)
     except (RuntimeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is a checkpoint of another recipe; start a new run.") from error
+        raise CheckpointError(
+            f"{path.name} is a checkpoint of another recipe, or of an earlier version of its method; start a new run."
+        ) from error
     run.generator.set_state(tensors["random/run"])
     torch.set_rng_state(tensors["random/torch"])
     if run.device.type == "cuda" and "random/cuda" in tensors:

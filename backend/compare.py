@@ -66,7 +66,7 @@ def sides(
     only: Sequence[str] = (),
 ) -> list[Side]:
     """The first student's teacher at each NFE that a student has, the named students, and that teacher in full: the
-    same noise and conditions for each. accelerations: of what has more than one evaluation, the teacher's in full
+    same noise and conditions for each. accelerations: of what it suits (`Acceleration.suits`), the teacher's in full
     alone, each once more. only: see `places`. Raises `UserError`, before anything is drawn, where the
     students' samples are of different kinds or something cannot be accelerated so."""
     teacher = students[0][1].teacher
@@ -75,11 +75,16 @@ def sides(
     few = dict.fromkeys(student.sampler.nfe for _, student in students)
     own = [_Way(name, student, student.sampler.nfe) for name, student in students]
     whole = _Way("Teacher", None, teacher_nfe)
-    several = [way for way in (*own, whole) if way.nfe > 1]
-    quick = [_Way(way.name, way.student, way.nfe, how, way) for how in accelerations for way in several]
-    for how in accelerations:
-        for way in several:
-            refuse(way.student.denoiser if way.student else teacher.guided, how)
+    used = [(way, way.student.sampler if way.student else teacher_sampler(way.nfe)) for way in (*own, whole)]
+    quick = [
+        _Way(way.name, way.student, way.nfe, how, way)
+        for how in accelerations
+        for way, sampler in used
+        if how.suits(sampler)
+    ]
+    for way in quick:
+        assert way.how is not None
+        refuse(way.student.denoiser if way.student else teacher.guided, way.how)
     ways = [*(_Way("Teacher", None, nfe) for nfe in few), *own, *quick, whole]
     made: dict[int, Side] = {}
     progress = Progress(sum(way.nfe for way in ways), report)

@@ -366,7 +366,8 @@ def _folded_in(method: Method[Any, Any], chosen: Any) -> float | None:
 
 def _start_warnings(method: Method[Any, Any], chosen: settings.Settings, teacher: Teacher) -> list[Finding]:
     net = teacher.denoiser
-    if net.prediction_type != "epsilon" or not getattr(chosen, "first_level", 0):
+    converted = getattr(chosen, "conversion_share", 0)
+    if net.prediction_type != "epsilon" or converted or not getattr(chosen, "first_level", 0):
         return []
     asked, suits = (method.sampler(s, net).levels[0] for s in (chosen, chosen.model_copy(update={"first_level": 0.0})))
     alpha = float(net.path.alpha(torch.tensor(asked, dtype=torch.float64)))

@@ -88,7 +88,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a student, its teacher at the same number of evaluations and in full, and keep the figures.
 
-    accelerate: teacher and student, where they take several evaluations, are measured so too, in the form of
+    accelerate: teacher and student, where it suits them (`Acceleration.suits`), are measured so too, in the form of
     `Acceleration.of`; these figures, which say `plain_rms`, how far samples are from those without it, are not kept.
     """
     from backend import judge  # noqa: PLC0415
@@ -109,7 +109,7 @@ def evaluate(
         "teacher_at_student_nfe": (teacher.guided, teacher_sampler(few)),
     }
     how = Acceleration.of(accelerate) if accelerate else None
-    plain = {f"{who}_accelerated": who for who in ("teacher", "student") if how and ways[who][1].nfe > 1}
+    plain = {f"{who}_accelerated": who for who in ("teacher", "student") if how and how.suits(ways[who][1])}
     for who, of in plain.items():
         assert how is not None
         refuse(ways[of][0], how)

@@ -108,7 +108,10 @@ class SideBar(QWidget):
         _add_row(form, self.tr("Teacher NFE"), self.teacher_nfe)
         self.accelerate = ElidedCombo()
         self.accelerate.setToolTip(
-            self.tr("Shows what is drawn in several steps once more, computing in full at some of them alone")
+            self.tr(
+                "Shows what is drawn in several steps once more, computing in full at some of them alone; "
+                "the last noise is repeated for what draws none anew"
+            )
         )
         self.accelerate.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.accelerate.setMinimumContentsLength(8)

@@ -22,6 +22,7 @@ from backend.networks.adapters import ADAPTER, adapted
 from backend.networks.experts import Experts
 from backend.networks.momentum import Momentum
 from backend.networks.told import module_of
+from backend.teachers import Teacher
 from backend.teachers.layouts import Layout
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
@@ -36,10 +37,10 @@ LOADABLE = ("sd", "sdxl", "sd3", "flux", "sana")
 """Families whose pipelines of diffusers load LoRA."""
 
 
-def refuse(student: Denoiser, model: Layout | None, base: FilePath | None) -> None:
+def refuse(student: Denoiser, model: Layout | None, teacher: Teacher | None) -> None:
     """Raises `ExportError` where the student has no adapters, or nothing could put them onto its teacher.
 
-    model: None for a U-Net of pixels. base: the teacher's folder.
+    model: None for a U-Net of pixels.
     """
     if not adapted(student):
         raise ExportError(
@@ -50,7 +51,7 @@ def refuse(student: Denoiser, model: Layout | None, base: FilePath | None) -> No
             f"{model.family.title} takes no LoRA in diffusers; export the student as diffusers or safetensors, its "
             "adapters merged."
         )
-    if base is None:
+    if teacher is None or teacher.folder is None:
         raise ExportError(
             "This student's teacher has no folder for adapters to be loaded onto; export it as diffusers or "
             "safetensors, its adapters merged."
@@ -59,6 +60,12 @@ def refuse(student: Denoiser, model: Layout | None, base: FilePath | None) -> No
         raise ExportError(
             "This student is more than one network with adapters, for which a LoRA has no place; export it as "
             "diffusers or safetensors, its adapters merged."
+        )
+    if student.prediction_type != teacher.denoiser.prediction_type:
+        raise ExportError(
+            f"This student predicts {student.prediction_type} and its teacher {teacher.denoiser.prediction_type}, and "
+            "programs take adapters for what the model under them is; export it as diffusers or safetensors, its "
+            "adapters merged."
         )
     if student.inputs:
         told = " and ".join(number.replace("_", " ") for number in student.inputs)

@@ -72,7 +72,7 @@ def write(
     base = model.folder if model else teacher.folder if teacher else None
     adapters = student
     if alone:
-        lora.refuse(student, model, base)
+        lora.refuse(student, model, teacher)
     whole = merged(student).to("cpu", torch.float32).eval()
     refuse(whole, sampler)
     pictures = expected(whole, sampler, cond, seed, teacher)

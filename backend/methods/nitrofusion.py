@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     guidance_scale: float = setting(1.0, "Guidance of the teacher, folded into the student; 1 is none", low=1, high=20)
     pool_size: int = setting(120, "Heads in the pool", low=48, high=960, unit="heads")
     active_heads: int = setting(10, "Heads that look at one step", low=1, high=120, unit="heads")
-    refresh: float = setting(0.01, "Share of the heads that start anew after each step", low=0, high=0.2)
+    refresh: float = setting(0.01, "Share of the heads that start anew at each step", low=0, high=0.2)
     learning_rate: float = setting(5e-5, "Student's learning rate", low=1e-7, high=1e-2)
     discriminator_learning_rate: float = setting(3e-3, "The heads' learning rate", low=1e-7, high=1e-2)
     first_level: FirstLevel = 0.0

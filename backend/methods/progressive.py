@@ -153,7 +153,7 @@ def stage_at(step: int, total: int, s: Settings) -> Stage:
     The finished student's steps are doubled as often as `start_steps` and one step of training per stage allow. Before
     them is the conversion.
     """
-    before = int(s.conversion_share * total)
+    before = max(int(s.conversion_share * total), 1) if s.conversion_share and total > 1 else 0
     step, total = step - before, total - before
     stages = min(max(1, (s.start_steps // s.student_steps).bit_length()), total)
     share = total // stages
@@ -165,8 +165,10 @@ def stage_at(step: int, total: int, s: Settings) -> Stage:
 def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     stage = stage_at(batch.step, batch.total, s)
     if stage.index < 0:
-        yield conversion(nets, batch, stage.starts)
-        losses.ema_update(nets.next_teacher, nets.student, s.average_decay)
+        yield conversion(nets, batch, s, stage.starts)
+        # What it starts as is epsilon, which is no v and soon to be forgotten.
+        decay = min(s.average_decay, (1 + batch.step) / (4 + batch.step))
+        losses.ema_update(nets.next_teacher, nets.student, decay)
         return
     later = stage.index > 0 or s.conversion_share > 0
     if stage.starts and later and batch.first:
@@ -190,7 +192,7 @@ def step(nets: Nets, batch: Batch, s: Settings) -> Iterator[Update]:
     losses.ema_update(nets.next_teacher, nets.student, s.average_decay)
 
 
-def conversion(nets: Nets, batch: Batch, starts: bool) -> Update:
+def conversion(nets: Nets, batch: Batch, s: Settings, starts: bool) -> Update:
     """The student learns v of the teacher's answers; of the data where these are errors multiplied by 1/alpha."""
     (x0, cond), t, noise = batch.real, batch.times(), batch.noise()
     null = nets.student.null(cond)
@@ -201,8 +203,8 @@ def conversion(nets: Nets, batch: Batch, starts: bool) -> Update:
         answer = nets.teacher.denoiser(noised, t, cond)
         says = per_sample(answer.alpha, x0) >= LEAST_ALPHA
         wanted, wanted_noise = torch.where(says, answer.x0, x0), torch.where(says, answer.noise, noise)
-    if "guidance" in nets.student.inputs:
-        cond = cond.with_part("guidance", torch.ones_like(t))
+    if s.is_told_guidance:  # so far it is to make no difference
+        cond = cond.with_part("guidance", batch.times(1, s.highest_guidance))
     error = nets.student(noised, t, cond).error(wanted, wanted_noise)
     return Update(nets.student, {"conversion": error.square().mean()}, fresh=starts)
 

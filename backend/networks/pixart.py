@@ -18,6 +18,8 @@ class PixArt(PromptedNetwork):
     models are told. The second half of the channels, a learned variance, is left out.
     """
 
+    steerable = True
+
     def __init__(
         self,
         transformer: PixArtTransformer2DModel,

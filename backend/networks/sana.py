@@ -16,6 +16,8 @@ GUIDANCE_SCALE = 4.5  # what a network that is told its guidance is told by defa
 class Sana(PromptedNetwork):
     """Wraps `transformer`. Condition: `text` and `text_mask`, and for networks that embed it `guidance`."""
 
+    steerable = True
+
     def __init__(self, transformer: SanaTransformer2DModel, shape: tuple[int, ...], null: Mapping[str, Tensor]) -> None:
         super().__init__(null)
         self.transformer, self.shape = transformer, shape

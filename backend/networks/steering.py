@@ -79,7 +79,9 @@ def negative_prompt(net: Denoiser) -> str:
 
 def refuse_unsteerable(network: nn.Module) -> None:
     """Raises `RecipeError` where it is no network of diffusers that attends to a prompt in layers of their own."""
-    if not any(CROSS in name for name in getattr(module_of(network), "attn_processors", {})):
+    if not getattr(network, "steerable", False) or not any(
+        CROSS in name for name in getattr(module_of(network), "attn_processors", {})
+    ):
         raise RecipeError(
             "This teacher has no cross-attention that a negative prompt can be steered by; leave negative_prompt "
             "empty, or choose a teacher like Stable Diffusion 1, 2 or XL, PixArt or Sana."

@@ -13,12 +13,13 @@ class PromptedNetwork(ToldNetwork):
     """A network whose condition is a prompt's embedding.
 
     null: each part of the condition, without the batch, as it is for the empty prompt. The parts are buffers, so that
-    they follow the network to its device, and no part of its state, because they are the text encoder's. away_text: of
-    a network that is steered (`steering.steer`).
+    they follow the network to its device, and no part of its state, because they are the text encoder's. steerable:
+    whether it can be steered (`steering.steer`), and then away_text what from.
     """
 
     null_label = None
     null_parts: tuple[str, ...]
+    steerable = False
     away_text: Tensor
 
     def __init__(self, null: Mapping[str, Tensor]) -> None:

@@ -17,6 +17,8 @@ class UNet2DCondition(PromptedNetwork):
     shape: of one latent, (C, H, W). picture: height and width of what it becomes, in pixels.
     """
 
+    steerable = True
+
     def __init__(
         self, unet: UNet2DConditionModel, shape: tuple[int, ...], null: Mapping[str, Tensor], picture: tuple[int, int]
     ) -> None:

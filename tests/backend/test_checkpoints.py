@@ -108,7 +108,7 @@ def test_a_newer_form_is_refused(run, saved):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(lab, saved):
-    with pytest.raises(CheckpointError, match="is a checkpoint of another recipe; start a new run"):
+    with pytest.raises(CheckpointError, match="is a checkpoint of another recipe, or of an earlier version"):
         checkpoints.load(started(lab, method="consistency"), saved)
 
 

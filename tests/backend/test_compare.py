@@ -256,6 +256,17 @@ def test_what_cannot_be_accelerated_so_is_refused_before_anything_is_drawn(lab):
     assert not said
 
 
+def test_a_repeat_is_of_what_draws_no_noise_anew(lab):
+    student = replace(untrained(str(lab.teacher)), sampler=Sampler("renoise", (1.0, 0.5)))
+    straight = replace(student, sampler=Sampler("deterministic", (1.0, 0.5)))
+    shown = compare.sides([("A", student), ("B", straight)], 4, accelerations=[Acceleration("repeat", 2)])
+    quick = [side.name for side in shown if side.plain]
+    assert quick == ["B, 2 NFE, Last noise again, new every 2", "Teacher, 4 NFE, Last noise again, new every 2"]
+    assert not Acceleration("repeat", 2).suits(student.sampler)
+    assert Acceleration("encoder", 2).suits(student.sampler)
+    assert not Acceleration("encoder", 2).suits(Sampler("renoise", (1.0,)))
+
+
 def test_what_takes_several_steps_is_shown_accelerated_too(lab):
     student = replace(untrained(str(lab.teacher)), sampler=Sampler("renoise", (1.0, 0.5)))
     shown = compare.sides([("Student", student)], 4, accelerations=[Acceleration("encoder", 2)])

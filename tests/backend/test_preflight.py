@@ -122,6 +122,8 @@ def test_a_start_near_pure_noise_warns_for_epsilon_alone(tiny_teacher, project):
     assert found.words.startswith("The teacher predicts epsilon and the student starts where alpha is 0.0064")
     assert "set first_level to 0, which starts it at 0." in found.words
     assert look(asked, project, dry_run=False).warnings == []
+    by_v = {**asked, "method": "progressive", "settings": {"first_level": 1, "conversion_share": 0.25}}
+    assert look(by_v, project, dry_run=False).warnings == []
 
 
 @pytest.mark.parametrize("method", ["scm", "meanflow", "rcm"])

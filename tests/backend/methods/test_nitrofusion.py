@@ -138,15 +138,17 @@ def test_of_heads_that_start_anew_the_optimizer_begins_anew_and_of_others_it_goe
         return renewed
 
     pool.refresh = remembered
-    optimizer, steps = run.optimizers["discriminator"], dict[int, int]()
+    optimizer, steps, forgotten = run.optimizers["discriminator"], dict[int, int](), 0
     for _ in train(run):
         now = {id(p): int(optimizer.state[p]["step"]) if p in optimizer.state else 0 for p in pool.parameters()}
         for place, taken in now.items():
             before = 0 if place in gone[-1] else steps.get(place, 0)
             assert taken in (before, before + 1)
+            forgotten += place in gone[-1] and steps.get(place, 0) > 0
         steps = now
     assert len(gone) == 3
     assert max(steps.values()) >= 1
+    assert forgotten > 0
 
 
 def test_real_are_the_teachers_samples_and_the_student_gets_one_evaluation(untrained: Callable[[str], Teacher]) -> None:

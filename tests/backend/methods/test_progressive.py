@@ -243,9 +243,10 @@ def test_a_student_of_epsilon_first_learns_v_and_then_starts_at_pure_noise(begin
     assert run.student.prediction_type == "v_prediction"
     assert run.teacher.denoiser.prediction_type == "epsilon"
     assert run.sampler.levels[0] == 1.0
-    asked = {"teacher": 0, "stage_teacher": 0}
-    for name in tuple(asked):
-        getattr(run.nets, name).register_forward_pre_hook(lambda *_, name=name: asked.update({name: asked[name] + 1}))
+    asked = {"teacher": 0, "stage_teacher": 0, "student": 0}
+    watched = {"teacher": run.nets.teacher.denoiser, "stage_teacher": run.nets.stage_teacher, "student": run.student}
+    for name, net in watched.items():
+        net.register_forward_pre_hook(lambda *_, name=name: asked.update({name: asked[name] + 1}))
     for report in train.train(run):
         (moments, *_) = run.optimizers["student"].state.values()
         assert int(moments["step"]) == (report.step - 1) % 3 + 1  # three steps of v, three for each stage
@@ -255,7 +256,9 @@ def test_a_student_of_epsilon_first_learns_v_and_then_starts_at_pure_noise(begin
             learnt = [p.clone() for p in run.nets.next_teacher.parameters()]
         if report.step == 4:
             assert all(torch.equal(a, b) for a, b in zip(learnt, run.nets.stage_teacher.parameters(), strict=True))
-    assert asked == {"teacher": 0, "stage_teacher": 18}  # the first stage's teacher is the student that has learnt v
+    # From the first stage on the teacher is the student that has learnt v.
+    assert asked == {"teacher": 3, "stage_teacher": 18, "student": 12}
+    assert 12 * run.method.cost(run.settings) == 3 + 18 + 3 * 12
     x = sample(run.exported, run.last_sampler, torch.randn(16, 2), Condition.none(16), torch.Generator())
     assert bool(x.isfinite().all())
 
@@ -265,6 +268,7 @@ def test_the_conversion_comes_before_the_stages(share):
     s = Settings(student_steps=1, start_steps=4, conversion_share=share)
     stages = [stage_at(step, 20, s) for step in range(20)]
     before = int(20 * share)
+    assert stage_at(0, 9, s).index == (-1 if share else 0)  # also where the share is of less than a step
     assert [stage.index for stage in stages[:before]] == [-1] * before
     plain = [stage_at(step, 20 - before, s.model_copy(update={"conversion_share": 0.0})) for step in range(20 - before)]
     assert stages[before:] == plain
@@ -303,7 +307,7 @@ def test_v_is_learnt_of_the_teacher_and_where_it_says_nothing_of_the_data():
     for off in (0.0, 1.0):
         student = Knows(off)
         nets = progressive.Nets(Guided(exact, 1.0), student, exact, exact)  # type: ignore[arg-type]
-        loss = progressive.conversion(nets, given, starts=False).losses["conversion"]
+        loss = progressive.conversion(nets, given, s=Settings(), starts=False).losses["conversion"]
         assert student.told > 100
         assert loss == pytest.approx(off * student.told / 4000, abs=1e-6)
 
@@ -314,8 +318,17 @@ def test_what_predicts_something_else_is_not_converted(kind, begin, untrained):
         begin("progressive", untrained(kind), steps=4, conversion_share=0.3)
 
 
-def test_a_conversion_costs_a_teacher_evaluation_a_step():
-    assert progressive.cost(Settings(conversion_share=0.5)) == 0.5 * 5 + 0.5 * 4
+def test_the_average_of_a_short_conversion_has_forgotten_epsilon(begin, untrained):
+    asked = {"student_steps": 1, "start_steps": 1, "conversion_share": 0.5, "average_decay": 0.9999}
+    run = begin("progressive", untrained("epsilon"), steps=40, learning_rate=1e-3, **asked)
+    first = torch.cat([p.detach().flatten() for p in run.student.parameters()])
+    steps = train.train(run)
+    for _ in range(20):
+        next(steps)
+    learnt, average = (
+        torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (run.student, run.nets.next_teacher)
+    )
+    assert (average - learnt).norm() < 0.4 * (first - learnt).norm()
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 
@@ -118,6 +119,16 @@ def test_what_has_no_cross_attention_is_refused(tiny_model: Callable[[str], Path
     for net in (Denoiser(MLP(), FlowMatching(), "flow"), joint.trainable()):
         with pytest.raises(RecipeError, match="no cross-attention that a negative prompt"):
             steer(net, "rain", torch.zeros(3, 4))
+
+
+def test_attention_of_pictures_to_themselves_is_not_taken_for_it(
+    tiny_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some transformers of Stable Diffusion 3 have it under the name of what is attention to prompts elsewhere."""
+    net = load_teacher(str(tiny_model("sd3-without-t5")), prompts=tiny.PROMPTS).trainable()
+    monkeypatch.setattr(SD3Transformer2DModel, "attn_processors", {"transformer_blocks.0.attn2.processor": None})
+    with pytest.raises(RecipeError, match="no cross-attention that a negative prompt"):
+        steer(net, "rain", torch.zeros(3, 4))
 
 
 def test_an_unconditional_batch_can_be_steered_too(teacher: Teacher) -> None:
