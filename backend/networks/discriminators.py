@@ -84,7 +84,9 @@ class HeadPool(nn.Module):
         return logits
 
     def refresh(self, share: float, generator: torch.Generator) -> list[nn.Module]:
-        """Let a share of the pool start anew, on average exactly `share`; these heads."""
+        """Let a share of the pool start anew, on average exactly `share`; these heads. Draws nothing where it is 0."""
+        if share == 0:
+            return []
         wanted = share * len(self.heads)
         more = torch.rand((), generator=generator, device=generator.device) < wanted - math.floor(wanted)
         order = torch.randperm(len(self.heads), generator=generator, device=generator.device)
