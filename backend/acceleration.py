@@ -2,23 +2,26 @@
 
 Between neighbouring steps the deep parts of a U-Net change little. DeepCache (arXiv:2312.00858) keeps what they gave
 and computes the shallowest layers alone; Faster Diffusion (arXiv:2312.09608) keeps the whole encoder and runs the
-decoder. Both need U-Nets of diffusers' layout. Beside them stands what every network allows, under samplers that draw
+decoder, which sees no state, so that small batches have several steps computed at once. Both need U-Nets of
+diffusers' layout. Beside them stands what every network allows, under samplers that draw
 no noise anew: to repeat the last noise prediction. None touches weights or sampler, and all need many steps.
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from backend.contract.errors import UserError
 from backend.networks import Condition, Denoiser, Guided, Prediction
 from backend.networks.momentum import MomentumDenoiser
 from backend.noise import Path, per_sample
-from backend.samplers import Denoises, Sampler
+from backend.samplers import Denoises, Sampler, times, told
 
 Kind = Literal["deepcache", "encoder", "repeat"]
 NAMES = {"deepcache": "DeepCache", "encoder": "Faster Diffusion", "repeat": "Last noise again, new"}
@@ -26,6 +29,8 @@ FASTER_DIFFUSION = (0, 1, 2, 3, 5, 10, 15, 25, 35)
 """The steps of 50 at which the authors' recipe computes all: dense at first, where pictures take their shape."""
 FASTER_DIFFUSION_NOISE = 0.003
 """What the authors' recipe adds at every step of the second half: this share of the first noise, for fine texture."""
+ROWS_TOGETHER = 64
+"""Up to so many rows Faster Diffusion's decoder computes several steps at once; of more there is little to gain."""
 _FORM = re.compile(
     r"(?P<kind>deepcache|encoder|repeat):(?P<interval>[0-9]+|keys)(:((?P<branch>[0-9]+)|(?P<noise>0\.[0-9]+)))?"
 )
@@ -95,8 +100,8 @@ def refuse(net: Any, how: Acceleration) -> None:
 
 
 @contextmanager
-def accelerated(net: Denoises, how: Acceleration | None, nfe: int) -> Iterator[Denoises]:
-    """What to sample with for one generation of `nfe` evaluations, which computes in full at `full_steps` alone.
+def accelerated(net: Denoises, how: Acceleration | None, sampler: Sampler) -> Iterator[Denoises]:
+    """What to give to `sample` for one generation by `sampler`, which computes in full at `full_steps` alone.
 
     Calls are counted, not timesteps, which solvers of higher order repeat, and each U-Net's by themselves where there
     are several; the batch may not change in between. The network is as it was on the way out, whatever happened.
@@ -106,20 +111,67 @@ def accelerated(net: Denoises, how: Acceleration | None, nfe: int) -> Iterator[D
         yield net
         return
     refuse(net, how)
+    full = how.full_steps(sampler.nfe)
     if how.kind == "repeat":
-        yield Repeated(net, how.full_steps(nfe))
+        yield Repeated(net, full)
         return
-    with ExitStack() as held:
-        for unet in unets_of(net):
-            held.enter_context(Held(how.full_steps(nfe)).patched(unet, kept_parts(unet, how)))
-        yield Renoised(net, how.noise, nfe // 2) if how.noise else net
+    with ExitStack() as patches:
+        unets, held = unets_of(net), Held(full)
+        for unet in unets:
+            patches.enter_context((held := Held(full)).patched(unet, kept_parts(unet, how)))
+        denoiser = net.denoiser if isinstance(net, Guided) else net
+        if how.kind == "encoder" and len(unets) == 1 and type(denoiser) is Denoiser:
+            patches.enter_context(together(denoiser, sampler, held))
+        yield Renoised(net, how.noise, sampler.nfe // 2) if how.noise else net
+
+
+@contextmanager
+def together(net: Denoiser, sampler: Sampler, held: "Held") -> Iterator[None]:
+    """While inside, of steps between two full ones several are computed in one batch of `ROWS_TOGETHER` at most.
+
+    net: of one U-Net, whose encoder is held.
+    """
+    compute: Callable[..., Tensor] = net.network.forward
+    answers = deque[Tensor]()
+
+    def forward(x: Tensor, time: Tensor, cond: Condition) -> Tensor:
+        if answers:
+            return answers.popleft()
+        steps = held.until_full(ROWS_TOGETHER // len(x), sampler.nfe)
+        if len(steps) < 2:
+            return compute(x, time, cond)
+        at = torch.cat([net.path.network_time(times(sampler.levels[k], x)) for k in steps])
+        conds = Condition.join([told(net, sampler, k, cond, x) for k in steps])
+        with held.copied(len(steps)):
+            answers.extend(compute(torch.cat([x] * len(steps)), at, conds).chunk(len(steps)))
+        return answers.popleft()
+
+    net.network.forward = forward
+    try:
+        yield
+    finally:
+        net.network.__dict__.pop("forward")
 
 
 class Held:
     """What parts of one network gave at its last full call, given again at the others."""
 
     def __init__(self, full: Collection[int]) -> None:
-        self._full, self._calls, self._is_full = full, 0, True
+        self._full, self._calls, self._is_full, self._copies = full, 0, True, 1
+
+    def until_full(self, most: int, nfe: int) -> range:
+        """The calls, from the next on and `most` of them, that come before one in full or the end; empty if it is."""
+        end = min((k for k in (*self._full, nfe) if k >= self._calls), default=self._calls)
+        return range(self._calls, min(end, self._calls + most))
+
+    @contextmanager
+    def copied(self, count: int) -> Iterator[None]:
+        """While inside, one call of the network stands for `count`, whose batches lie one behind the other."""
+        self._copies = count
+        try:
+            yield
+        finally:
+            self._copies = 1
 
     @contextmanager
     def patched(self, network: nn.Module, parts: Sequence[nn.Module]) -> Iterator[None]:
@@ -136,7 +188,7 @@ class Held:
 
     def _begin_call(self, module: nn.Module, given: Any) -> None:
         self._is_full = self._calls in self._full
-        self._calls += 1
+        self._calls += self._copies
 
     def _patch(self, module: nn.Module) -> None:
         compute: Callable[..., Any] = module.forward
@@ -145,9 +197,16 @@ class Held:
         def forward(*values: Any, **named: Any) -> Any:
             if self._is_full:
                 kept[0] = compute(*values, **named)
-            return kept[0]
+            return copies(kept[0], self._copies)
 
         module.forward = forward
+
+
+def copies(kept: Any, count: int) -> Any:
+    """A tensor (B, ...), or each of a tuple of them however deep, as often one behind the other."""
+    if count == 1:
+        return kept
+    return torch.cat([kept] * count) if isinstance(kept, Tensor) else tuple(copies(part, count) for part in kept)
 
 
 class _Around:

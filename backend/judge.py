@@ -52,7 +52,7 @@ def draw(
     generator = torch.Generator().manual_seed(seed)
     device = cond.labels.device if cond.labels is not None else _device(net)
     noise = normal((len(cond), *teacher.denoiser.shape), generator, device)
-    with accelerated(net, acceleration, sampler.nfe) as quick:
+    with accelerated(net, acceleration, sampler) as quick:
         samples = sample(quick, sampler, noise, cond, generator)
     return teacher.codec.decode(samples)
 

@@ -36,7 +36,7 @@ def net() -> Denoiser:
 def drawn(net: Any, how: Acceleration | None, steps: int = STEPS) -> Tensor:
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     cond = Condition.of_labels(torch.tensor([0, 1, 0]))
-    with accelerated(net, how, steps) as quick:
+    with accelerated(net, how, teacher_sampler(steps)) as quick:
         return sample(quick, teacher_sampler(steps), noise, cond, torch.Generator())
 
 
@@ -72,7 +72,7 @@ def test_a_students_mixture_of_velocities_is_accelerated_as_its_network_is(net: 
 def momentum_samples(student: Denoiser, how: Acceleration | None) -> Tensor:
     plan = Sampler("momentum", tuple(1 - k / 4 for k in range(4)))
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    with accelerated(student, how, plan.nfe) as quick:
+    with accelerated(student, how, plan) as quick:
         return sample(quick, plan, noise, Condition.of_labels(torch.tensor([0, 1, 0])), torch.Generator())
 
 
@@ -98,14 +98,54 @@ def test_the_encoder_computes_at_key_steps_and_the_decoder_always(net: Denoiser)
     unet, how = unets_of(net)[0], Acceleration("encoder", 3)
     for part in (unet.down_blocks[0], unet.down_blocks[1], unet.mid_block):
         assert calls(net, how, part) == 3
-    assert calls(net, how, unet.up_blocks[0]) == STEPS
+    assert calls(net, how, unet.up_blocks[0]) == 6  # three in full, and the two spans of two and the last of one
+    assert calls(Guided(net, 2.0), how, unet.up_blocks[0]) == 6
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("how", ["encoder:3", "encoder:5:0.1", "encoder:keys"])
+def test_steps_computed_at_once_are_those_computed_one_by_one(
+    net: Denoiser, how: str, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided, asked = Guided(net, scale), Acceleration.of(how)
+    at_once = drawn(guided, asked, 20)
+    rows = 3 if scale == 1 else 6
+    monkeypatch.setattr("backend.acceleration.ROWS_TOGETHER", 2 * rows - 1)  # one step and no room for a second
+    one_by_one = drawn(guided, asked, 20)
+    assert calls(guided, asked, unets_of(net)[0].conv_out) == STEPS
+    torch.testing.assert_close(at_once, one_by_one, atol=1e-5, rtol=0)
+    assert not torch.allclose(at_once, drawn(guided, None, 20), atol=1e-3)
+
+
+def test_steps_computed_at_once_are_each_told_where_they_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
+        norm_num_groups=4, num_class_embeds=3, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+    )  # fmt: skip
+    student = Denoiser(UNet2D(unet, null_label=2), FlowMatching(), "flow").extended("end_time", "guidance")
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    student.frozen()
+    plan = Sampler("renoise", tuple(1 - k / STEPS for k in range(STEPS)), guidance=3.0)
+    noise, cond = torch.randn(3, 1, 8, 8), Condition.of_labels(torch.tensor([0, 1, 0]))
+
+    def made(how: Acceleration | None) -> Tensor:
+        with accelerated(student, how, plan) as quick:
+            return sample(quick, plan, noise, cond, torch.Generator().manual_seed(1))
+
+    at_once = made(Acceleration("encoder", 4))
+    monkeypatch.setattr("backend.acceleration.ROWS_TOGETHER", 1)
+    torch.testing.assert_close(at_once, made(Acceleration("encoder", 4)), atol=1e-5, rtol=0)
+    assert not torch.allclose(at_once, made(None), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["deepcache", "encoder"])
 def test_a_kept_step_still_sees_the_time(net: Denoiser, kind: Any) -> None:
     """It is not the last answer given again: the time embedding reaches what is computed."""
     x, cond = torch.randn(1, 1, 8, 8), Condition.of_labels(torch.tensor([0]))
-    with accelerated(net, Acceleration(kind, 2), 2):
+    with accelerated(net, Acceleration(kind, 2), teacher_sampler(2)):
         outputs = [net(x, torch.tensor([t], dtype=torch.float64), cond).output for t in (0.9, 0.5)]
     assert not torch.equal(*outputs)
 
@@ -157,7 +197,7 @@ def test_each_of_several_students_and_experts_keeps_its_own(net: Denoiser) -> No
         return twin
 
     def own(of: Denoiser, how: Acceleration | None, label: int) -> Tensor:
-        with accelerated(of, how, STEPS) as quick:
+        with accelerated(of, how, teacher_sampler(STEPS)) as quick:
             cond = Condition.of_labels(torch.tensor([label, label]))
             return sample(quick, teacher_sampler(STEPS), noise, cond, torch.Generator())
 
@@ -175,7 +215,7 @@ def test_each_of_several_students_and_experts_keeps_its_own(net: Denoiser) -> No
 
 def test_nothing_is_left_behind_by_a_fault(net: Denoiser) -> None:
     def fault() -> None:
-        with accelerated(net, Acceleration("deepcache", 2), 2):
+        with accelerated(net, Acceleration("deepcache", 2), teacher_sampler(2)):
             raise KeyboardInterrupt
 
     before = drawn(net, None)
@@ -245,7 +285,7 @@ def test_what_cannot_be_accelerated_is_refused(net: Denoiser) -> None:
     mlp = Denoiser(MLP(), FlowMatching(), "flow")
     with pytest.raises(UserError, match="Only a U-Net"):
         drawn(mlp, Acceleration("encoder", 2))
-    with accelerated(mlp, Acceleration("repeat", 2), 4) as quick:
+    with accelerated(mlp, Acceleration("repeat", 2), teacher_sampler(4)) as quick:
         made = sample(quick, teacher_sampler(4), torch.randn(3, 2), Condition.none(3), torch.Generator())
     assert made.shape == (3, 2)
     student = with_momentum(net.copy(), components=2)
