@@ -96,7 +96,7 @@ class ChoiceEditor(Editor):
         self._field, self._words = field, words
         self.box = QComboBox(self)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(15)
+        self.box.setMinimumContentsLength(14)
         _fill(self, self.box)
         for choice in field.choices:
             self.box.addItem(words.get(choice) or said(field.show(choice)), choice)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -32,6 +32,8 @@ from ..scripted import CATALOGUE, FITS, ScriptedBackend
 
 LEFT = Qt.MouseButton.LeftButton
 Make = Callable[[Path], Wizard]
+SMALLEST, RAIL = 1024, 90
+"""Widths of a small window, and of what stands beside the wizard in it."""
 
 
 P = TypeVar("P", bound=QWidget)
@@ -560,6 +562,26 @@ def test_every_page_is_named_reached_and_not_cut(qtbot: QtBot, qapp: QApplicatio
                 for look_for in (looking.nameless, looking.unreachable, looking.clipped, looking.overlapping):
                     faults += [f"{key} {size} {look_for.__name__}: {words}" for words in look_for(wizard)]
     assert not faults, "\n".join(dict.fromkeys(faults))
+
+
+def test_all_settings_of_every_method_fit_a_small_window(
+    qtbot: QtBot, qapp: QApplication, make: Make, empty: Path
+) -> None:
+    look.use(qapp, look.LIGHT)
+    wizard = make(empty)
+    wizard.resize(SMALLEST - RAIL, 560)
+    wizard.go_to("method")
+    faults: list[str] = []
+    for card in CATALOGUE.methods:
+        choose_method(qtbot, wizard, card.key)
+        form = page(wizard, "method", MethodPage).form
+        assert form is not None
+        form.more.setChecked(True)
+        qtbot.waitUntil(lambda: wizard.is_settled)
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+        faults += [f"{card.key}: {words}" for words in looking.sideways(wizard)]
+    assert not faults, "\n".join(faults)
 
 
 def test_tab_goes_through_the_page_before_the_buttons_below(qtbot: QtBot, make: Make, empty: Path) -> None:
