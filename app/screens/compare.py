@@ -375,8 +375,8 @@ class CompareScreen(Screen):
                 words = (plain if side.is_accelerated else full).replace(" %", "\u00a0%")  # no line begins with %
                 parts.append(words.format(f"{100 * distance:.2g}"))
         if side.step is not None:
-            parts.append(self.tr("step {0}").format(side.step))
-        parts.append(self.tr("seed {0}").format(comparison.seed))
+            parts.append(self.tr("step {0}").format(side.step).replace(" ", "\u00a0"))
+        parts.append(self.tr("seed {0}").format(comparison.seed).replace(" ", "\u00a0"))
         return said(side.name), " · ".join(parts)
 
     @Slot(int)

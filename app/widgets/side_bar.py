@@ -120,7 +120,7 @@ class SideBar(QWidget):
             for interval in (2, 3, 5):
                 self.accelerate.addItem(self.tr("{0}, every {1}").format(name, interval), f"{kind}:{interval}")
         self.accelerate.addItem(self.tr("Faster Diffusion, key steps"), "encoder:keys")
-        self.accelerate.addItem(self.tr("Faster Diffusion, key steps and noise"), "encoder:keys:0.003")
+        self.accelerate.addItem(self.tr("Faster Diffusion with noise"), "encoder:keys:0.003")
         for interval in (2, 3):
             self.accelerate.addItem(self.tr("Last noise again, new every {0}").format(interval), f"repeat:{interval}")
         _add_wide(form, self.tr("Acceleration"), self.accelerate)
