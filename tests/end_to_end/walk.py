@@ -46,7 +46,12 @@ WIPE = (560, 76)
 
 
 class Walk:
-    """folder: where pictures go. home: what the program takes for the person's home. display: of the screen."""
+    """folder: where pictures go. home: what the program takes for the person's home. display: of the screen.
+
+    program: once it is started.
+    """
+
+    program: subprocess.Popen[bytes]
 
     def __init__(self, folder: Path, home: Path, display: str) -> None:
         self.folder, self.home = folder, home
@@ -87,9 +92,11 @@ class Walk:
         print(path, flush=True)
 
     def until(self, condition: Callable[[ProjectFile], bool], what: str) -> None:
-        """Wait until the project says so."""
+        """Wait until the project says so. Raises `RuntimeError` where the program ends before."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
+            if self.program.poll() is not None:
+                raise RuntimeError(f"the program ended before {what}; start it on a screen to see why")
             if self.project.exists():
                 try:
                     with ProjectFile.open(self.project, readonly=True) as project:
@@ -216,7 +223,7 @@ def main() -> int:
         if asked.text:
             with ProjectFile.create(one.project) as project:
                 project.add_run(Recipe.from_values(TEXT))
-        stack.enter_context(running(sys.executable, "-m", "app", *opened, environment=one.environment))
+        one.program = stack.enter_context(running(sys.executable, "-m", "app", *opened, environment=one.environment))
         time.sleep(4 * MOMENT)
         run = 2 if asked.text else 1
         try:
