@@ -214,7 +214,7 @@ def acceleration(
     """A bundled teacher in full and accelerated: seconds a picture, times faster, difference to the full pictures.
 
     Beside them the plain repeat of the last noise prediction, which by this sampler is a longer step. "alone": times
-    faster of one picture, which fills no processor. The least seconds of some repeats count.
+    faster of one picture, which fills no processor. The least seconds of some repeats count, of one picture's of more.
     Frechet distances of fewer samples are larger: compare within one table.
     """
     teacher = load_teacher(teacher_name)
@@ -225,9 +225,9 @@ def acceleration(
     ways += [(str(how), nfe, how) for how in quick]
     cond, asked = teacher.each_condition(samples), judge.asked_of(teacher, samples)
 
-    def timed(cond: Condition, steps: int, how: Acceleration | None) -> tuple[torch.Tensor, float]:
+    def timed(cond: Condition, steps: int, how: Acceleration | None, often: int) -> tuple[torch.Tensor, float]:
         seconds, drawn = [], torch.empty(0)
-        for _ in range(repeats):
+        for _ in range(often):
             begun = time.perf_counter()
             drawn = judge.draw(teacher.guided, teacher_sampler(steps), teacher, cond, judge.EVALUATION_SEED, how)
             seconds.append(time.perf_counter() - begun)
@@ -235,7 +235,8 @@ def acceleration(
 
     first: tuple[torch.Tensor, float, float] | None = None
     for name, steps, how in ways:
-        (drawn, least), (_, alone) = timed(cond, steps, how), timed(cond[:1], steps, how)
+        drawn, least = timed(cond, steps, how, repeats)
+        _, alone = timed(cond[:1], steps, how, 5 * repeats)
         whole, longest, longest_alone = first = first or (drawn, least, alone)
         figures = judge.figures_of(drawn, asked, teacher, steps, judge.EVALUATION_SEED)
         assert figures is not None

@@ -34,7 +34,7 @@ class Case(NamedTuple):
 CASES = (
     *map(Case, METHODS),
     Case("guidance", "emoji", {"steps": 400, "batch_size": 16}, samples=500),
-    Case("adapter_guidance", "emoji", {"steps": 40, "batch_size": 16}, samples=500),
+    Case("adapter_guidance", "emoji", {"steps": 400, "batch_size": 16}, samples=500),
 )
 
 
