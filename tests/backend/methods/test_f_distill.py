@@ -160,32 +160,30 @@ def affine_student(divergence: f_distill.Divergence, steps: int, highest: float 
                 mixture.log_density(noised, one, path.sigma(t)) - own.log_density(noised, one, path.sigma(t))
             ).exp()
             h = f_distill.WEIGHTS[divergence](ratio.clamp(0.1, 20))
-            normaliser = losses.sample_mean((x - real).abs()).clamp(min=losses.SMALLEST_NORMALISER)
-            gradient = per_sample(h / h.mean() / normaliser, x) * (fake - real)
+            # Of all samples, as each has one value alone: one over its own is as large as you like, and drowns h.
+            normaliser = (x - real).abs().mean()
+            gradient = per_sample(h / h.mean(), x) * (fake - real) / normaliser
         optimizer.zero_grad()
         losses.pushed(x, gradient).backward()
         optimizer.step()
     return float(at[0].detach()), float(at[1].detach().exp())
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("divergence", ["reverse-kl", "softened-reverse-kl"])
+@pytest.mark.parametrize("divergence", ["neyman", "reverse-kl", "softened-reverse-kl"])
 def test_mode_seeking_divergences_settle_on_one_mode(divergence: f_distill.Divergence) -> None:
-    mean, spread = affine_student(divergence, 4000)
+    mean, spread = affine_student(divergence, 2000)
     assert mean == pytest.approx(1, abs=0.05)
     assert spread == pytest.approx(0.2, abs=0.03)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("divergence", ["jeffreys", "squared-hellinger", "jensen-shannon", "forward-kl"])
 def test_covering_divergences_cover_both_modes(divergence: f_distill.Divergence) -> None:
-    mean, spread = affine_student(divergence, 4000)
+    mean, spread = affine_student(divergence, 2000)
     assert mean == pytest.approx(0, abs=0.05)
     assert spread > 0.8
 
 
-@pytest.mark.long
 def test_enough_noise_connects_the_modes_for_the_reverse_divergence_too() -> None:
-    mean, spread = affine_student("reverse-kl", 4000, highest=2.0)
+    mean, spread = affine_student("reverse-kl", 2000, highest=2.0)
     assert mean == pytest.approx(0, abs=0.1)
     assert spread > 0.8
